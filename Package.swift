@@ -1,0 +1,130 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// HOLDFAST_CORE=1 leaves out every target that reaches NIO: the store, the services and their tests build in seconds
+// (`scripts/test core`). Nothing else differs.
+let coreOnly = Context.environment["HOLDFAST_CORE"] == "1"
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
+}
+
+let collections: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+let package = Package(
+    name: "holdfast",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "HoldfastStore", targets: ["HoldfastStore"]),
+        .library(name: "Holdfast", targets: ["Holdfast"]),
+        .library(name: "HoldfastTesting", targets: ["HoldfastTesting"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+    ],
+    targets: [
+        library("HoldfastStore", [collections]),
+        library("Holdfast", ["HoldfastStore", collections, logging, lifecycle]),
+        library("HoldfastTesting", ["HoldfastStore"]),
+        tests("HoldfastStoreTests", ["HoldfastStore", "HoldfastTesting"]),
+        tests("HoldfastTests", ["Holdfast", "HoldfastStore", "HoldfastTesting", logging]),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+// HOLDFAST_DOCS=1 adds the plugin that builds the documentation (`scripts/docs`), which no user of the package needs.
+if Context.environment["HOLDFAST_DOCS"] == "1" {
+    package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin.git", from: "1.5.0"))
+}
+
+if !coreOnly {
+    let nio: [Target.Dependency] = [
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+    ]
+    let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+    let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
+    let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
+    let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
+    let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+    let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+    let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+    let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+    let ssl: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+
+    package.products += [
+        .library(name: "HoldfastRedis", targets: ["HoldfastRedis"]),
+        .library(name: "HoldfastServer", targets: ["HoldfastServer"]),
+        .executable(name: "holdfast", targets: ["holdfast"]),
+    ]
+    package.dependencies += [
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0", traits: ["JSON", "YAML"]),
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
+    ]
+    package.targets += [
+        library("HoldfastRedis", ["HoldfastStore", collections, logging, ssl, crypto] + nio),
+        library(
+            "HoldfastServer",
+            [
+                "Holdfast", "HoldfastStore", "HoldfastRedis", hummingbird, hummingbirdCore, httpTypes, configuration, crypto,
+                logging, lifecycle, unixSignals,
+            ]
+                + nio
+        ),
+        .executableTarget(
+            name: "holdfast",
+            dependencies: [
+                "Holdfast", "HoldfastStore", "HoldfastServer", "HoldfastRedis", argumentParser, httpClient, logging, lifecycle,
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ] + nio,
+            path: "Sources/holdfast-cli",
+            swiftSettings: settings
+        ),
+        .target(
+            name: "TestServers",
+            dependencies: ["HoldfastStore", "HoldfastRedis", "HoldfastTesting"] + nio,
+            path: "Tests/TestServers",
+            swiftSettings: settings
+        ),
+        // One of several processes in a test of limits.
+        .executableTarget(
+            name: "limit-caller",
+            dependencies: ["Holdfast", "HoldfastStore", "HoldfastRedis"],
+            path: "Tests/LimitCaller",
+            swiftSettings: settings
+        ),
+        tests("HoldfastRedisTests", ["HoldfastRedis", "HoldfastStore", "HoldfastTesting", "TestServers", logging, ssl] + nio),
+        tests(
+            "ConformanceTests",
+            ["Holdfast", "HoldfastStore", "HoldfastRedis", "HoldfastTesting", "TestServers", "limit-caller", logging]),
+        tests(
+            "HoldfastServerTests",
+            [
+                "Holdfast", "HoldfastStore", "HoldfastServer", "HoldfastRedis", "HoldfastTesting", "TestServers", hummingbird,
+                httpTypes,
+                logging, configuration, .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ] + nio
+        ),
+    ]
+}

@@ -1,0 +1,131 @@
+import HoldfastStore
+
+extension Cache {
+    /// The value of a key, computed by the factory where there is none.
+    ///
+    /// **One at a time.** Of all callers in this process that miss the same key at the same time one runs the factory, the others
+    /// get its result; a caller that is cancelled leaves alone. **Never back from the dead.** The value is kept only if the key was not
+    /// deleted, invalidated or written since the miss; otherwise it is returned and forgotten (see ``CacheProcedures``).
+    ///
+    /// Cost: nothing for a near hit, one round trip for a hit; two before the factory and one after it for a miss. While the server is
+    /// away: near cache, local store, then the factory. Where the store fails to keep the value, the call succeeds all the same.
+    ///
+    /// - Parameters:
+    ///   - ttl: as for ``set(_:_:ttl:)``; zero returns the value without keeping it.
+    ///   - factory: computes the value; nil is one. What it throws goes to all callers that wait, unless an entry past its TTL is
+    ///     still within ``CacheConfiguration/failSafe``, which is then served; failures are not kept.
+    /// - Throws: what the factory throws, or ``StoreError`` as ``get(_:as:)`` and ``set(_:_:ttl:)``.
+    public func getOrSet<Value: Codable & Sendable>(
+        _ key: String, ttl: Duration? = nil, as type: Value.Type = Value.self,
+        factory: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
+        if let value: Value = near(key) { return value }
+        return try await resolve(key, ttl: ttl, as: type, factory: factory).value
+    }
+
+    /// A value with its source.
+    public struct Resolved<Value: Sendable>: Sendable {
+        public let value: Value
+        public let source: CacheSource
+    }
+
+    /// As ``getOrSet(_:ttl:as:factory:)``, and says where the value came from.
+    public func resolve<Value: Codable & Sendable>(
+        _ key: String, ttl: Duration? = nil, as type: Value.Type = Value.self,
+        factory: @escaping @Sendable () async throws -> Value
+    ) async throws -> Resolved<Value> {
+        if let value: Value = near(key) { return Resolved(value: value, source: .near) }
+        let key = try checked(key)
+        _ = try core.lifetime(ttl, scope.category)
+        return try await core.flights.run(scope.flight(key)) {
+            try await fill(key, ttl, type, factory)
+        }
+    }
+
+    /// Computes a value anew, whether or not there is one, and keeps it by the same rules as ``getOrSet(_:ttl:as:factory:)``: not if
+    /// the key was changed meanwhile. Until then readers get the old one. Two round trips.
+    @discardableResult
+    public func refresh<Value: Codable & Sendable>(
+        _ key: String, ttl: Duration? = nil, as type: Value.Type = Value.self,
+        factory: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
+        let key = try checked(key)
+        let ticket = core.near.ticket(scope, key)
+        let lookup = try await lease(key, evenWhenPresent: true)
+        return try await compute(key, ttl, lease: lookup.value.token, ticket, factory)
+    }
+
+    // MARK: - Inside
+
+    private func fill<Value: Codable & Sendable>(
+        _ key: String, _ ttl: Duration?, _ type: Value.Type, _ factory: @Sendable () async throws -> Value
+    ) async throws -> Resolved<Value> {
+        let ticket = core.near.ticket(scope, key)
+        if case .hit(let value, let source) = try await fetch(key, as: type) { return Resolved(value: value, source: source) }
+        // What is there and no hit is of no use, and must not keep the lease from being made.
+        let looked = try await lease(key, evenWhenPresent: false)
+        var (bytes, token) = (looked.value.bytes, looked.value.token)
+        if let present = bytes {
+            if let envelope = try envelope(present), core.isFresh(envelope, by: looked.by) {
+                return Resolved(value: try CacheCodec.decode(type, from: envelope), source: CacheSource(looked.by))
+            }
+            (bytes, token) = try await { ($0.bytes, $0.token) }(lease(key, evenWhenPresent: true).value)
+        }
+        do {
+            let value = try await compute(key, ttl, lease: token, ticket, factory)
+            return Resolved(value: value, source: .factory)
+        } catch {
+            core.near.count(scope) { $0.factoryFailures += 1 }
+            guard let stale = stale(bytes, type) else { throw error }
+            core.near.count(scope) { $0.staleHits += 1 }
+            return stale
+        }
+    }
+
+    /// The entry and a lease; no lease where the store is full, and then the value is computed and not kept.
+    private func lease(_ key: String, evenWhenPresent: Bool) async throws(StoreError) -> Decided<CacheLookup> {
+        let lookup = Procedure.cacheLookup(
+            scope.entry(key), token: core.newToken(), leaseTime: core.configuration.leaseTime, evenWhenPresent: evenWhenPresent)
+        do throws(StoreError) {
+            return try await core.read { (store, _) async throws(StoreError) in try await store.run(lookup) }
+        } catch {
+            guard error.code == .outOfMemory else { throw error }
+            return Decided(CacheLookup(bytes: nil, token: Bytes()), by: core.failover.decider)
+        }
+    }
+
+    private func compute<Value: Codable & Sendable>(
+        _ key: String, _ ttl: Duration?, lease: Bytes, _ ticket: NearCache.Ticket, _ factory: () async throws -> Value
+    ) async throws -> Value {
+        let value = try await factory()
+        guard let write = try prepare(try CacheCodec.encode(value), ttl: ttl) else { return value }
+        let isKept = await keep(write, at: scope.entry(key), lease: lease)
+        core.near.count(scope) { if isKept { $0.fills += 1 } else { $0.refusedFills += 1 } }
+        if isKept {
+            core.near.put(
+                value, scope, key, size: write.bytes.count, life: write.lifetime, grace: write.kept - write.lifetime,
+                ticket: ticket)
+        }
+        return value
+    }
+
+    /// A fill that does not come about costs a later computation, nothing else: its error is no reason to refuse the value.
+    private func keep(_ write: Write, at entry: Key, lease: Bytes) async -> Bool {
+        if lease.isEmpty { return false }
+        let fill = Procedure.cacheFill(entry, token: lease, value: write.bytes, kept: write.kept)
+        do throws(StoreError) {
+            // Not remembered for the server: nobody invalidated what it has.
+            return try await core.read { (store, _) async throws(StoreError) in try await store.run(fill) }.value
+        } catch {
+            return false
+        }
+    }
+
+    /// An entry past its TTL that is still within its fail-safe time.
+    private func stale<Value: Codable & Sendable>(_ bytes: Bytes?, _ type: Value.Type) -> Resolved<Value>? {
+        guard let bytes, let envelope = try? Envelope(decoding: bytes), let expiry = envelope.expiry,
+            core.now < expiry + envelope.grace, let value = try? CacheCodec.decode(type, from: envelope)
+        else { return nil }
+        return Resolved(value: value, source: .stale(age: max(.zero, core.now - expiry)))
+    }
+}

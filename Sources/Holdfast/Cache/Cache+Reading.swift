@@ -1,0 +1,148 @@
+public import HoldfastStore
+
+extension Cache {
+    /// The value of a key.
+    ///
+    /// Cost: nothing but this process for a near hit, which does not suspend; one round trip otherwise. While the server is away:
+    /// what is near (its age is in ``CacheSource/stale(age:)`` once it could not be confirmed in time), then this process's local
+    /// store; a miss then means "not known here".
+    ///
+    /// - Throws: ``ErrorCode/decodingFailed`` where the entry was written as another type. An entry that a newer version of
+    ///   Holdfast wrote is a miss.
+    @inlinable public func get<Value: Codable & Sendable>(
+        _ key: String, as type: Value.Type = Value.self
+    ) async throws(StoreError) -> Cached<Value> {
+        if let value: Value = near(key) { return .hit(value, from: .near) }
+        return try await fetch(key, as: type)
+    }
+
+    /// The bytes that ``setBytes(_:_:ttl:)`` kept. As ``get(_:as:)`` otherwise.
+    public func getBytes(_ key: String) async throws(StoreError) -> Cached<Bytes> {
+        if let value: Bytes = near(key) { return .hit(value, from: .near) }
+        return try await fetch(try checked(key)) { (envelope) throws(StoreError) in try CacheCodec.bytes(from: envelope) }
+    }
+
+    /// The values of several keys, in their order. One round trip for those that are not near.
+    ///
+    /// - Throws: ``ErrorCode/tooLarge`` for more than ``CacheConfiguration/maximumBatch`` keys; as ``get(_:as:)`` otherwise.
+    public func getMany<Value: Codable & Sendable>(
+        _ keys: [String], as type: Value.Type = Value.self
+    ) async throws(StoreError) -> [Cached<Value>] {
+        try checkBatch(keys.count)
+        var found: [Cached<Value>] = []
+        var missing: [(place: Int, key: String, ticket: NearCache.Ticket)] = []
+        for key in keys {
+            let key = try checked(key)
+            if let value: Value = near(key) {
+                found.append(.hit(value, from: .near))
+            } else {
+                missing.append((found.count, key, core.near.ticket(scope, key)))
+                found.append(.miss)
+            }
+        }
+        if missing.isEmpty { return found }
+        let commands = missing.map { Command<Bytes?>.get(scope.entry($0.key)) }
+        let decided = try await core.read { (store, _) async throws(StoreError) in try await store.pipeline(commands) }
+        for (one, bytes) in zip(missing, decided.value) {
+            found[one.place] = try take(bytes, one.key, one.ticket, decided.by, Self.decoder(type))
+        }
+        return found
+    }
+
+    /// Whether there is a fresh value for a key, without reading it. One round trip.
+    public func exists(_ key: String) async throws(StoreError) -> Bool { try await ttl(key) != nil }
+
+    /// How long the value of a key stays fresh; nil where there is none. One round trip.
+    public func ttl(_ key: String) async throws(StoreError) -> Duration? {
+        let entry = scope.entry(try checked(key))
+        // The header, which says how much of the entry's life is fail-safe time, and not the value.
+        let (header, left) = try await core.read { (store, _) async throws(StoreError) in
+            try await store.pipeline(.getrange(entry, 0, Envelope.fixedHeaderSize - 1), .pttl(entry))
+        }.value
+        guard let left = left.remaining, let grace = Envelope.grace(inHeader: header) else { return nil }
+        let fresh = left - grace
+        return fresh > .zero ? fresh : nil
+    }
+
+    /// An entry as it is stored, whatever wrote it and fresh or not: for listings, the HTTP layer and tools. One round trip.
+    ///
+    /// - Throws: ``ErrorCode/unsupportedFormat`` and ``ErrorCode/decodingFailed`` where the stored bytes cannot be read.
+    public func entry(_ key: String) async throws(StoreError) -> Decided<Envelope?> {
+        let entry = scope.entry(try checked(key))
+        let decided = try await core.read { (store, _) async throws(StoreError) in try await store(.get(entry)) }
+        guard let bytes = decided.value else { return Decided(nil, by: decided.by) }
+        return Decided(try Envelope(decoding: bytes), by: decided.by)
+    }
+
+    // MARK: - Inside
+
+    typealias Decoder<Value> = (Envelope) throws(StoreError) -> Value
+
+    static func decoder<Value: Codable>(_ type: Value.Type) -> Decoder<Value> {
+        { (envelope) throws(StoreError) in try CacheCodec.decode(type, from: envelope) }
+    }
+
+    @inlinable func near<Value: Sendable>(_ key: String) -> Value? {
+        guard let object = core.near.find(scope, key, ObjectIdentifier(Value.self)) else { return nil }
+        return (object as? NearBox<Value>)?.value
+    }
+
+    @usableFromInline func fetch<Value: Codable & Sendable>(
+        _ key: String, as type: Value.Type
+    ) async throws(StoreError) -> Cached<Value> {
+        try await fetch(try checked(key), Self.decoder(type))
+    }
+
+    private enum Answer<Value: Sendable>: Sendable {
+        case stored(Bytes?)
+        case near(Value, age: Duration)
+    }
+
+    private func fetch<Value: Sendable>(
+        _ key: String, _ decode: Decoder<Value>
+    ) async throws(StoreError) -> Cached<Value> {
+        let entry = scope.entry(key)
+        let ticket = core.near.ticket(scope, key)
+        let decided = try await core.read { (store, decider) async throws(StoreError) -> Answer<Value> in
+            if decider.isLocal, let usable = core.near.findUsable(scope, key, as: Value.self) {
+                return .near(usable.value, age: usable.age)
+            }
+            return .stored(try await store(.get(entry)))
+        }
+        switch decided.value {
+        case .stored(let bytes): return try take(bytes, key, ticket, decided.by, decode)
+        case .near(let value, let age):
+            core.near.count(scope) { $0.staleHits += 1 }
+            return .hit(value, from: .stale(age: age))
+        }
+    }
+
+    /// What a stored entry means now; a fresh value is kept near.
+    func take<Value: Sendable>(
+        _ bytes: Bytes?, _ key: String, _ ticket: NearCache.Ticket, _ decider: Decider, _ decode: Decoder<Value>
+    ) throws(StoreError) -> Cached<Value> {
+        guard let bytes, let envelope = try envelope(bytes), core.isFresh(envelope, by: decider) else {
+            core.near.count(scope) { $0.misses += 1 }
+            return .miss
+        }
+        let value = try decode(envelope)
+        let life = envelope.expiry.map { $0 - core.now }
+        core.near.count(scope) { $0.storeHits += 1 }
+        // Not positive where the writer's clock is behind ours: the store says that it is fresh, we cannot say for how long.
+        if life ?? .seconds(1) > .zero {
+            core.near.put(
+                value, scope, key, size: envelope.payload.count, life: life, grace: envelope.grace, ticket: ticket)
+        }
+        return .hit(value, from: CacheSource(decider))
+    }
+
+    /// The envelope; nil, which makes it a miss, where a newer version wrote it.
+    func envelope(_ bytes: Bytes) throws(StoreError) -> Envelope? {
+        do throws(StoreError) {
+            return try Envelope(decoding: bytes)
+        } catch {
+            if error.code == .unsupportedFormat { return nil }
+            throw error
+        }
+    }
+}

@@ -1,0 +1,132 @@
+import HoldfastStore
+
+/// What all views of a cache share: one of these in a process, whatever the number of tenants, workspaces and categories.
+@usableFromInline final class CacheCore: Sendable {
+    let failover: Failover
+    let configuration: CacheConfiguration
+    /// Randomness for lease tokens and jitter.
+    let random: @Sendable () -> UInt64
+    @usableFromInline let near: NearCache
+    let flights = SingleFlight()
+    let remembered = RememberedChanges()
+    let warmers = Locked<[CacheWarmer]>([])
+    let prefix: String
+
+    init(
+        failover: Failover, prefix: String, configuration: CacheConfiguration, random: @escaping @Sendable () -> UInt64
+    ) {
+        self.failover = failover
+        self.prefix = prefix
+        self.configuration = configuration
+        self.random = random
+        near = NearCache(configuration.near, time: failover.time)
+        failover.whenServerReturns { [weak self] (server) async throws(StoreError) in try await self?.serverReturns(server) }
+    }
+
+    var now: Timestamp { failover.time.now }
+
+    // MARK: - Calls to the store
+
+    /// A look into the store that decides: the server, or while that is away this process's local store.
+    func read<Output: Sendable>(
+        _ body: (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
+    ) async throws(StoreError) -> Decided<Output> {
+        try await failover.perform(.local) { (store, decider) async throws(StoreError) in
+            if decider == .server { try await settle(store) }
+            return try await body(store, decider)
+        }
+    }
+
+    /// A change: made where it is decided, and remembered for the server where that is not the server.
+    ///
+    /// The near cache and flights hear of it before, so that nothing new joins what is about to be invalid, and after, so that nothing
+    /// that was read meanwhile stays; whether it succeeded or not, for a lost reply says nothing.
+    func write<Output: Sendable>(
+        _ changes: [CacheChange], _ body: (_ store: any Store) async throws(StoreError) -> Output
+    ) async throws(StoreError) -> Decided<Output> {
+        for change in changes { announce(change) }
+        defer { for change in changes { announce(change) } }
+        return try await perform(changes, body)
+    }
+
+    /// As ``write(_:_:)`` without telling the near cache, for a writer that does so itself.
+    func perform<Output: Sendable>(
+        _ changes: [CacheChange], _ body: (_ store: any Store) async throws(StoreError) -> Output
+    ) async throws(StoreError) -> Decided<Output> {
+        try await failover.perform(.local) { (store, decider) async throws(StoreError) in
+            // Remembered before it is done: if the server returns in between, the next call to it settles first.
+            if decider == .server { try await settle(store) } else { remembered.remember(changes) }
+            return try await body(store)
+        }
+    }
+
+    /// Nothing of this cache goes to the server before what it missed.
+    private func settle(_ store: any Store) async throws(StoreError) {
+        if failover.server == nil || remembered.isEmpty { return }
+        try await remembered.settle(on: store)
+    }
+
+    func announce(_ change: CacheChange) {
+        switch change {
+        case .entry(let place, let name):
+            let space = NearSpace(place)
+            near.change(space: space, name: name)
+            flights.forget(SingleFlight.Name(space: space, key: name))
+        case .pattern(let place, let pattern):
+            let glob = Glob(pattern.utf8)
+            near.change(space: NearSpace(place)) { glob.matches(Array($0.utf8)) }
+            flights.forget(NearSpace(place)) { glob.matches(Array($0.utf8)) }
+        case .workspace(let place):
+            near.change(space: NearSpace(place)) { _ in true }
+            flights.forget(NearSpace(place)) { _ in true }
+        case .everything:
+            near.removeAll()
+            flights.forgetAll()
+        }
+    }
+
+    // MARK: - The server returns
+
+    /// Before calls go to the server again: it hears what it missed, and what was kept here meanwhile is forgotten.
+    private func serverReturns(_ server: any Store) async throws(StoreError) {
+        // What is changed while this runs is settled in the next round, and at last by the first call that goes to the server: a busy
+        // process must not keep it away for ever.
+        for _ in 0..<10 where !remembered.isEmpty { try await remembered.settle(on: server) }
+        // A local decision that ends after this leaves an entry here; the next outage does not believe what is older than itself.
+        _ = try? await CacheChange.everything(prefix: prefix).remove(from: failover.local)
+        announce(.everything(prefix: prefix))
+    }
+
+    /// Whether an entry may be served as it is.
+    func isFresh(_ envelope: Envelope, by decider: Decider) -> Bool {
+        if case .local(let since) = decider, envelope.stamp < since.milliseconds { return false }
+        // Without fail-safe time the store's own clock ends an entry; only one that is kept beyond its TTL needs our clock.
+        guard envelope.grace > .zero, let expiry = envelope.expiry else { return true }
+        return now < expiry
+    }
+
+    // MARK: - Lifetimes
+
+    /// How long an entry is to be kept; nil for not at all.
+    ///
+    /// - Throws: ``ErrorCode/invalidArgument`` naming `ttl` for a negative or absurdly long one.
+    func lifetime(_ ttl: Duration?, _ category: CacheCategory?) throws(StoreError) -> Duration? {
+        let ttl = ttl ?? category?.ttl ?? configuration.defaultTTL
+        guard ttl >= .zero else { throw .invalid("ttl", "A TTL must not be negative") }
+        guard ttl <= Self.longestTTL else { throw .invalid("ttl", "A TTL must be at most 100 years") }
+        if ttl == .zero { return nil }
+        // Redis counts in milliseconds and refuses zero of them.
+        return max(.milliseconds(1), jittered(ttl))
+    }
+
+    private static let longestTTL: Duration = .seconds(100 * 365 * 86_400)
+
+    private func jittered(_ ttl: Duration) -> Duration {
+        guard configuration.jitter > 0 else { return ttl }
+        let share = Double(random() >> 11) / Double(1 << 53) * min(1, configuration.jitter)
+        return .milliseconds(Int64(Double(ttl.milliseconds) * (1 - share)))
+    }
+
+    /// 64 random bits are enough to tell the leases of one key apart for their few seconds.
+    func newToken() -> Bytes { Bytes(String(random(), radix: 16)) }
+}

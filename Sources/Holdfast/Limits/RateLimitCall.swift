@@ -1,0 +1,114 @@
+import HoldfastStore
+
+/// What is decided in one atomic call, checked and with its keys.
+struct RateLimitCall {
+    static let maximumRules = 16
+
+    let charges: [RateLimitCharge]
+    let keys: [Key]
+
+    /// - Throws: ``ErrorCode/invalidArgument`` naming the field.
+    init(_ charges: [RateLimitCharge], in names: Namespace) throws(StoreError) {
+        guard charges.count <= Self.maximumRules else {
+            throw .invalid("rules", "At most \(Self.maximumRules) rules are decided in one call")
+        }
+        var keys: [Key] = []
+        keys.reserveCapacity(charges.count)
+        for charge in charges {
+            try charge.validate()
+            let key = names.rateLimitKey(charge.rule, charge.subject)
+            guard !keys.contains(key) else {
+                throw .invalid("rules", "Rule \(charge.rule.name) is named twice for one subject")
+            }
+            keys.append(key)
+        }
+        self.charges = charges
+        self.keys = keys
+    }
+
+    /// The call with each rule cut to an instance's share.
+    func procedure(
+        _ script: Script, sharedBy instances: Int
+    ) throws(StoreError) -> Procedure<RateLimitAnswer> {
+        let charges =
+            instances > 1
+            ? charges.map { RateLimitCharge($0.rule.share(of: instances), for: $0.subject, cost: $0.cost) } : charges
+        var arguments: [Bytes] = []
+        arguments.reserveCapacity(charges.count * 6)
+        for charge in charges {
+            let (a, b, c) = try charge.rule.terms()
+            arguments.append(Bytes(charge.rule.algorithm.rawValue))
+            arguments.append(Bytes(Int64(charge.cost)))
+            arguments.append(Bytes(Int64(charge.rule.capacity)))
+            arguments.append(Bytes(a))
+            arguments.append(Bytes(b))
+            arguments.append(Bytes(c))
+        }
+        return Procedure(script, keys: keys, arguments: arguments) { RateLimitAnswer($0, charges) }
+    }
+}
+
+/// What the procedures answer.
+struct RateLimitAnswer: Sendable {
+    let at: Timestamp
+    let states: [RateLimitState]
+
+    init?(_ reply: Reply, _ charges: [RateLimitCharge]) {
+        guard let elements = reply.elements, elements.count == 1 + 3 * charges.count, let now = elements[0].integer else {
+            return nil
+        }
+        var states: [RateLimitState] = []
+        states.reserveCapacity(charges.count)
+        for (index, charge) in charges.enumerated() {
+            guard let wait = elements[3 * index + 1].integer, let remaining = elements[3 * index + 2].integer,
+                let reset = elements[3 * index + 3].integer
+            else { return nil }
+            states.append(
+                RateLimitState(
+                    rule: charge.rule, subject: charge.subject, cost: charge.cost, hasRoom: wait == 0, remaining: Int(remaining),
+                    resetAfter: .milliseconds(reset), retryAfter: wait < 0 ? nil : .milliseconds(wait)))
+        }
+        at = Timestamp(milliseconds: now)
+        self.states = states
+    }
+}
+
+extension RateLimit {
+    /// The three numbers of the rule's algorithm; what they are stands above each algorithm's Lua.
+    func terms() throws(StoreError) -> (Int64, Int64, Int64) {
+        let window = window.milliseconds
+        switch algorithm {
+        case .fixedWindow, .slidingLog: return (window, 1, 1)
+        case .slidingCounter:
+            let tick = window.dividedUp(by: 1 << 22)
+            return (window, tick, window.dividedUp(by: tick))
+        case .tokenBucket, .gcra:
+            let (a, b) = try fractions(window)
+            return (a, b, window)
+        }
+    }
+
+    /// Fractions of a token: how many make one and how many flow in per ms, in lowest terms, so that nothing is ever rounded.
+    ///
+    /// Where a full bucket would have more than 2^51 of them, both are halved until it has not, each to the careful side; the rate then
+    /// is at most 1/512 too low. (With a burst that is no larger than the limit it is at most 1/32,768, and only from 2^51 tokens × ms
+    /// on.)
+    private func fractions(_ window: Int64) throws(StoreError) -> (Int64, Int64) {
+        let divisor = Self.greatestCommonDivisor(window, Int64(limit))
+        var (perToken, perMillisecond) = (window / divisor, Int64(limit) / divisor)
+        while perToken > (1 << 51) / Int64(capacity) {
+            perToken = perToken.dividedUp(by: 2)
+            perMillisecond /= 2
+            guard perMillisecond >= 512 else {
+                throw .invalid("burst", "The burst of rule \(name) is too large for so slow a refill")
+            }
+        }
+        return (perToken, perMillisecond)
+    }
+
+    private static func greatestCommonDivisor(_ left: Int64, _ right: Int64) -> Int64 {
+        var (left, right) = (left, right)
+        while right != 0 { (left, right) = (right, left % right) }
+        return left
+    }
+}

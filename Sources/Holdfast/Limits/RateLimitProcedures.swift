@@ -1,0 +1,152 @@
+public import HoldfastStore
+
+/// The atomic steps of the limiter: one program in four modes. What each algorithm does stands, in Lua and in Swift, in its file under
+/// `Algorithms/`; this file is what they have in common.
+///
+/// KEYS: one for each rule. ARGV: for each rule six: algorithm, cost, capacity, and three numbers of the algorithm's own.
+/// Result: the time; then for each rule three: its wait for the cost (0: there is room, −1: there never will be), what remains, and the
+/// time until it is whole again; remaining and reset are those after the call. All times in ms.
+/// Cost: O(1) for each rule, sliding logs O(log n).
+///
+/// First everything is read and decided, then, where every rule has room, everything is written: a denied call changes nothing.
+public enum RateLimitProcedures {
+    public static let all: [Script] = [check, peek, record, refund]
+
+    /// Charges every rule where all have room, and none else.
+    public static let check = script("limits.check", .check)
+    /// Only reads: what `check` would answer.
+    public static let peek = script("limits.peek", .peek)
+    /// Charges every rule, room or not.
+    public static let record = script("limits.record", .record)
+    /// Gives every rule the cost back, as far as it is charged.
+    public static let refund = script("limits.refund", .refund)
+
+    enum Mode: String {
+        case check, peek, record, refund
+    }
+
+    private static func script(_ name: String, _ mode: Mode) -> Script {
+        Script(
+            name, version: 1, isIdempotent: mode == .peek, needsMemory: mode == .check || mode == .record,
+            lua: "local mode = '\(mode)'\n" + lua
+        ) {
+            (keyspace, keys, arguments, now) throws(ReplyError) in
+            try run(mode, &keyspace, keys, arguments, now)
+        }
+    }
+
+    /// `match` reads a state into numbers; `put` writes one or removes it. Numbers become text by `%.0f`, because Lua's own way has an
+    /// exponent from 10^14 on.
+    private static let lua = """
+        local ceiling, debtCeiling = \(rateLimitCountCeiling), \(RateLimitDebt.ceiling)
+        local algorithms = {}
+        local failure
+
+        local function text(number) return string.format('%.0f', number) end
+
+        local function match(key, pattern)
+          local value = redis.pcall('GET', key)
+          if type(value) == 'table' then
+            failure = value
+            return nil
+          end
+          if not value then return nil end
+          local first, second, third = string.match(value, pattern)
+          return tonumber(first), tonumber(second), tonumber(third)
+        end
+
+        local function put(key, isCharged, state, moment)
+          if isCharged then
+            for i, number in ipairs(state) do state[i] = text(number) end
+            redis.call('SET', key, table.concat(state, ':'), 'PXAT', text(moment))
+          else
+            redis.call('DEL', key)
+          end
+        end
+
+        algorithms['fixed-window'] = \(FixedWindowMeter.lua)
+        algorithms['sliding-counter'] = \(SlidingCounterMeter.lua)
+        algorithms['sliding-log'] = \(SlidingLogMeter.lua)
+        algorithms['token-bucket'] = \(TokenBucketMeter.lua)
+        algorithms['gcra'] = \(GCRAMeter.lua)
+
+        local rules, hasRoom = {}, true
+        for i = 1, #KEYS do
+          local at = i * 6 - 4
+          local r = {
+            meter = algorithms[ARGV[at]], cost = tonumber(ARGV[at + 1]), capacity = tonumber(ARGV[at + 2]),
+            a = tonumber(ARGV[at + 3]), b = tonumber(ARGV[at + 4]), c = tonumber(ARGV[at + 5]),
+          }
+          if not r.meter or not r.cost or not r.capacity or math.min(r.a or 0, r.b or 0, r.c or 0) < 1 then
+            return redis.error_reply('ERR limits: bad arguments')
+          end
+          local s = r.meter.read(KEYS[i], r)
+          if failure then return failure end
+          r.state = s
+          r.wait = r.cost > r.capacity and -1 or r.meter.wait(s, r)
+          if r.wait ~= 0 then hasRoom = false end
+          rules[i] = r
+        end
+
+        local reply = {now}
+        for i, r in ipairs(rules) do
+          local changes = r.cost > 0 and (mode == 'record' or mode == 'refund' or mode == 'check' and hasRoom)
+          if changes then
+            if mode == 'refund' then r.meter.take(r.state, r) else r.meter.add(r.state, r) end
+            r.meter.write(r.state, r)
+          end
+          local remaining, reset = r.meter.view(r.state, r)
+          reply[#reply + 1] = r.wait
+          reply[#reply + 1] = remaining
+          reply[#reply + 1] = reset
+        end
+        return reply
+        """
+
+    private static func run(
+        _ mode: Mode, _ keyspace: inout Keyspace, _ keys: [Key], _ arguments: [Bytes], _ now: Timestamp
+    ) throws(ReplyError) -> Reply {
+        let now = now.milliseconds
+        var meters: [any RateLimitMeter] = []
+        var waits: [Int64] = []
+        var costs: [Int64] = []
+        for (key, at) in zip(keys, stride(from: 0, to: Int.max, by: 6)) {
+            let (algorithm, rule) = try terms(arguments, at: at)
+            let meter = try meter(algorithm, &keyspace, key, rule, now)
+            waits.append(rule.cost > rule.capacity ? -1 : try meter.wait(in: &keyspace))
+            costs.append(rule.cost)
+            meters.append(meter)
+        }
+        let hasRoom = waits.allSatisfy { $0 == 0 }
+        var reply: [Reply] = [.integer(now)]
+        for index in meters.indices {
+            if costs[index] > 0, mode == .record || mode == .refund || mode == .check && hasRoom {
+                if mode == .refund { meters[index].take() } else { meters[index].add() }
+                try meters[index].write(to: &keyspace)
+            }
+            reply += [.integer(waits[index]), .integer(meters[index].remaining), .integer(meters[index].resetAfter)]
+        }
+        return .array(reply)
+    }
+
+    private static func terms(_ arguments: [Bytes], at: Int) throws(ReplyError) -> (RateLimit.Algorithm, RateLimitTerms) {
+        guard at + 5 < arguments.count, let algorithm = arguments[at].string.flatMap(RateLimit.Algorithm.init),
+            let cost = arguments[at + 1].integer, let capacity = arguments[at + 2].integer,
+            let a = arguments[at + 3].integer, let b = arguments[at + 4].integer, let c = arguments[at + 5].integer,
+            min(a, b, c) >= 1
+        else { throw ReplyError("ERR limits: bad arguments") }
+        return (algorithm, RateLimitTerms(cost: cost, capacity: capacity, a: a, b: b, c: c))
+    }
+
+    private static func meter(
+        _ algorithm: RateLimit.Algorithm, _ keyspace: inout Keyspace, _ key: Key, _ rule: RateLimitTerms, _ now: Int64
+    ) throws(ReplyError) -> any RateLimitMeter {
+        switch algorithm {
+        case .fixedWindow: try FixedWindowMeter(reading: &keyspace, key, rule, now: now)
+        case .slidingCounter: try SlidingCounterMeter(reading: &keyspace, key, rule, now: now)
+        case .slidingLog: try SlidingLogMeter(reading: &keyspace, key, rule, now: now)
+        case .tokenBucket: try TokenBucketMeter(reading: &keyspace, key, rule, now: now)
+        case .gcra: try GCRAMeter(reading: &keyspace, key, rule, now: now)
+        }
+    }
+}

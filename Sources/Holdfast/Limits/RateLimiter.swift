@@ -1,0 +1,164 @@
+public import HoldfastStore
+
+/// Decides whether something may happen now, by how much of it has happened.
+///
+///     let limiter = RateLimiter(failover)
+///     let decision = try await limiter.check(.user("ann"), endpoint: "/api/v1/search")
+///     guard decision.isAllowed else { return retryLater(decision.retryAfter) }
+///
+/// Each call is one atomic step and one round trip, however many rules it names, and goes by the store's clock. All rules must have
+/// room, or nothing is charged: a denied call changes nothing in the store. A denial is remembered here for a moment, and the same
+/// or a larger call is then denied without a trip (``Configuration/denialMemory``).
+///
+/// **Outages.** With ``OutageBehavior/local``, the default, each process goes on with its share of every limit, in its own store, and
+/// charges what it admitted to the server when that is back. ``RateLimitDecision/by`` says who decided.
+public struct RateLimiter: Sendable {
+    /// What a check does while the configured server is away.
+    public enum OutageBehavior: String, Sendable, Hashable, Codable, CaseIterable {
+        /// The same rules with max(1, ⌊limit / instances⌋), in this process.
+        case local
+        /// Everything is admitted, with ``RateLimitDecision/Reason/storeAway``.
+        case open
+        /// Everything is denied, with ``RateLimitDecision/Reason/storeAway``.
+        case closed
+    }
+
+    public struct Configuration: Sendable {
+        public var plan: RateLimitPlan
+        public var outage: OutageBehavior
+        /// Among how many processes a limit is divided while the server is away; `HOLDFAST_INSTANCES`.
+        public var instances: Int
+        /// For how long a denial is given again without asking, at most one second; zero to always ask.
+        public var denialMemory: Duration
+        /// How many denials, and how many keys of local consumption, are kept.
+        public var maximumEntries: Int
+
+        public init(
+            plan: RateLimitPlan = .standard(), outage: OutageBehavior = .local, instances: Int = 1,
+            denialMemory: Duration = .seconds(1), maximumEntries: Int = 10_000
+        ) {
+            self.plan = plan
+            self.outage = outage
+            self.instances = max(1, instances)
+            self.denialMemory = min(denialMemory, .seconds(1))
+            self.maximumEntries = maximumEntries
+        }
+    }
+
+    public let configuration: Configuration
+    public let namespace: Namespace
+    let failover: Failover
+    let denials: DenialMemory
+    let consumption: LocalConsumption
+
+    public init(_ failover: Failover, namespace: Namespace = Namespace(), configuration: Configuration = Configuration()) {
+        self.failover = failover
+        self.namespace = namespace
+        self.configuration = configuration
+        denials = DenialMemory(maximumAge: configuration.denialMemory, maximumEntries: configuration.maximumEntries)
+        let consumption = LocalConsumption(maximumKeys: configuration.maximumEntries, instances: configuration.instances)
+        self.consumption = consumption
+        if failover.server != nil {
+            let local = failover.local
+            failover.whenServerReturns { (server) throws(StoreError) in
+                try await consumption.handOver(from: local, to: server, limit: .max)
+            }
+        }
+    }
+
+    private init(_ other: RateLimiter, namespace: Namespace) {
+        configuration = other.configuration
+        failover = other.failover
+        denials = other.denials
+        consumption = other.consumption
+        self.namespace = namespace
+    }
+
+    /// The same limiter, counting for one tenant.
+    public func scoped(to tenant: String) -> RateLimiter { RateLimiter(self, namespace: namespace.scoped(to: tenant)) }
+
+    /// How many denials are remembered at present; at most ``Configuration/maximumEntries``.
+    public var rememberedDenials: Int { denials.count }
+
+    // MARK: - By the plan
+
+    /// Decides by the plan, and charges where it is allowed. One round trip.
+    ///
+    /// - Parameters:
+    ///   - endpoint: for the plan's overrides.
+    ///   - tier: by how much the plan's limits are multiplied.
+    ///   - cost: what the call weighs, 0 to 1,000,000,000.
+    /// - Throws: ``ErrorCode/invalidArgument`` naming the field; the store's errors, unless they mean that the server is away.
+    public func check(
+        _ subject: RateLimitSubject, endpoint: String? = nil, tier: RateLimitTier = .free, cost: Int = 1
+    ) async throws(StoreError) -> RateLimitDecision {
+        let charges = configuration.plan.charges(for: subject, endpoint: endpoint, tier: tier, cost: cost)
+        return try await decide(.check, charges, [subject])
+    }
+
+    /// What ``check(_:endpoint:tier:cost:)`` would answer, without charging. One round trip.
+    public func peek(
+        _ subject: RateLimitSubject, endpoint: String? = nil, tier: RateLimitTier = .free, cost: Int = 1
+    ) async throws(StoreError) -> RateLimitDecision {
+        let charges = configuration.plan.charges(for: subject, endpoint: endpoint, tier: tier, cost: cost)
+        return try await decide(.peek, charges, [subject])
+    }
+
+    /// Forgets what the subject has consumed of the plan's rules, for this endpoint. See ``reset(_:)``.
+    public func reset(_ subject: RateLimitSubject, endpoint: String? = nil) async throws(StoreError) {
+        try await reset(configuration.plan.charges(for: subject, endpoint: endpoint))
+    }
+
+    // MARK: - By rules of the caller
+
+    /// Decides by these rules alone, for one subject, and charges where all have room. One round trip.
+    public func check(
+        _ rules: [RateLimit], for subject: RateLimitSubject, cost: Int = 1
+    ) async throws(StoreError) -> RateLimitDecision {
+        try await check(rules.map { RateLimitCharge($0, for: subject, cost: cost) })
+    }
+
+    /// Decides several rules, each with its subject and cost, and charges where all have room. One round trip.
+    ///
+    /// - Parameter charges: at most 16, no rule twice for one subject.
+    public func check(_ charges: [RateLimitCharge]) async throws(StoreError) -> RateLimitDecision {
+        try await decide(.check, charges, charges.map(\.subject))
+    }
+
+    /// What ``check(_:)`` would answer, without charging; never from memory. One round trip.
+    public func peek(_ charges: [RateLimitCharge]) async throws(StoreError) -> RateLimitDecision {
+        try await decide(.peek, charges, charges.map(\.subject))
+    }
+
+    /// Charges without deciding, for costs that are known only afterwards, such as a model's tokens. One round trip.
+    ///
+    /// Consumption may go above a limit; what a bucket owes is refilled first. Not idempotent: where the reply was lost
+    /// (``StoreError/Effect/unknown``) it may have been charged.
+    /// - Returns: the state afterwards; ``RateLimitDecision/isAllowed`` says whether there was room for it.
+    @discardableResult
+    public func record(_ charges: [RateLimitCharge]) async throws(StoreError) -> RateLimitDecision {
+        try await decide(.record, charges, charges.map(\.subject))
+    }
+
+    /// Gives back what was charged, for calls that did not happen after all; never more than is charged. One round trip.
+    ///
+    /// Consumption that has left its window is not given back; window algorithms take from the newest first.
+    @discardableResult
+    public func refund(_ charges: [RateLimitCharge]) async throws(StoreError) -> RateLimitDecision {
+        defer { if let call = try? RateLimitCall(charges, in: namespace) { denials.forget(call.keys) } }
+        return try await decide(.refund, charges, charges.map(\.subject))
+    }
+
+    /// Forgets what was consumed of these rules. One round trip, and none to tell other processes: they may repeat a denial from their
+    /// memory for up to ``Configuration/denialMemory``.
+    ///
+    /// - Throws: ``ErrorCode/unavailable`` while the configured server is away, because it would not hold there.
+    public func reset(_ charges: [RateLimitCharge]) async throws(StoreError) {
+        let call = try RateLimitCall(charges, in: namespace)
+        guard !call.keys.isEmpty else { return }
+        _ = try await failover.perform(.fail) { (store, _) throws(StoreError) in try await store(.del(call.keys)) }
+        if failover.server != nil { _ = try await failover.local(.del(call.keys)) }
+        consumption.forget(call.keys)
+        denials.forget(call.keys)
+    }
+}

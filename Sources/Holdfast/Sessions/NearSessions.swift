@@ -1,0 +1,161 @@
+import HoldfastStore
+
+/// Copies of the sessions that this process has seen, for reads while the server is away.
+///
+/// Bounded by two generations: when the young one is half full it becomes the old one and what was old is forgotten; a copy that is
+/// used moves to the young one. So about the most recently used half to whole of the bound is kept, in O(1) a step.
+///
+/// Invariants:
+/// 1. A copy never answers after its session's expiry, by the server's clock as it was when the copy was taken and by this process's
+///    two clocks since, nor after the stale limit.
+/// 2. What was dropped stays dropped: a read that began before the drop may come back after it, and its copy is refused
+///    (``Ticket``). Otherwise a logout could be undone here by a slow read.
+final class NearSessions: Sendable {
+    /// Taken before the server is asked.
+    struct Ticket: Sendable { fileprivate let epoch: UInt64 }
+
+    struct Clocks: Sendable {
+        let now: Timestamp
+        let uptime: Duration
+
+        init(_ time: any TimeSource) {
+            now = time.now
+            uptime = time.uptime
+        }
+    }
+
+    private struct Copy: Sendable {
+        var session: Session
+        let cost: Int
+        let seen: Clocks
+        /// How long the session had to live when it was seen.
+        let remaining: Duration
+    }
+
+    private struct State {
+        var young: [Key: Copy] = [:]
+        var old: [Key: Copy] = [:]
+        var youngCost = 0
+        var epoch: UInt64 = 0
+        /// When keys and users were last dropped; bounded like the copies.
+        var drops: [Bytes: UInt64] = [:]
+        /// Drops up to this one may have been forgotten, so that no ticket from before it is accepted.
+        var forgottenDrops: UInt64 = 0
+    }
+
+    private let limits: Sessions.NearCopies
+    private let state = Locked(State())
+
+    init(limits: Sessions.NearCopies) { self.limits = limits }
+
+    func ticket() -> Ticket { Ticket(epoch: state.withLock { $0.epoch }) }
+
+    /// Keeps what the server answered to a question that was asked after the ticket was taken.
+    ///
+    /// - Parameter serverNow: the server's time of the answer, so that its clock and ours need not agree.
+    func keep(_ session: Session, at key: Key, serverNow: Timestamp, ticket: Ticket, clocks: Clocks, index: Key) {
+        guard limits.entries > 0, limits.bytes > 0 else { return }
+        let copy = Copy(session: session, cost: Self.cost(session), seen: clocks, remaining: session.expires - serverNow)
+        state.withLock { state in
+            guard ticket.epoch >= state.forgottenDrops, ticket.epoch >= state.drops[key.bytes] ?? 0,
+                ticket.epoch >= state.drops[index.bytes] ?? 0
+            else { return }
+            if let present = state.young[key] ?? state.old[key], present.session.isNewer(than: session) { return }
+            insert(copy, at: key, &state)
+        }
+    }
+
+    /// The copy of a session, stale; nil where there is none that may still answer.
+    func session(at key: Key, clocks: Clocks) -> Session? {
+        state.withLock { state in
+            guard let copy = state.young[key] ?? state.old[key] else { return nil }
+            let age = max(clocks.uptime - copy.seen.uptime, clocks.now - copy.seen.now)
+            guard age < copy.remaining, age <= limits.staleLimit else {
+                remove(key, &state)
+                return nil
+            }
+            if state.old[key] != nil { insert(copy, at: key, &state) }
+            var session = copy.session
+            session.staleAge = max(.zero, age)
+            return session
+        }
+    }
+
+    /// Forgets a session, and what slow reads will bring of it.
+    func drop(_ key: Key) {
+        state.withLock { state in
+            remove(key, &state)
+            noteDrop(of: key.bytes, &state)
+        }
+    }
+
+    /// Forgets all sessions of a user, and what slow reads will bring of them. Looks at every copy.
+    func dropAll(ofUser userID: String, index: Key, isOwn: (Key) -> Bool, except kept: Key?) {
+        state.withLock { state in
+            for (key, copy) in state.young.merging(state.old, uniquingKeysWith: { young, _ in young })
+            where copy.session.userID == userID && key != kept && isOwn(key) {
+                remove(key, &state)
+            }
+            noteDrop(of: index.bytes, &state)
+        }
+    }
+
+    /// Forgets everything, and what slow reads will bring.
+    func dropAll() {
+        state.withLock { state in
+            state.epoch += 1
+            state = State(epoch: state.epoch, forgottenDrops: state.epoch)
+        }
+    }
+
+    var count: Int { state.withLock { Set($0.young.keys).union($0.old.keys).count } }
+
+    // MARK: - Under the lock
+
+    private func insert(_ copy: Copy, at key: Key, _ state: inout State) {
+        remove(key, &state)
+        if state.young.count + 1 > max(1, limits.entries / 2) || state.youngCost + copy.cost > limits.bytes / 2 {
+            state.old = state.young
+            state.young = [:]
+            state.youngCost = 0
+        }
+        guard copy.cost <= limits.bytes / 2 else { return }
+        state.young[key] = copy
+        state.youngCost += copy.cost
+    }
+
+    private func remove(_ key: Key, _ state: inout State) {
+        if let copy = state.young.removeValue(forKey: key) { state.youngCost -= copy.cost }
+        state.old[key] = nil
+    }
+
+    private func noteDrop(of name: Bytes, _ state: inout State) {
+        state.epoch += 1
+        if state.drops.count >= max(1024, limits.entries) {
+            state.drops = [:]
+            state.forgottenDrops = state.epoch
+        }
+        state.drops[name] = state.epoch
+    }
+
+    /// About what a copy takes: what is counted as its size on the store, and the structures around it.
+    private static func cost(_ session: Session) -> Int {
+        func cost(_ value: JSONValue) -> Int {
+            switch value {
+            case .null, .bool, .integer, .double: 32
+            case .string(let text): 48 + text.utf8.count
+            case .array(let values): values.reduce(64) { $0 + cost($1) }
+            case .object(let members): members.reduce(128) { $0 + 48 + $1.key.utf8.count + cost($1.value) }
+            }
+        }
+        let texts = [session.userID, session.workspaceID ?? "", session.clientAddress ?? "", session.userAgent ?? ""]
+        let messages = session.messages.reduce(0) { $0 + 96 + cost($1.content) + cost(.object($1.metadata)) }
+        return 512 + texts.reduce(0) { $0 + $1.utf8.count } + cost(.object(session.data)) + messages
+    }
+}
+
+extension Session {
+    fileprivate func isNewer(than other: Session) -> Bool {
+        (version, lastAccessed, expires) > (other.version, other.lastAccessed, other.expires)
+    }
+}

@@ -1,0 +1,63 @@
+import HoldfastStore
+
+/// How a session lies in its hash.
+///
+/// | Field | Value |
+/// |---|---|
+/// | `user` `workspace` `kind` `address` `agent` | text |
+/// | `created` `accessed` `expires` `ends` | moments, Unix milliseconds |
+/// | `idle` | the idle TTL in milliseconds |
+/// | `version` | a counter from 1 |
+/// | `size` `fields` | bytes of all data fields and messages, names included; the number of data fields |
+/// | `d:<name>` | a data field, as canonical JSON (``JSONValue/encoded()``) |
+/// | `window` `first` `next` | conversations: messages kept; numbers of the oldest one kept and of the next one |
+/// | `m:<number>` | a message: when it was sent (milliseconds), a space, JSON |
+enum SessionFields {
+    static func data(_ name: String) -> Bytes { Bytes("d:" + name) }
+
+    /// Reads a session from fields and values by turns.
+    static func session(_ id: SessionID, _ pairs: [Bytes]) -> Session? {
+        var texts: [String: Bytes] = [:]
+        var data: [String: JSONValue] = [:]
+        var messages: [Session.Message] = []
+        for place in stride(from: 0, to: pairs.count - 1, by: 2) {
+            let (name, value) = (pairs[place], pairs[place + 1])
+            if name.starts(with: "d:".utf8) {
+                guard let field = name.dropFirst(2).string, let json = JSONValue(json: value) else { return nil }
+                data[field] = json
+            } else if name.starts(with: "m:".utf8) {
+                guard let number = name.dropFirst(2).integer, let message = message(number, value) else { return nil }
+                messages.append(message)
+            } else {
+                texts[name.lossyString] = value
+            }
+        }
+        func moment(_ name: String) -> Timestamp? { texts[name]?.integer.map(Timestamp.init(milliseconds:)) }
+        guard let user = texts["user"]?.string, let kind = texts["kind"]?.string.flatMap(Session.Kind.init),
+            let created = moment("created"), let accessed = moment("accessed"), let expires = moment("expires"),
+            let ends = moment("ends"), let idle = texts["idle"]?.integer, let version = texts["version"]?.integer
+        else { return nil }
+        return Session(
+            id: id, userID: user, workspaceID: texts["workspace"]?.string, kind: kind, data: data,
+            messages: messages.sorted { $0.number < $1.number }, created: created, lastAccessed: accessed, expires: expires,
+            ends: ends, idleTTL: .milliseconds(idle), version: version, clientAddress: texts["address"]?.string,
+            userAgent: texts["agent"]?.string)
+    }
+
+    // MARK: - Messages
+
+    static func json(_ message: NewSessionMessage) -> Bytes? {
+        var members: [String: JSONValue] = ["role": .string(message.role), "content": message.content]
+        if !message.metadata.isEmpty { members["metadata"] = .object(message.metadata) }
+        return JSONValue.object(members).encoded()
+    }
+
+    private static func message(_ number: Int64, _ value: Bytes) -> Session.Message? {
+        guard let space = value.firstIndex(of: UInt8(ascii: " ")), let sent = value[value.startIndex..<space].integer,
+            let json = JSONValue(json: value[(space + 1)..<value.endIndex]), let role = json["role"]?.string
+        else { return nil }
+        return Session.Message(
+            number: number, role: role, content: json["content"] ?? .null, metadata: json["metadata"]?.object ?? [:],
+            sent: Timestamp(milliseconds: sent))
+    }
+}

@@ -1,0 +1,25 @@
+import HoldfastStore
+
+/// The keys of the sessions of one namespace.
+///
+/// | Key | Holds |
+/// |---|---|
+/// | `session:{id}` | hash: the session, see ``SessionFields``; expires with it |
+/// | `{session:{id}}:deleted` | string: that the session was ended on purpose; stays as long as anything could revive it |
+/// | `user_sessions:{user}` | sorted set: ids by the moment at which they end in any case; expires with the last |
+struct SessionKeys: Sendable {
+    let names: Namespace
+
+    func session(_ id: SessionID) -> Key { names.key("session:\(id.text)") }
+
+    /// A session and its tombstone: what most procedures are given.
+    func pair(_ id: SessionID) -> [Key] {
+        let key = session(id)
+        return [key, key.companion("deleted")]
+    }
+
+    func index(of userID: String) -> Key { names.key("user_sessions:\(userID)") }
+
+    /// Matches the indexes of all users.
+    var allIndexes: Bytes { names.glob(startingWith: "user_sessions:") }
+}

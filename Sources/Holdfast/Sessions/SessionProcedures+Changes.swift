@@ -1,0 +1,190 @@
+public import HoldfastStore
+
+extension SessionProcedures {
+    /// Sets and removes data fields where the expectations hold; all or nothing.
+    ///
+    /// KEYS: the session. ARGV: bytes and fields allowed; the expected version, or empty; a count and that many fields with their
+    /// expected values, empty for absent (JSON is never empty); a count and that many fields with their new values; a count and that
+    /// many fields to remove. Fields stand with their `d:`; none stands twice among the changes.
+    /// Result: the session; `refused` with `version`, `field`, `size` or `fields`; or null. Cost: O(fields).
+    public static let update = Script(
+        "session.update", version: 1,
+        lua: existing + """
+            if ARGV[4] ~= '' and ARGV[4] ~= meta[5] then return {'refused', 'version', 'version', meta[5]} end
+            local at = 5
+            local function count()
+              at = at + 1
+              return tonumber(ARGV[at - 1])
+            end
+            for _ = 1, count() do
+              if (redis.call('HGET', KEYS[1], ARGV[at]) or '') ~= ARGV[at + 1] then
+                return {'refused', 'field', 'field', ARGV[at]}
+              end
+              at = at + 2
+            end
+            local totals = redis.call('HMGET', KEYS[1], 'size', 'fields')
+            local size, number = tonumber(totals[1]) or 0, tonumber(totals[2]) or 0
+            local set, removed = {}, {}
+            for _ = 1, count() do
+              local name, value = ARGV[at], ARGV[at + 1]
+              local old = redis.call('HSTRLEN', KEYS[1], name)
+              if old > 0 then
+                size = size - old + #value
+              else
+                size = size + #name + #value
+                number = number + 1
+              end
+              set[#set + 1] = name
+              set[#set + 1] = value
+              at = at + 2
+            end
+            for _ = 1, count() do
+              local old = redis.call('HSTRLEN', KEYS[1], ARGV[at])
+              if old > 0 then
+                size = size - old - #ARGV[at]
+                number = number - 1
+                removed[#removed + 1] = ARGV[at]
+              end
+              at = at + 1
+            end
+            if size > tonumber(ARGV[2]) then return {'refused', 'size'} end
+            if number > tonumber(ARGV[3]) then return {'refused', 'fields'} end
+            redis.call('HSET', KEYS[1], 'size', size, 'fields', number, unpack(set))
+            if #removed > 0 then redis.call('HDEL', KEYS[1], unpack(removed)) end
+            redis.call('HINCRBY', KEYS[1], 'version', 1)
+            slide(idle)
+            return answer()
+            """
+    ) { (store, keys, arguments, now) throws(ReplyError) in
+        guard var session = try Existing(keys[0], in: &store, now) else { return .null }
+        guard arguments[2].isEmpty || arguments[2] == session.version else { return session.refused("version") }
+        var rest = arguments[3...]
+        for (name, expected) in takePairs(&rest) {
+            guard try store.hget(keys[0], name) ?? "" == expected else { return session.refused("field", ["field", name]) }
+        }
+        var totals = try Totals(keys[0], in: &store)
+        let set = takePairs(&rest)
+        for (name, value) in set {
+            if let old = try store.hget(keys[0], name), !old.isEmpty {
+                totals.size += value.count - old.count
+            } else {
+                totals.size += name.count + value.count
+                totals.fields += 1
+            }
+        }
+        var removed: [Bytes] = []
+        for name in takeNames(&rest) {
+            guard let old = try store.hget(keys[0], name), !old.isEmpty else { continue }
+            totals.size -= name.count + old.count
+            totals.fields -= 1
+            removed.append(name)
+        }
+        if totals.size > arguments[0].integer ?? 0 { return session.refused("size") }
+        if totals.fields > arguments[1].integer ?? 0 { return session.refused("fields") }
+        let fields = [HashField("size", Bytes(Int64(totals.size))), HashField("fields", Bytes(Int64(totals.fields)))]
+        try store.hset(keys[0], fields + set.map { HashField($0.0, $0.1) })
+        if !removed.isEmpty { try store.hdel(keys[0], removed) }
+        try store.hincrby(keys[0], "version", 1)
+        try session.slide(session.idle, in: &store)
+        return try Self.fields(of: keys[0], in: &store, now)
+    }
+
+    /// Appends messages to a conversation and drops the oldest ones beyond its window, or beyond the bytes allowed.
+    ///
+    /// KEYS: the session. ARGV: bytes allowed; then the messages, as JSON.
+    /// Result: the session; `refused` with `kind` (no conversation) or `size` (the new ones alone are too large); or null.
+    /// Cost: O(fields + messages).
+    public static let append = Script(
+        "session.append", version: 1,
+        lua: existing + """
+            local numbers = redis.call('HMGET', KEYS[1], 'window', 'first', 'next', 'size')
+            local window, size = tonumber(numbers[1]), tonumber(numbers[4]) or 0
+            if not window then return {'refused', 'kind'} end
+            local first, following = tonumber(numbers[2]) or 0, tonumber(numbers[3]) or 0
+            local behind = following + #ARGV - 2
+            local set = {'next', text(behind)}
+            for i = 3, #ARGV do
+              local number = following + i - 3
+              if number >= behind - window then
+                local name, value = 'm:' .. text(number), text(now) .. ' ' .. ARGV[i]
+                size = size + #name + #value
+                set[#set + 1] = name
+                set[#set + 1] = value
+              end
+            end
+            local dropped = {}
+            while first < following and (behind - first > window or size > tonumber(ARGV[2])) do
+              local name = 'm:' .. text(first)
+              size = size - #name - redis.call('HSTRLEN', KEYS[1], name)
+              dropped[#dropped + 1] = name
+              first = first + 1
+            end
+            if size > tonumber(ARGV[2]) then return {'refused', 'size'} end
+            if first == following then first = math.max(first, behind - window) end
+            redis.call('HSET', KEYS[1], 'first', text(first), 'size', text(size), unpack(set))
+            if #dropped > 0 then redis.call('HDEL', KEYS[1], unpack(dropped)) end
+            redis.call('HINCRBY', KEYS[1], 'version', 1)
+            slide(idle)
+            return answer()
+            """
+    ) { (store, keys, arguments, now) throws(ReplyError) in
+        guard var session = try Existing(keys[0], in: &store, now) else { return .null }
+        let numbers = try store.hmget(keys[0], ["window", "first", "next", "size"]).map { $0?.integer }
+        guard let window = numbers[0] else { return session.refused("kind") }
+        var (first, following, size) = (numbers[1] ?? 0, numbers[2] ?? 0, numbers[3] ?? 0)
+        let (allowed, added) = (arguments[0].integer ?? 0, arguments[1...])
+        let behind = following + Int64(added.count)
+        var set: [HashField] = []
+        for (number, message) in zip(following..., added) where number >= behind - window {
+            let field = HashField(messageName(number), Bytes(Array("\(now.milliseconds) ".utf8) + Array(message)))
+            size += Int64(field.name.count + field.value.count)
+            set.append(field)
+        }
+        var dropped: [Bytes] = []
+        while first < following, behind - first > window || size > allowed {
+            let name = messageName(first)
+            size -= Int64(name.count + (try store.hget(keys[0], name)?.count ?? 0))
+            dropped.append(name)
+            first += 1
+        }
+        guard size <= allowed else { return session.refused("size") }
+        if first == following { first = max(first, behind - window) }
+        let fields = [
+            HashField("first", Bytes(first)), HashField("size", Bytes(size)), HashField("next", Bytes(behind)),
+        ]
+        try store.hset(keys[0], fields + set)
+        if !dropped.isEmpty { try store.hdel(keys[0], dropped) }
+        try store.hincrby(keys[0], "version", 1)
+        try session.slide(session.idle, in: &store)
+        return try Self.fields(of: keys[0], in: &store, now)
+    }
+
+    // MARK: - What the Swift twins share
+
+    private struct Totals {
+        var size: Int
+        var fields: Int
+
+        init(_ key: Key, in store: inout Keyspace) throws(ReplyError) {
+            let totals = try store.hmget(key, ["size", "fields"])
+            size = Int(totals[0]?.integer ?? 0)
+            fields = Int(totals[1]?.integer ?? 0)
+        }
+    }
+
+    private static func messageName(_ number: Int64) -> Bytes { Bytes("m:\(number)") }
+
+    /// A count, then that many pairs.
+    private static func takePairs(_ rest: inout ArraySlice<Bytes>) -> [(Bytes, Bytes)] {
+        let flat = take(&rest, width: 2)
+        return stride(from: 0, to: flat.count - 1, by: 2).map { (flat[$0], flat[$0 + 1]) }
+    }
+
+    private static func takeNames(_ rest: inout ArraySlice<Bytes>) -> [Bytes] { take(&rest, width: 1) }
+
+    private static func take(_ rest: inout ArraySlice<Bytes>, width: Int) -> [Bytes] {
+        let count = Int(rest.popFirst()?.integer ?? 0) * width
+        defer { rest = rest.dropFirst(count) }
+        return Array(rest.prefix(count))
+    }
+}

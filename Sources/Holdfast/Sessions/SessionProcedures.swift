@@ -1,0 +1,199 @@
+public import HoldfastStore
+
+/// The atomic steps on one session.
+///
+/// All of them are given the session and its tombstone, which share a slot, and none brings a session back: only `create` and
+/// `adopt` write to a key that is not there, and they refuse where a tombstone is. So whatever order a read, a change and a
+/// deletion arrive in, what was deleted stays deleted.
+///
+/// Replies are lists of names and values by turns: the session's fields and `now`, the moment of the answer; or `refused` with a
+/// reason (`version`, `field`, `size`, `fields`, `kind`). Null stands for "there is no such session".
+public enum SessionProcedures {
+    public static let all: [Script] = [create, adopt, read, extend, delete, update, append, indexAdd, indexSweep]
+
+    /// Defines for the scripts on an existing session: its meta fields, `slide` and `answer`; ends the script with null where there
+    /// is none.
+    static let existing = """
+        local meta = redis.call('HMGET', KEYS[1], 'expires', 'ends', 'idle', 'accessed', 'version')
+        local expires, ends, idle, accessed = tonumber(meta[1]), tonumber(meta[2]), tonumber(meta[3]), tonumber(meta[4])
+        if not (expires and ends and idle and accessed and meta[5]) or expires <= now then return false end
+        local function text(number) return string.format('%.0f', number) end
+        local function slide(span)
+          expires = math.max(expires, math.min(now + span, ends))
+          redis.call('HSET', KEYS[1], 'accessed', text(now), 'expires', text(expires))
+          redis.call('PEXPIREAT', KEYS[1], text(expires))
+        end
+        local function answer()
+          local reply = redis.call('HGETALL', KEYS[1])
+          reply[#reply + 1] = 'now'
+          reply[#reply + 1] = text(now)
+          return reply
+        end
+
+        """
+
+    /// KEYS: the session, its tombstone. ARGV: idle TTL and absolute TTL in milliseconds; then fields and values by turns.
+    /// Result: the session; null where there is one or was one. Cost: O(fields).
+    public static let create = Script(
+        "session.create", version: 1,
+        lua: """
+            if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return false end
+            local function text(number) return string.format('%.0f', number) end
+            local ends = now + tonumber(ARGV[3])
+            local expires = text(math.min(now + tonumber(ARGV[2]), ends))
+            local fields = {'created', text(now), 'accessed', text(now), 'expires', expires, 'ends', text(ends), 'idle', ARGV[2],
+              'version', '1'}
+            for i = 4, #ARGV do fields[#fields + 1] = ARGV[i] end
+            redis.call('HSET', KEYS[1], unpack(fields))
+            redis.call('PEXPIREAT', KEYS[1], expires)
+            fields[#fields + 1] = 'now'
+            fields[#fields + 1] = text(now)
+            return fields
+            """
+    ) { (store, keys, arguments, now) throws(ReplyError) in
+        guard !store.exists(keys[0]), !store.exists(keys[1]) else { return .null }
+        let ends = now + .milliseconds(arguments[1].integer ?? 0)
+        let expires = min(now + .milliseconds(arguments[0].integer ?? 0), ends)
+        var fields: [Bytes] = [
+            "created", Bytes(now.milliseconds), "accessed", Bytes(now.milliseconds), "expires", Bytes(expires.milliseconds),
+            "ends", Bytes(ends.milliseconds), "idle", arguments[0], "version", "1",
+        ]
+        fields += arguments[2...]
+        try store.hset(keys[0], pairs(fields))
+        store.expire(keys[0], at: expires)
+        return Reply.list(fields + ["now", Bytes(now.milliseconds)])
+    }
+
+    /// Writes a session that existed under another id, with one version more. KEYS: the new session, its tombstone.
+    /// ARGV: when it expires, Unix milliseconds; then all its fields and values by turns.
+    /// Result: the session; null where it has expired, or there is or was one of the new id. Cost: O(fields).
+    public static let adopt = Script(
+        "session.adopt", version: 1,
+        lua: """
+            if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 or tonumber(ARGV[2]) <= now then return false end
+            redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+            redis.call('HINCRBY', KEYS[1], 'version', 1)
+            redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+            local reply = redis.call('HGETALL', KEYS[1])
+            reply[#reply + 1] = 'now'
+            reply[#reply + 1] = string.format('%.0f', now)
+            return reply
+            """
+    ) { (store, keys, arguments, now) throws(ReplyError) in
+        let expires = Timestamp(milliseconds: arguments[0].integer ?? 0)
+        guard !store.exists(keys[0]), !store.exists(keys[1]), expires > now else { return .null }
+        try store.hset(keys[0], pairs(Array(arguments[1...])))
+        try store.hincrby(keys[0], "version", 1)
+        store.expire(keys[0], at: expires)
+        return try fields(of: keys[0], in: &store, now)
+    }
+
+    /// KEYS: the session. ARGV: at most how often the access is written down, in milliseconds; empty for never.
+    /// Result: the session, or null. Cost: O(fields).
+    public static let read = Script(
+        "session.read", version: 1, isIdempotent: true, needsMemory: false,
+        lua: existing + """
+            if ARGV[2] ~= '' and now - accessed >= math.min(tonumber(ARGV[2]), math.floor(idle / 10)) then slide(idle) end
+            return answer()
+            """
+    ) { (store, keys, arguments, now) throws(ReplyError) in
+        guard var session = try Existing(keys[0], in: &store, now) else { return .null }
+        if let interval = arguments[0].integer,
+            now.milliseconds - session.accessed.milliseconds >= min(interval, session.idle / 10)
+        {
+            try session.slide(session.idle, in: &store)
+        }
+        return try fields(of: keys[0], in: &store, now)
+    }
+
+    /// KEYS: the session. ARGV: from now on how long, in milliseconds; empty for its idle TTL.
+    /// Result: the session, or null. Never ends it sooner, never later than in any case. Cost: O(fields).
+    public static let extend = Script(
+        "session.extend", version: 1, needsMemory: false,
+        lua: existing + """
+            slide(tonumber(ARGV[2]) or idle)
+            redis.call('HINCRBY', KEYS[1], 'version', 1)
+            return answer()
+            """
+    ) { (store, keys, arguments, now) throws(ReplyError) in
+        guard var session = try Existing(keys[0], in: &store, now) else { return .null }
+        try session.slide(arguments[0].integer ?? session.idle, in: &store)
+        try store.hincrby(keys[0], "version", 1)
+        return try fields(of: keys[0], in: &store, now)
+    }
+
+    /// Ends a session and leaves a tombstone until the session would have ended in any case.
+    /// KEYS: the session, its tombstone. ARGV: the expected version, or empty; how long a tombstone stays at most, milliseconds.
+    /// Result: `user` and `ends`; `refused`, `version`; or null. Cost: O(fields).
+    public static let delete = Script(
+        "session.delete", version: 1, needsMemory: false,
+        lua: existing + """
+            if ARGV[2] ~= '' and ARGV[2] ~= meta[5] then return {'refused', 'version', 'version', meta[5]} end
+            local user = redis.call('HGET', KEYS[1], 'user') or ''
+            redis.call('DEL', KEYS[1])
+            redis.call('SET', KEYS[2], meta[5], 'PXAT', text(math.min(ends, now + tonumber(ARGV[3]))))
+            return {'user', user, 'ends', text(ends)}
+            """
+    ) { (store, keys, arguments, now) throws(ReplyError) in
+        guard let session = try Existing(keys[0], in: &store, now) else { return .null }
+        guard arguments[0].isEmpty || arguments[0] == session.version else { return session.refused("version") }
+        let user = try store.hget(keys[0], "user") ?? ""
+        store.delete(keys[0])
+        let tombstoneEnds = min(session.ends, now + .milliseconds(arguments[1].integer ?? 0))
+        try store.set(keys[1], session.version, expiry: tombstoneEnds)
+        return Reply.list(["user", user, "ends", Bytes(session.ends.milliseconds)])
+    }
+
+    // MARK: - What the Swift twins share
+
+    /// The twin of the Lua in ``existing``.
+    struct Existing {
+        let key: Key
+        let now: Timestamp
+        var expires: Timestamp
+        let ends: Timestamp
+        let idle: Int64
+        let accessed: Timestamp
+        let version: Bytes
+
+        init?(_ key: Key, in store: inout Keyspace, _ now: Timestamp) throws(ReplyError) {
+            let meta = try store.hmget(key, ["expires", "ends", "idle", "accessed", "version"])
+            guard let expires = meta[0]?.integer, let ends = meta[1]?.integer, let idle = meta[2]?.integer,
+                let accessed = meta[3]?.integer, let version = meta[4], expires > now.milliseconds
+            else { return nil }
+            self.key = key
+            self.now = now
+            self.expires = Timestamp(milliseconds: expires)
+            self.ends = Timestamp(milliseconds: ends)
+            self.idle = idle
+            self.accessed = Timestamp(milliseconds: accessed)
+            self.version = version
+        }
+
+        mutating func slide(_ span: Int64, in store: inout Keyspace) throws(ReplyError) {
+            expires = max(expires, min(now + .milliseconds(span), ends))
+            try store.hset(
+                key,
+                [
+                    HashField("accessed", Bytes(now.milliseconds)), HashField("expires", Bytes(expires.milliseconds)),
+                ])
+            store.expire(key, at: expires)
+        }
+
+        func refused(_ reason: Bytes, _ more: [Bytes] = []) -> Reply {
+            Reply.list(["refused", reason] + (reason == "version" ? ["version", version] : more))
+        }
+    }
+
+    static func pairs(_ flat: [Bytes]) -> [HashField] {
+        stride(from: 0, to: flat.count - 1, by: 2).map { HashField(flat[$0], flat[$0 + 1]) }
+    }
+
+    static func fields(of key: Key, in store: inout Keyspace, _ now: Timestamp) throws(ReplyError) -> Reply {
+        Reply.list(try store.hgetall(key).flatMap { [$0.name, $0.value] } + ["now", Bytes(now.milliseconds)])
+    }
+}
+
+extension Reply {
+    static func list(_ values: [Bytes]) -> Reply { .array(values.map(Reply.bytes)) }
+}

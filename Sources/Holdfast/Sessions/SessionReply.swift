@@ -1,0 +1,47 @@
+import HoldfastStore
+
+/// What a session procedure answered: names and values by turns, or nothing.
+struct SessionReply: Sendable {
+    private let list: [Bytes]?
+
+    init?(_ reply: Reply) {
+        if reply.isNull {
+            list = nil
+        } else {
+            guard let list = reply.list else { return nil }
+            self.list = list
+        }
+    }
+
+    /// The names and values; nil where there is no such session.
+    /// - Throws: the refusal, where it is one.
+    func pairs() throws(StoreError) -> [Bytes]? {
+        guard let list else { return nil }
+        if list.first == "refused" { throw Self.refusal(list) }
+        return list
+    }
+
+    /// The session and the moment of the answer by the store's clock; nil where there is no such session.
+    func session(_ id: SessionID) throws(StoreError) -> (Session, Timestamp)? {
+        guard let pairs = try pairs() else { return nil }
+        let last = pairs.suffix(2)
+        guard last.first == "now", let now = last.last?.integer, let session = SessionFields.session(id, pairs) else {
+            throw StoreError(.unsupportedFormat, "The session was written by another version or by something else")
+        }
+        return (session, Timestamp(milliseconds: now))
+    }
+
+    private static func refusal(_ list: [Bytes]) -> StoreError {
+        let detail = list.count > 3 ? list[3].lossyString : ""
+        switch list.count > 1 ? list[1].lossyString : "" {
+        case "version":
+            return StoreError(.preconditionFailed, "The session is at version \(detail)", field: "version")
+        case "field":
+            return StoreError(.conflict, "The field has another value", field: "data.\(detail.dropFirst(2))")
+        case "size": return StoreError(.tooLarge, "The session would become larger than its limit", field: "data")
+        case "fields": return StoreError(.tooLarge, "The session would have more fields than allowed", field: "data")
+        case "kind": return .invalid("kind", "Only conversations have messages")
+        default: return StoreError(.unexpectedReply, effect: .unknown)
+        }
+    }
+}

@@ -1,0 +1,220 @@
+public import HoldfastStore
+
+/// Sessions of users, agents' conversations and workflows, with sliding and absolute expiry and field-level changes.
+///
+///     let sessions = Sessions(failover: failover)
+///     let session = try await sessions.create(userID: "user-123", data: ["cart": []], ttl: .seconds(1800))
+///     let seen = try await sessions.get(session.id).value
+///     try await sessions.update(session.id, set: ["step": "icp_architect"])
+///     try await sessions.revokeAll(userID: "user-123")
+///
+/// **Atomicity.** Each operation on one session is one procedure: concurrent changes of different fields all survive, and none
+/// brings back a session that was deleted. A session and its user's index lie in different slots. The session is written first
+/// and indexed second, and removed first and unindexed second:
+///
+/// - A crash between writing and indexing leaves a session whose id nobody has been told; it ends by itself. The other order would
+///   let a concurrent reader of the index find an entry without a session, take it for a left-over and remove it, and the session
+///   would then live without being found by ``revokeAll(userID:keeping:)``.
+/// - A crash between removing and unindexing leaves an entry without a session. Whoever reads the index removes it; that is safe
+///   because an id that is gone never comes back.
+/// - The index is ordered by the moment at which each session ends in any case, which never changes, so sliding needs no second
+///   write and no entry can end before its session.
+///
+/// **While the configured server is away** changes, lists and revocations are refused with ``ErrorCode/unavailable``; reads are
+/// answered from near copies, marked stale, and are `unavailable` where there is none: never "not found".
+public struct Sessions: Sendable {
+    public let configuration: Configuration
+    let failover: Failover
+    let keys: SessionKeys
+    let near: NearSessions
+    let makeID: @Sendable () -> SessionID
+
+    /// - Parameter makeID: where ids come from. They must be unguessable and are never used twice.
+    public init(
+        failover: Failover, namespace: Namespace = Namespace(), configuration: Configuration = Configuration(),
+        makeID: @escaping @Sendable () -> SessionID = { .random() }
+    ) {
+        let failover = configuration.storage == .memory ? Failover(local: failover.local, time: failover.time) : failover
+        let near = NearSessions(limits: configuration.nearCopies)
+        self.init(failover, SessionKeys(names: namespace), configuration, near, makeID)
+        // What was kept for the outage is of no use once the server answers; the next outage begins with what is read until then.
+        failover.whenServerReturns { (_) async throws(StoreError) in near.dropAll() }
+    }
+
+    private init(
+        _ failover: Failover, _ keys: SessionKeys, _ configuration: Configuration, _ near: NearSessions,
+        _ makeID: @escaping @Sendable () -> SessionID
+    ) {
+        self.failover = failover
+        self.keys = keys
+        self.configuration = configuration
+        self.near = near
+        self.makeID = makeID
+    }
+
+    /// The sessions of one tenant.
+    public func scoped(to tenant: String) -> Sessions {
+        Sessions(failover, SessionKeys(names: keys.names.scoped(to: tenant)), configuration, near, makeID)
+    }
+
+    // MARK: - One session
+
+    /// Creates a session. Two round trips: the session, then its user's index.
+    ///
+    /// - Parameters:
+    ///   - data: the session's fields; each can be changed by itself later.
+    ///   - ttl: how long it stays without being used; by default that of the kind (``Configuration/lifetime(of:)``).
+    ///   - absoluteTTL: how long it stays at most; by default that of the kind. `ttl` cannot be longer.
+    /// - Throws: ``ErrorCode/invalidArgument`` or ``ErrorCode/tooLarge`` naming the parameter, with nothing written;
+    ///   ``ErrorCode/unavailable`` while the server is away. An error after the first trip can leave a session behind whose id nobody
+    ///   knows; it ends by itself.
+    public func create(
+        userID: String, workspaceID: String? = nil, kind: Session.Kind = .user, data: [String: JSONValue] = [:],
+        ttl: Duration? = nil, absoluteTTL: Duration? = nil, clientAddress: String? = nil, userAgent: String? = nil
+    ) async throws(StoreError) -> Session {
+        let lifetime = try checkedLifetime(of: kind, ttl: ttl, absoluteTTL: absoluteTTL)
+        let fields = try newFields(userID, workspaceID, kind, data, clientAddress, userAgent)
+        let id = makeID()
+        let arguments = [Bytes(lifetime.idle.milliseconds), Bytes(lifetime.absolute.milliseconds)] + fields
+        let created = try await change(id, SessionProcedures.create, arguments)
+        guard let created else { throw StoreError(.conflict, "The new session's id is taken", operation: "session.create@1") }
+        try await addToIndex(created)
+        return created
+    }
+
+    /// Reads a session, and lets it stay for another idle TTL. One round trip.
+    ///
+    /// - Parameter touch: false to look without letting it stay longer.
+    /// - Returns: the session, or nil where there is none (it never was, has expired or was deleted). While the server is away:
+    ///   the near copy, ``Session/isStale``, within its expiry and ``NearCopies/staleLimit``, which does not slide.
+    /// - Throws: ``ErrorCode/unavailable`` while the server is away and this process has no copy.
+    public func get(_ id: SessionID, touch: Bool = true) async throws(StoreError) -> Decided<Session?> {
+        let key = keys.session(id)
+        let interval = touch ? Bytes(max(0, configuration.touchInterval.milliseconds)) : Bytes()
+        let ticket = near.ticket()
+        return try await failover.perform(.local) { (store, decider) async throws(StoreError) -> Session? in
+            if decider.isLocal {
+                if let copy = near.session(at: key, clocks: .init(failover.time)) { return copy }
+                throw StoreError(.unavailable, "The server is away and this process has no copy", operation: "session.read@1")
+            }
+            let reply = try await store.run(
+                Procedure(SessionProcedures.read, keys: [key], arguments: [interval], decode: SessionReply.init))
+            return try accept(reply, id, ticket)
+        }
+    }
+
+    /// Sets and removes fields of a session's data, all or nothing, and lets it stay for another idle TTL. One round trip.
+    ///
+    /// Concurrent updates of different fields all survive; of one field the last. To decide by what is there, expect a version or
+    /// values.
+    ///
+    /// - Returns: the session after the change.
+    /// - Throws: ``ErrorCode/notFound`` where there is no such session, ``ErrorCode/preconditionFailed`` where the version is another
+    ///   one, ``ErrorCode/conflict`` naming the field where a value is another one, ``ErrorCode/tooLarge``,
+    ///   ``ErrorCode/invalidArgument``, ``ErrorCode/unavailable`` while the server is away. Nothing is changed then.
+    @discardableResult
+    public func update(
+        _ id: SessionID, set: [String: JSONValue] = [:], remove: Set<String> = [], expecting: SessionExpectation = .none
+    ) async throws(StoreError) -> Session {
+        let arguments = try updateArguments(set, remove, expecting)
+        return try found(await change(id, SessionProcedures.update, arguments))
+    }
+
+    /// Appends messages to a conversation, which keeps its last ``Configuration/conversationWindow``, and lets it stay for another
+    /// idle TTL. Older messages also go where the session would become larger than ``Limits/bytes``. Atomic; one round trip.
+    ///
+    /// - Returns: the session after the change.
+    /// - Throws: ``ErrorCode/invalidArgument`` where the session is no conversation; otherwise as ``update(_:set:remove:expecting:)``.
+    @discardableResult
+    public func append(_ messages: [NewSessionMessage], to id: SessionID) async throws(StoreError) -> Session {
+        let arguments = try appendArguments(messages)
+        return try found(await change(id, SessionProcedures.append, arguments))
+    }
+
+    /// Lets a session stay at least this long from now on, within its absolute TTL; never shortens it. One round trip.
+    ///
+    /// - Parameter ttl: by default its idle TTL.
+    /// - Throws: ``ErrorCode/notFound``, ``ErrorCode/invalidArgument``, ``ErrorCode/unavailable`` while the server is away.
+    @discardableResult
+    public func extend(_ id: SessionID, by ttl: Duration? = nil) async throws(StoreError) -> Session {
+        if let ttl { try checkTTL(ttl, "ttl") }
+        let arguments = [ttl.map { Bytes($0.milliseconds) } ?? Bytes()]
+        return try found(await change(id, SessionProcedures.extend, arguments))
+    }
+
+    /// Ends a session. Two round trips: the session, then its user's index.
+    ///
+    /// Once the first has been answered the session is gone for good: a tombstone keeps late writers from bringing it back.
+    ///
+    /// - Parameter version: end it only at this version.
+    /// - Returns: whether there was one.
+    /// - Throws: ``ErrorCode/preconditionFailed``; ``ErrorCode/unavailable`` while the server is away: it is then not ended, but this
+    ///   process answers nothing of it any more until the server is back. Try again.
+    @discardableResult
+    public func delete(_ id: SessionID, ifVersion version: Int64? = nil) async throws(StoreError) -> Bool {
+        guard let user = try await remove(id, ifVersion: version) else { return false }
+        // The session is gone; an entry that stays behind is removed by whoever reads it.
+        _ = try? await failover.perform(.fail) { (store, _) async throws(StoreError) in
+            try await store(.zrem(keys.index(of: user), Bytes(id.text)))
+        }
+        return true
+    }
+
+    // MARK: - Inside
+
+    /// Removes a session without its index entry; answers its user.
+    func remove(_ id: SessionID, ifVersion version: Int64? = nil) async throws(StoreError) -> String? {
+        let pair = keys.pair(id)
+        // Before, so that it holds here at once even where the server cannot be told; after, against reads that overtook it.
+        near.drop(pair[0])
+        defer { near.drop(pair[0]) }
+        let arguments = [version.map(Bytes.init) ?? Bytes(), Bytes(Self.maximumTombstoneTTL.milliseconds)]
+        let reply = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
+            try await store.run(
+                Procedure(SessionProcedures.delete, keys: pair, arguments: arguments, decode: SessionReply.init))
+        }
+        guard let pairs = try reply.value.pairs() else { return nil }
+        return pairs.count > 1 ? pairs[1].string : nil
+    }
+
+    /// Runs a procedure that changes a session and answers it.
+    func change(_ id: SessionID, _ script: Script, _ arguments: [Bytes]) async throws(StoreError) -> Session? {
+        let procedure = Procedure(script, keys: keys.pair(id), arguments: arguments, decode: SessionReply.init)
+        let ticket = near.ticket()
+        return try await failover.perform(.fail) { (store, _) async throws(StoreError) in
+            try accept(try await store.run(procedure), id, ticket)
+        }.value
+    }
+
+    /// Reads a reply, and keeps a near copy of it where there is a server to be away.
+    private func accept(
+        _ reply: SessionReply, _ id: SessionID, _ ticket: NearSessions.Ticket
+    ) throws(StoreError) -> Session? {
+        let key = keys.session(id)
+        guard let (session, now) = try reply.session(id) else {
+            near.drop(key)
+            return nil
+        }
+        if failover.server != nil {
+            near.keep(
+                session, at: key, serverNow: now, ticket: ticket, clocks: .init(failover.time),
+                index: keys.index(of: session.userID))
+        }
+        return session
+    }
+
+    func addToIndex(_ session: Session) async throws(StoreError) {
+        _ = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
+            try await store.run(
+                Procedure(
+                    SessionProcedures.indexAdd, keys: [keys.index(of: session.userID)],
+                    arguments: [Bytes(session.id.text), Bytes(session.ends.milliseconds)]
+                ) { $0.integer })
+        }
+    }
+
+    private func found(_ session: Session?) throws(StoreError) -> Session {
+        guard let session else { throw StoreError(.notFound, "There is no such session", field: "id") }
+        return session
+    }
+}

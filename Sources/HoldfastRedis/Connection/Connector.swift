@@ -1,0 +1,133 @@
+import HoldfastStore
+import NIOCore
+import NIOPosix
+import NIOSSL
+
+/// Makes connections: socket, TLS, handshake, together within the connect timeout.
+struct Connector: Sendable {
+    let configuration: RedisConfiguration
+    private let tls: NIOSSLContext?
+    private let timeout: TimeAmount
+
+    /// - Throws: ``ErrorCode/invalidArgument`` naming the setting, where a certificate file cannot be read.
+    init(_ configuration: RedisConfiguration) throws(StoreError) {
+        self.configuration = configuration
+        timeout = .nanoseconds(configuration.connectTimeout.clampedNanoseconds)
+        if let tls = configuration.tls {
+            self.tls = try tls.makeContext()
+        } else {
+            tls = nil
+        }
+    }
+
+    /// Connects and introduces itself; from then on `receiver` gets what the server sends. Fails with a ``StoreError`` of effect none.
+    func connect(on eventLoop: any EventLoop, receiver: any ConnectionReceiver) -> EventLoopFuture<any NIOCore.Channel> {
+        let promise = eventLoop.makePromise(of: (any NIOCore.Channel).self)
+        let bootstrap = ClientBootstrap(group: eventLoop)
+            .connectTimeout(timeout)
+            .channelOption(.socketOption(.so_keepalive), value: 1)
+            // Nothing is read before the handler is there to read it: the server may speak first ("max number of clients").
+            .channelOption(.autoRead, value: false)
+            .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
+            .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try addTLS(to: channel) } }
+        let connected =
+            switch configuration.endpoint {
+            case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
+            case .unixSocket(let path): bootstrap.connect(unixDomainSocketPath: path)
+            }
+        connected.assumeIsolated().whenComplete { result in
+            switch result {
+            case .failure(let error): promise.fail(failure(error))
+            case .success(let channel): introduce(channel, receiver: receiver, promise: promise)
+            }
+        }
+        return promise.futureResult
+    }
+
+    private func introduce(
+        _ channel: any NIOCore.Channel, receiver: any ConnectionReceiver, promise: EventLoopPromise<any NIOCore.Channel>
+    ) {
+        let done = channel.eventLoop.makePromise(of: Void.self)
+        let deadline = channel.eventLoop.scheduleTask(in: timeout) {
+            done.fail(StoreError(.connectionFailed, "The server said nothing in time to \(endpoint)"))
+            channel.close(promise: nil)
+        }
+        done.futureResult.whenComplete { result in
+            deadline.cancel()
+            switch result {
+            case .success: promise.succeed(channel)
+            case .failure(let error):
+                channel.close(promise: nil)
+                promise.fail(failure(error))
+            }
+        }
+        do {
+            let handler = RESPHandler(handshake: Handshake(configuration), introduced: done, receiver: receiver)
+            try channel.pipeline.syncOperations.addHandler(handler)
+            try channel.syncOptions?.setOption(.autoRead, value: true)
+        } catch {
+            done.fail(error)
+        }
+    }
+
+    private func addTLS(to channel: any NIOCore.Channel) throws {
+        guard let tls, case .tcp(let host, _) = configuration.endpoint else { return }
+        let name = configuration.tls?.serverName ?? host
+        // SNI takes names only; without one NIOSSL compares the certificate with the address that was connected to.
+        let isAddress = (try? SocketAddress(ipAddress: name, port: 0)) != nil
+        let handler = try NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : name)
+        try channel.pipeline.syncOperations.addHandler(handler)
+    }
+
+    private func failure(_ error: any Error) -> StoreError {
+        if let error = error as? StoreError { return error }
+        let text = String(describing: error)
+        // Certificates that do not fit are a matter of configuration, not of the server's health.
+        let isRefusal =
+            text.contains("CERTIFICATE") || text.contains("UNKNOWN_CA") || error is NIOSSLExtraError
+            || text.contains("NO_SHARED_CIPHER")
+        guard isRefusal else { return StoreError(.connectionFailed, "\(endpoint): \(text)") }
+        return StoreError(.serverRefused, "No TLS with \(endpoint): \(text)")
+    }
+
+    private var endpoint: String {
+        switch configuration.endpoint {
+        case .tcp(let host, let port): "\(host):\(port)"
+        case .unixSocket(let path): path
+        }
+    }
+}
+
+extension RedisConfiguration.TLS {
+    fileprivate func makeContext() throws(StoreError) -> NIOSSLContext {
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.certificateVerification = verification == .none ? .none : .fullVerification
+        if let authorityFile { configuration.trustRoots = .file(authorityFile) }
+        if let certificateFile {
+            configuration.certificateChain = try Self.read("certificateFile", certificateFile) {
+                try NIOSSLCertificate.fromPEMFile(certificateFile).map { .certificate($0) }
+            }
+        }
+        if let keyFile {
+            configuration.privateKey = .privateKey(
+                try Self.read("keyFile", keyFile) { try NIOSSLPrivateKey(file: keyFile, format: .pem) })
+        }
+        return try Self.read("authorityFile", authorityFile ?? "the system's authorities") {
+            try NIOSSLContext(configuration: configuration)
+        }
+    }
+
+    private static func read<R>(_ field: String, _ path: String, _ body: () throws -> R) throws(StoreError) -> R {
+        do { return try body() } catch { throw .invalid("tls.\(field)", "\(path) cannot be used for TLS: \(error)") }
+    }
+}
+
+extension Duration {
+    /// For timers: what is negative is none, what is beyond 292 years is that.
+    var clampedNanoseconds: Int64 {
+        let (seconds, attoseconds) = components
+        guard seconds >= 0 else { return 0 }
+        guard seconds < Int64.max / 1_000_000_000 else { return .max }
+        return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+    }
+}

@@ -1,0 +1,78 @@
+import HoldfastStore
+
+/// The first words with a server, as a value: which protocol, as whom, in which database.
+struct Handshake {
+    enum Step: Equatable {
+        /// Send these commands; all their replies are awaited.
+        case send([[Bytes]])
+        case wait
+        case done(RedisConfiguration.ProtocolVersion)
+        case failed(StoreError)
+    }
+
+    private enum Stage { case hello, rest }
+
+    private let configuration: RedisConfiguration
+    private var stage = Stage.hello
+    private var version = RedisConfiguration.ProtocolVersion.resp2
+    private var awaited = 0
+
+    init(_ configuration: RedisConfiguration) { self.configuration = configuration }
+
+    mutating func begin() -> Step {
+        guard configuration.protocolVersion == .resp3 else { return continueInRESP2() }
+        var hello: [Bytes] = ["HELLO", "3"]
+        if let password { hello += ["AUTH", Bytes(configuration.username ?? "default"), password] }
+        if let name { hello += ["SETNAME", name] }
+        awaited = 1
+        return .send([hello])
+    }
+
+    mutating func receive(_ reply: Reply) -> Step {
+        awaited -= 1
+        switch (stage, reply) {
+        case (.hello, .error(let error)) where Self.meansNoRESP3(error): return continueInRESP2()
+        case (_, .error(let error)): return .failed(Self.failure(error))
+        case (.hello, _):
+            version = .resp3
+            return rest([])
+        case (.rest, _): return awaited == 0 ? .done(version) : .wait
+        }
+    }
+
+    private mutating func continueInRESP2() -> Step {
+        var commands: [[Bytes]] = []
+        if let password {
+            commands.append(["AUTH"] + (configuration.username.map { [Bytes($0)] } ?? []) + [password])
+        }
+        if let name { commands.append(["CLIENT", "SETNAME", name]) }
+        return rest(commands)
+    }
+
+    private mutating func rest(_ commands: [[Bytes]]) -> Step {
+        var commands = commands
+        if configuration.database != 0 { commands.append(["SELECT", Bytes(Int64(configuration.database))]) }
+        // RESP2 without any setting would say nothing; a word shows that there is a Redis that lets us in.
+        if commands.isEmpty, version == .resp2 { commands.append(["PING"]) }
+        stage = .rest
+        awaited = commands.count
+        return commands.isEmpty ? .done(version) : .send(commands)
+    }
+
+    private var password: Bytes? { configuration.password.flatMap { $0.isEmpty ? nil : Bytes($0) } }
+    private var name: Bytes? { configuration.clientName.flatMap { $0.isEmpty ? nil : Bytes($0) } }
+
+    private static func meansNoRESP3(_ error: ReplyError) -> Bool {
+        error.prefix == "NOPROTO" || error.line.hasPrefix("ERR unknown command")
+    }
+
+    /// A server that is starting or full may do better soon; whatever else it says against credentials, name or database is a
+    /// matter of configuration, and trying again does not help.
+    private static func failure(_ error: ReplyError) -> StoreError {
+        let failure = StoreError(error)
+        switch failure.code {
+        case .serverLoading, .serverBusy: return failure
+        default: return StoreError(.serverRefused, error.line)
+        }
+    }
+}

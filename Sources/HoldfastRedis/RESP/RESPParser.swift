@@ -1,0 +1,306 @@
+import HoldfastStore
+
+/// What a server sends: an answer to a command, or a message of its own accord.
+enum RESPItem: Equatable {
+    case reply(Reply)
+    /// RESP3's out-of-band messages (publications, invalidations): never the answer to a command, except to SUBSCRIBE and its kin.
+    case push([Reply])
+}
+
+/// Reads RESP2 and RESP3 from bytes in whatever pieces they come.
+///
+/// Every byte is looked at once: a reply that is not complete is left where it stands and gone on with, however deep in
+/// aggregates. The work is linear in what was received, and so is the memory, because no claimed length is believed before its
+/// bytes are there.
+///
+/// Byte strings are slices of the piece that they came in. One that came in several pieces is joined in memory of its own.
+///
+/// Anything that is no RESP, or that claims more than the limits, throws ``ErrorCode/protocolViolation``; the stream is lost then.
+/// Streamed strings and aggregates (`$?`), which no released server sends, count as such.
+struct RESPParser {
+    struct Limits {
+        /// Redis's own `proto-max-bulk-len`.
+        var bulkLength = 512 << 20
+        var elements = 1 << 28
+        var depth = 64
+        /// Status and error lines are short; this bounds what is kept of a line that does not end.
+        var lineLength = 64 << 10
+    }
+
+    private struct Aggregate {
+        enum Kind { case array, set, map, push, attribute }
+        let kind: Kind
+        var remaining: Int
+        var elements: [Reply]
+    }
+
+    private enum BulkKind { case bytes, verbatim, error }
+
+    /// A byte string of which only a part has come.
+    private struct PartialBulk {
+        let kind: BulkKind
+        let length: Int
+        var bytes: [UInt8]
+    }
+
+    private let limits: Limits
+    private var chunk: [UInt8] = []
+    private var position = 0
+    /// Up to where the line at `position` was searched for its end without finding it.
+    private var scanned = 0
+    private var bulk: PartialBulk?
+    private var stack: [Aggregate] = []
+
+    init(limits: Limits = Limits()) { self.limits = limits }
+
+    /// Adds what was received. All that ``next()`` can give should have been taken before.
+    mutating func feed(_ received: UnsafeRawBufferPointer) {
+        guard !received.isEmpty else { return }
+        let rest = chunk.count - position
+        if rest == 0 {
+            chunk = Array(received)
+        } else {
+            // What is left is the beginning of one line: short.
+            var joined: [UInt8] = []
+            joined.reserveCapacity(rest + received.count)
+            joined.append(contentsOf: chunk[position...])
+            joined.append(contentsOf: received)
+            chunk = joined
+        }
+        scanned = max(0, scanned - position)
+        position = 0
+    }
+
+    /// The next complete item, or nil when more bytes are needed.
+    mutating func next() throws(StoreError) -> RESPItem? {
+        while true {
+            let value: Reply
+            if bulk != nil {
+                guard let finished = try continueBulk() else { return nil }
+                value = finished
+            } else {
+                switch try token() {
+                case .incomplete: return nil
+                case .opened: continue
+                case .value(let reply): value = reply
+                }
+            }
+            if stack.isEmpty { return .reply(value) }
+            if let item = close(with: value) { return item }
+        }
+    }
+
+    // MARK: - Aggregates
+
+    /// Puts a value into the innermost aggregate, and that one into its own when it is complete.
+    private mutating func close(with value: Reply) -> RESPItem? {
+        var value = value
+        while let top = stack.indices.last {
+            stack[top].elements.append(value)
+            stack[top].remaining -= 1
+            guard stack[top].remaining == 0 else { return nil }
+            let complete = stack.removeLast()
+            switch complete.kind {
+            case .array: value = .array(complete.elements)
+            case .set: value = .set(complete.elements)
+            case .map: value = .map(complete.elements)
+            case .push: return .push(complete.elements)
+            case .attribute: return nil  // What it describes follows.
+            }
+        }
+        return .reply(value)
+    }
+
+    private mutating func open(_ kind: Aggregate.Kind, _ count: Int) throws(StoreError) -> Token {
+        guard count >= 0 else {
+            guard count == -1, kind == .array else { throw Self.violation("a negative count") }
+            return .value(.null)
+        }
+        guard count <= limits.elements else { throw Self.violation("an aggregate of \(count) elements") }
+        guard stack.count < limits.depth else { throw Self.violation("aggregates nested deeper than \(limits.depth)") }
+        guard count > 0 else {
+            switch kind {
+            case .array: return .value(.array([]))
+            case .set: return .value(.set([]))
+            case .map: return .value(.map([]))
+            case .attribute: return .opened
+            case .push: throw Self.violation("an empty push")
+            }
+        }
+        guard kind != .push || stack.isEmpty else { throw Self.violation("a push inside a reply") }
+        let total = kind == .map || kind == .attribute ? count * 2 : count
+        var elements: [Reply] = []
+        // The claimed count is believed as far as the bytes at hand could hold it (each element takes at least three).
+        elements.reserveCapacity(min(total, (chunk.count - position) / 3 + 1))
+        stack.append(Aggregate(kind: kind, remaining: total, elements: elements))
+        return .opened
+    }
+
+    // MARK: - Tokens
+
+    private enum Token {
+        case incomplete
+        /// An aggregate began, or something that counts as nothing.
+        case opened
+        case value(Reply)
+    }
+
+    private mutating func token() throws(StoreError) -> Token {
+        guard position < chunk.count else { return .incomplete }
+        let mark = chunk[position]
+        guard Self.isMark(mark) else { throw Self.violation("a line that begins with byte \(mark)") }
+        guard let end = try lineEnd() else { return .incomplete }
+        let line = (position + 1)..<end
+        position = end + 2
+        switch mark {
+        case UInt8(ascii: "$"): return try beginBulk(.bytes, try number(line))
+        case UInt8(ascii: ":"): return .value(.integer(Int64(try number(line))))
+        case UInt8(ascii: "+"): return .value(status(line))
+        case UInt8(ascii: "*"): return try open(.array, try number(line))
+        case UInt8(ascii: "%"): return try open(.map, try number(line))
+        case UInt8(ascii: ">"): return try open(.push, try number(line))
+        case UInt8(ascii: "~"): return try open(.set, try number(line))
+        case UInt8(ascii: "|"): return try open(.attribute, try number(line))
+        case UInt8(ascii: "="): return try beginBulk(.verbatim, try number(line))
+        case UInt8(ascii: "!"): return try beginBulk(.error, try number(line))
+        case UInt8(ascii: "("): return .value(.bytes(try bigNumber(line)))
+        case UInt8(ascii: ","): return .value(.double(try double(line)))
+        case UInt8(ascii: "#"): return .value(.boolean(try boolean(line)))
+        case UInt8(ascii: "_"):
+            guard line.isEmpty else { throw Self.violation("a null with a value") }
+            return .value(.null)
+        default: return .value(.error(ReplyError(String(decoding: chunk[line], as: UTF8.self))))
+        }
+    }
+
+    private static func isMark(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "$"), UInt8(ascii: ":"), UInt8(ascii: "+"), UInt8(ascii: "*"), UInt8(ascii: "%"), UInt8(ascii: ">"),
+            UInt8(ascii: "~"), UInt8(ascii: "|"), UInt8(ascii: "="), UInt8(ascii: "!"), UInt8(ascii: "("), UInt8(ascii: ","),
+            UInt8(ascii: "#"), UInt8(ascii: "_"), UInt8(ascii: "-"):
+            true
+        default: false
+        }
+    }
+
+    /// Where the line's CR stands, once its LF is there too.
+    private mutating func lineEnd() throws(StoreError) -> Int? {
+        var index = max(position + 1, scanned)
+        let count = chunk.count
+        while index < count, chunk[index] != 13 { index += 1 }
+        scanned = index
+        guard index - position <= limits.lineLength else { throw Self.violation("a line without end") }
+        guard index + 1 < count else { return nil }
+        guard chunk[index + 1] == 10 else { throw Self.violation("a CR without LF") }
+        return index
+    }
+
+    // MARK: - Lines
+
+    private func number(_ line: Range<Int>) throws(StoreError) -> Int {
+        var index = line.lowerBound
+        guard index < line.upperBound else { throw Self.violation("an empty number") }
+        let sign = chunk[index]
+        let isNegative = sign == UInt8(ascii: "-")
+        if isNegative || sign == UInt8(ascii: "+") { index += 1 }
+        guard index < line.upperBound, line.upperBound - index <= 19 else { throw Self.violation("a number that is none") }
+        // Nineteen digits fit into 64 bits without a sign.
+        var magnitude: UInt64 = 0
+        while index < line.upperBound {
+            let digit = chunk[index] &- UInt8(ascii: "0")
+            guard digit <= 9 else { throw Self.violation("a number that is none") }
+            magnitude = magnitude &* 10 &+ UInt64(digit)
+            index += 1
+        }
+        if isNegative {
+            guard magnitude <= UInt64(Int.max) + 1 else { throw Self.violation("a number beyond 64 bits") }
+            return Int(truncatingIfNeeded: 0 &- magnitude)
+        }
+        guard let number = Int(exactly: magnitude) else { throw Self.violation("a number beyond 64 bits") }
+        return number
+    }
+
+    private func status(_ line: Range<Int>) -> Reply {
+        if line.count == 2, chunk[line.lowerBound] == UInt8(ascii: "O"), chunk[line.lowerBound + 1] == UInt8(ascii: "K") {
+            return .ok
+        }
+        return .status(Bytes(chunk[line]))
+    }
+
+    private func double(_ line: Range<Int>) throws(StoreError) -> Double {
+        let text = Bytes(chunk[line])
+        if let value = text.double { return value }
+        guard text == "nan" || text == "-nan" else { throw Self.violation("a double that is none") }
+        return .nan
+    }
+
+    private func boolean(_ line: Range<Int>) throws(StoreError) -> Bool {
+        guard line.count == 1 else { throw Self.violation("a boolean that is none") }
+        switch chunk[line.lowerBound] {
+        case UInt8(ascii: "t"): return true
+        case UInt8(ascii: "f"): return false
+        default: throw Self.violation("a boolean that is none")
+        }
+    }
+
+    private func bigNumber(_ line: Range<Int>) throws(StoreError) -> Bytes {
+        var digits = chunk[line]
+        if digits.first == UInt8(ascii: "-") || digits.first == UInt8(ascii: "+") { digits.removeFirst() }
+        guard !digits.isEmpty, digits.allSatisfy({ $0 &- UInt8(ascii: "0") <= 9 }) else {
+            throw Self.violation("a big number that is none")
+        }
+        return Bytes(chunk[line])
+    }
+
+    // MARK: - Byte strings
+
+    private mutating func beginBulk(_ kind: BulkKind, _ length: Int) throws(StoreError) -> Token {
+        guard length >= 0 else {
+            guard length == -1, kind == .bytes else { throw Self.violation("a negative length") }
+            return .value(.null)
+        }
+        guard length <= limits.bulkLength else { throw Self.violation("a byte string of \(length) bytes") }
+        if chunk.count - position >= length + 2 {
+            let body = position..<(position + length)
+            guard chunk[body.upperBound] == 13, chunk[body.upperBound + 1] == 10 else {
+                throw Self.violation("a byte string without end")
+            }
+            position = body.upperBound + 2
+            return .value(try reply(kind, Bytes(chunk[body])))
+        }
+        bulk = PartialBulk(kind: kind, length: length, bytes: [])
+        return .opened
+    }
+
+    private mutating func continueBulk() throws(StoreError) -> Reply? {
+        guard var partial = bulk.take() else { return nil }
+        let part = min(chunk.count - position, partial.length + 2 - partial.bytes.count)
+        partial.bytes.append(contentsOf: chunk[position..<(position + part)])
+        position += part
+        guard partial.bytes.count == partial.length + 2 else {
+            bulk = partial
+            return nil
+        }
+        guard partial.bytes[partial.length] == 13, partial.bytes[partial.length + 1] == 10 else {
+            throw Self.violation("a byte string without end")
+        }
+        return try reply(partial.kind, Bytes(partial.bytes[..<partial.length]))
+    }
+
+    private func reply(_ kind: BulkKind, _ bytes: Bytes) throws(StoreError) -> Reply {
+        switch kind {
+        case .bytes: return .bytes(bytes)
+        case .error: return .error(ReplyError(bytes.lossyString))
+        case .verbatim:
+            // Three letters of format and a colon stand before the text.
+            guard bytes.count >= 4, bytes[bytes.startIndex + 3] == UInt8(ascii: ":") else {
+                throw Self.violation("a verbatim string without format")
+            }
+            return .bytes(bytes[(bytes.startIndex + 4)..<bytes.endIndex])
+        }
+    }
+
+    private static func violation(_ what: String) -> StoreError {
+        StoreError(.protocolViolation, "The server sent \(what)", effect: .unknown)
+    }
+}

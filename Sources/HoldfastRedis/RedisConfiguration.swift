@@ -1,0 +1,86 @@
+/// How a ``RedisStore`` reaches its server and how patient it is.
+public struct RedisConfiguration: Sendable {
+    public enum Endpoint: Hashable, Sendable {
+        case tcp(host: String, port: Int)
+        case unixSocket(path: String)
+    }
+
+    public enum ProtocolVersion: Int, Sendable {
+        /// RESP2, for servers or proxies that do not speak RESP3 well.
+        case resp2 = 2
+        /// RESP3 where the server speaks it, RESP2 where it does not.
+        case resp3 = 3
+    }
+
+    /// TLS towards a TCP endpoint.
+    public struct TLS: Hashable, Sendable {
+        public enum Verification: String, Hashable, Sendable {
+            /// The certificate is not looked at: only against eavesdroppers.
+            case none
+            /// The same as ``required`` for a client, as in Python's `ssl`.
+            case optional
+            /// The certificate must be valid, trusted and of this host.
+            case required
+        }
+
+        public var verification = Verification.required
+        /// A PEM file of the authorities to trust in place of the system's.
+        public var authorityFile: String?
+        /// A PEM file with the client's certificate and its chain, for servers that ask for one.
+        public var certificateFile: String?
+        /// A PEM file with the key of ``certificateFile``.
+        public var keyFile: String?
+        /// The name that the server's certificate must bear, where it is not the endpoint's host.
+        public var serverName: String?
+
+        public init(
+            verification: Verification = .required, authorityFile: String? = nil, certificateFile: String? = nil,
+            keyFile: String? = nil, serverName: String? = nil
+        ) {
+            self.verification = verification
+            self.authorityFile = authorityFile
+            self.certificateFile = certificateFile
+            self.keyFile = keyFile
+            self.serverName = serverName
+        }
+    }
+
+    public var endpoint: Endpoint
+    public var tls: TLS?
+    /// The ACL user; nil for the default user.
+    public var username: String?
+    /// Nil or empty for none.
+    public var password: String?
+    public var database: Int
+    /// Shown in the server's CLIENT LIST. No spaces.
+    public var clientName: String?
+    public var protocolVersion = ProtocolVersion.resp3
+
+    /// How long a call waits for its reply, connecting included. The deadline of ``HoldfastStore/CallContext`` may be earlier.
+    /// Timeouts are told up to 25 ms late: one coarse timer serves all calls of a connection.
+    public var commandTimeout: Duration = .seconds(5)
+    /// How long connecting may take: name resolution, TCP, TLS and the first words of the protocol together.
+    public var connectTimeout: Duration = .seconds(5)
+    /// Whether an operation is sent once more when its connection was lost or its reply did not come, where that is safe: it was
+    /// provably not sent, or it is idempotent.
+    public var retriesOnTimeout = true
+    /// How long to leave a server alone that could not be reached.
+    public var backoff = Backoff()
+
+    /// How many replies may be outstanding; calls beyond fail at once with ``HoldfastStore/ErrorCode/overloaded``.
+    public var maximumInFlight = 65_536
+    /// How many bytes of commands may wait for the socket; calls beyond fail at once likewise. One command alone may be larger.
+    public var maximumQueuedBytes = 128 << 20
+
+    public init(
+        endpoint: Endpoint = .tcp(host: "127.0.0.1", port: 6379), username: String? = nil, password: String? = nil,
+        database: Int = 0, tls: TLS? = nil, clientName: String? = nil
+    ) {
+        self.endpoint = endpoint
+        self.username = username
+        self.password = password
+        self.database = database
+        self.tls = tls
+        self.clientName = clientName
+    }
+}

@@ -1,0 +1,36 @@
+import Crypto
+import HoldfastStore
+
+/// The SHA-1 digests by which a server knows scripts, each computed once.
+final class ScriptDigests: Sendable {
+    private struct Known {
+        /// Kept so that its identity is not given to another script.
+        let script: Script
+        let digest: Bytes
+    }
+
+    /// Scripts are constants of their services, some dozens. Who makes them at run time should not fill the memory.
+    private static let limit = 4096
+    private let known = Locked<[ObjectIdentifier: Known]>([:])
+
+    func digest(of script: Script) -> Bytes {
+        let id = ObjectIdentifier(script)
+        if let digest = known.withLock({ $0[id]?.digest }) { return digest }
+        let digest = Self.sha1(script.lua)
+        known.withLock { known in
+            if known.count >= Self.limit { known.removeAll() }
+            known[id] = Known(script: script, digest: digest)
+        }
+        return digest
+    }
+
+    static func sha1(_ text: String) -> Bytes {
+        let hexDigits = Array("0123456789abcdef".utf8)
+        var hex: [UInt8] = []
+        for byte in Insecure.SHA1.hash(data: Array(text.utf8)) {
+            hex.append(hexDigits[Int(byte >> 4)])
+            hex.append(hexDigits[Int(byte & 15)])
+        }
+        return Bytes(hex)
+    }
+}

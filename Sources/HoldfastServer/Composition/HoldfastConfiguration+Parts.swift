@@ -1,0 +1,39 @@
+import Holdfast
+import HoldfastStore
+
+// What the settings mean for each part.
+extension HoldfastConfiguration {
+    var placeOfEntries: String {
+        redis.isEnabled
+            ? "on the server; in this process's memory while it is away" : "in this process's memory, and gone with it"
+    }
+
+    var embeddedStore: EmbeddedStore.Configuration {
+        EmbeddedStore.Configuration(
+            limits: Keyspace.Limits(
+                maximumBytes: memory.maxBytes, policy: memory.policy, scope: .cacheEntries(prefix: redis.keyPrefix)))
+    }
+
+    /// A breaker that is switched off never opens: every call goes to the server and waits for it. Only a process that starts
+    /// without its server begins locally all the same.
+    var failover: Failover.Configuration {
+        let longest = min(breaker.timeout, .seconds(2))
+        return Failover.Configuration(
+            thresholds: ServerHealth.Thresholds(
+                failures: breaker.isEnabled ? breaker.failureThreshold : .max, successes: breaker.successThreshold),
+            probeBackoff: min(.milliseconds(100), longest)...longest,
+            probeTimeout: min(.seconds(1), redis.timeout))
+    }
+
+    var services: AgentState.Configuration {
+        var plan = RateLimitPlan.standard(perMinute: limits.perMinute, perHour: limits.perHour, burst: limits.burst)
+        plan.isEnabled = limits.isEnabled
+        return AgentState.Configuration(
+            cache: CacheConfiguration(
+                defaultTTL: cache.defaultTTL, near: NearCacheConfiguration(entries: cache.nearEntries)),
+            sessions: Holdfast.Sessions.Configuration(
+                storage: sessions.storage == .memory ? .memory : .configured, idleTTL: sessions.ttl,
+                absoluteTTL: max(.seconds(86_400), sessions.ttl), cleanupInterval: sessions.cleanupInterval),
+            limits: RateLimiter.Configuration(plan: plan, instances: server.instances))
+    }
+}

@@ -1,0 +1,117 @@
+public import Holdfast
+import HoldfastRedis
+public import HoldfastStore
+public import Logging
+public import ServiceLifecycle
+import UnixSignals
+
+/// A whole Holdfast server: the stores that a configuration asks for, the services over them, and the HTTP face.
+///
+/// This is the composition: the one place, beside the command line's `doctor`, that names a backend.
+public struct HoldfastService: Service {
+    public let state: AgentState
+    /// What there is to say about it once it serves.
+    public let summary: Summary
+
+    private let configuration: HoldfastConfiguration
+    private let server: RedisStore?
+    private let keys: APIKeyRing
+    private let logger: Logger
+    private let onRunning: @Sendable (Summary, _ port: Int) async -> Void
+
+    /// How long a shutdown may take: what is under way is finished for so long, then cancelled.
+    static let gracePeriod: Duration = .seconds(8)
+
+    /// Connects to nothing yet.
+    ///
+    /// - Parameters:
+    ///   - environment: for the place of the key file; see `HoldfastConfiguration.Server.keyFolder(environment:)`.
+    ///   - onRunning: called once, when requests are accepted, with the port.
+    /// - Throws: ``HoldfastStore/StoreError`` naming the setting that cannot work.
+    public init(
+        configuration: HoldfastConfiguration, environment: [String: String], logger: Logger,
+        onRunning: @escaping @Sendable (Summary, _ port: Int) async -> Void = { _, _ in }
+    ) throws(StoreError) {
+        if let refusal = configuration.refusals.first { throw StoreError(.invalidArgument, refusal) }
+        self.configuration = configuration
+        self.logger = logger
+        self.onRunning = onRunning
+        let namespace = Namespace(prefix: configuration.redis.keyPrefix)
+        server = configuration.redis.isEnabled ? try RedisStore(configuration.redis.storeConfiguration()) : nil
+        let local = EmbeddedStore(configuration.embeddedStore)
+        let failover = Failover(
+            server: server, local: local, configuration: configuration.failover,
+            observer: Self.observer(store: configuration.storeDescription, logger))
+        state = AgentState(failover: failover, namespace: namespace, configuration: configuration.services)
+        let access = try Self.access(configuration, environment)
+        keys = access.keys
+        summary = Summary(
+            store: configuration.storeDescription, data: configuration.placeOfEntries, keyFile: access.file,
+            newKey: access.newKey)
+    }
+
+    /// Serves until the task is cancelled or the process gets SIGTERM or SIGINT, then finishes what is under way.
+    public func run() async throws {
+        if let refusal = await state.failover.start() {
+            logger.error("the server refused us; not ready until it accepts", metadata: ["error.code": "\(refusal.code)"])
+        }
+        var http = HTTPServer.Configuration()
+        http.host = configuration.server.host
+        http.port = configuration.server.port
+        let (summary, onRunning) = (summary, onRunning)
+        let face = HTTPServer(state: state, keys: keys, configuration: http, logger: logger) { port in
+            await onRunning(summary, port)
+        }
+        var group = ServiceGroupConfiguration(
+            services: [.init(service: state), .init(service: face)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        group.maximumGracefulShutdownDuration = Self.gracePeriod
+        do {
+            try await ServiceGroup(configuration: group).run()
+        } catch {
+            await server?.shutdown()
+            throw error
+        }
+        await server?.shutdown()
+    }
+
+    // MARK: - Parts
+
+    private static func observer(store: String, _ logger: Logger) -> Failover.Observer {
+        { change in
+            switch change {
+            case .wentDown:
+                logger.warning("the server cannot be reached; deciding in this process", metadata: ["store": "\(store)"])
+            case .cameBack(let since):
+                logger.notice(
+                    "the server is back", metadata: ["store": "\(store)", "away.since": "\(since.milliseconds)"])
+            }
+        }
+    }
+
+    private static func access(
+        _ configuration: HoldfastConfiguration, _ environment: [String: String]
+    ) throws(StoreError) -> (keys: APIKeyRing, file: String?, newKey: String?) {
+        let entries = configuration.server.apiKeys
+        guard entries.isEmpty else { return (try APIKeyRing(parsing: entries.map(\.value)), nil, nil) }
+        let folder = configuration.server.keyFolder(environment: environment)
+        try PrivateFolder.create(folder)
+        let file = APIKeyFile(folder: folder)
+        let (secret, isNew) = try file.readOrCreate()
+        let ring = APIKeyRing([APIKey(name: "generated", role: .admin, secret: secret)])
+        return (ring, file.path, isNew ? secret : nil)
+    }
+}
+
+extension HoldfastService {
+    /// What a person wants to know at the start.
+    public struct Summary: Sendable, Hashable {
+        /// The store in use, without secrets.
+        public let store: String
+        /// Where entries are kept.
+        public let data: String
+        /// Where the generated API key is; nil where the configuration names the keys.
+        public let keyFile: String?
+        /// The API key, on the one occasion on which it is shown: when it has just been made.
+        public let newKey: String?
+    }
+}

@@ -1,0 +1,151 @@
+/// Puts URLs and single variables together into one connection.
+///
+/// UPSTASH_REDIS_URL goes before REDIS_URL, and what a URL says goes before the single variables, unless the latter come from a
+/// stronger source: `--redis-port 6380` wins over the port of a REDIS_URL in `.env`.
+struct ConnectionResolution {
+    typealias Redis = HoldfastConfiguration.Redis
+
+    private let given: ConnectionSettings
+    private let sources: [String: SettingSource]
+    private(set) var problems: [String] = []
+    private(set) var warnings: [String] = []
+
+    init(_ given: ConnectionSettings, sources: [String: SettingSource]) {
+        self.given = given
+        self.sources = sources
+    }
+
+    mutating func resolve(into redis: inout Redis) {
+        let url = chosenURL()
+        redis.isEnabled = given.isEnabled ?? namesServer
+        redis.wire = given.wire ?? impliedWire(url)
+        guard redis.isEnabled else { return }
+        resolveTopology(into: &redis)
+        switch redis.wire {
+        case .rest: resolveREST(url, into: &redis)
+        case .native: resolveServer(url, into: &redis)
+        }
+    }
+
+    /// What makes Redis used without REDIS_ENABLED. A REST URL alone counts, unless the protocol is said to be native.
+    private var namesServer: Bool {
+        given.upstashURL != nil || given.url != nil || given.host != nil || given.sentinels != nil
+            || (given.clusterNodes != nil && given.clusterIsEnabled != false) || (given.restURL != nil && given.wire != .native)
+    }
+
+    private func source(_ name: String) -> SettingSource { sources[name] ?? .default }
+
+    private struct ChosenURL {
+        let name: String
+        let value: ConnectionURL
+    }
+
+    /// The stronger source's URL; within one source UPSTASH_REDIS_URL.
+    private func chosenURL() -> ChosenURL? {
+        let upstash = given.upstashURL.map { ChosenURL(name: "UPSTASH_REDIS_URL", value: $0.value) }
+        let plain = given.url.map { ChosenURL(name: "REDIS_URL", value: $0.value) }
+        guard let upstash, let plain else { return upstash ?? plain }
+        return source(plain.name) < source(upstash.name) ? plain : upstash
+    }
+
+    private func impliedWire(_ url: ChosenURL?) -> Redis.Wire {
+        if let url, case .rest = url.value { return .rest }
+        let hasNative = url != nil || given.host != nil || given.sentinels != nil || given.clusterNodes != nil
+        return !hasNative && given.restURL != nil ? .rest : .native
+    }
+
+    // MARK: - REST
+
+    private mutating func resolveREST(_ url: ChosenURL?, into redis: inout Redis) {
+        var endpoint = given.restURL
+        if endpoint == nil, let upstash = given.upstashURL, case .rest(let address) = upstash.value { endpoint = address }
+        guard let endpoint else {
+            problems.append("REDIS_PROTOCOL=rest needs UPSTASH_REDIS_REST_URL: accepted is an https:// URL")
+            return
+        }
+        guard let token = given.restToken ?? given.password else {
+            problems.append("UPSTASH_REDIS_REST_TOKEN is missing: \(endpoint) needs its token")
+            return
+        }
+        redis.rest = Redis.REST(url: endpoint, token: token)
+    }
+
+    // MARK: - RESP
+
+    private mutating func resolveServer(_ url: ChosenURL?, into redis: inout Redis) {
+        var parts: RedisURL?
+        switch url?.value {
+        case .native(let native): parts = native
+        case .rest(let address):
+            problems.append("\(url?.name ?? "")=\(address) with REDIS_PROTOCOL=native: accepted is \(RedisURL.accepted)")
+        case nil: break
+        }
+        let urlSource = url.map { source($0.name) } ?? .default
+        /// A part of the URL, unless the variable is set by a stronger source.
+        func part<Value>(_ fromURL: Value?, _ name: String, _ variable: Value?) -> Value? {
+            source(name) < urlSource ? variable ?? fromURL : fromURL ?? variable
+        }
+        if let path = parts?.socketPath, !(given.host != nil && source("REDIS_HOST") < urlSource) {
+            redis.address = .unixSocket(path: path)
+        } else {
+            redis.address = .tcp(
+                host: part(parts?.host, "REDIS_HOST", given.host) ?? "127.0.0.1",
+                port: part(parts?.port, "REDIS_PORT", given.port) ?? 6379)
+        }
+        redis.database = part(parts?.database, "REDIS_DATABASE", given.database) ?? 0
+        redis.username = part(parts?.username, "REDIS_USERNAME", given.username)
+        redis.password =
+            part(parts?.password.map { Secret($0) }, "REDIS_PASSWORD", given.password) ?? (url == nil ? nil : given.restToken)
+        resolveTLS(parts, url?.name, into: &redis)
+        if redis.cluster != nil, redis.database != 0 {
+            problems.append("REDIS_DATABASE=\(redis.database) with a cluster: accepted is 0, a cluster has no other database")
+        }
+    }
+
+    private mutating func resolveTLS(_ parts: RedisURL?, _ urlName: String?, into redis: inout Redis) {
+        let urlAsks = parts?.usesTLS == true
+        if urlAsks, given.usesTLS == false {
+            warnings.append("REDIS_SSL=false is ignored: \(urlName ?? "the URL") says rediss://, so TLS is used")
+        }
+        let files = [
+            ("REDIS_SSL_CA_CERTS", given.caFile), ("REDIS_SSL_CERTFILE", given.certificateFile),
+            ("REDIS_SSL_KEYFILE", given.keyFile),
+        ]
+        guard urlAsks || given.usesTLS == true else {
+            let unused = files.filter { $0.1 != nil }.map(\.0)
+            warnings += unused.map { "\($0) has no effect: TLS is off (REDIS_SSL=true or a rediss:// URL turns it on)" }
+            return
+        }
+        if case .unixSocket = redis.address {
+            problems.append("REDIS_SSL=true with a Unix socket: TLS needs a TCP address, as in rediss://host:6379")
+        }
+        if given.keyFile != nil, given.certificateFile == nil {
+            problems.append("REDIS_SSL_CERTFILE is missing: REDIS_SSL_KEYFILE is set, and a key needs its certificate")
+        }
+        var tls = Redis.TLS()
+        tls.certificateRequirements = parts?.certificateRequirements ?? given.certificateRequirements ?? .required
+        tls.caFile = given.caFile
+        tls.certificateFile = given.certificateFile
+        // As in Python, the certificate's file may hold the key too.
+        tls.keyFile = given.keyFile ?? given.certificateFile
+        redis.tls = tls
+    }
+
+    // MARK: - Cluster and Sentinel
+
+    private mutating func resolveTopology(into redis: inout Redis) {
+        if given.clusterIsEnabled ?? (given.clusterNodes != nil) { redis.cluster = given.clusterNodes ?? [] }
+        if given.clusterIsEnabled == false, given.clusterNodes != nil {
+            warnings.append("REDIS_CLUSTER_NODES has no effect: REDIS_CLUSTER_ENABLED is false")
+        }
+        switch (given.sentinels, given.sentinelMaster) {
+        case (let nodes?, let master?): redis.sentinel = Redis.Sentinel(nodes: nodes, master: master)
+        case (_?, nil): problems.append("REDIS_SENTINEL_MASTER is missing: REDIS_SENTINELS is set, and they know servers by name")
+        case (nil, _?): warnings.append("REDIS_SENTINEL_MASTER has no effect: REDIS_SENTINELS is not set")
+        case (nil, nil): break
+        }
+        if redis.cluster != nil, redis.sentinel != nil {
+            problems.append("REDIS_CLUSTER_NODES and REDIS_SENTINELS are both set: accepted is one of them")
+        }
+    }
+}

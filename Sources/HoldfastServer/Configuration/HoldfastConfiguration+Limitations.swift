@@ -1,0 +1,52 @@
+extension HoldfastConfiguration {
+    /// What is asked for that this version cannot do: one line each. A server must not start while this is not empty.
+    public var refusals: [String] {
+        var lines: [String] = []
+        if redis.isEnabled {
+            if redis.wire == .rest {
+                lines.append("REDIS_PROTOCOL=rest: this version cannot speak Upstash's REST; use a redis:// or rediss:// URL")
+            }
+            if redis.cluster != nil {
+                lines.append("REDIS_CLUSTER_ENABLED: this version cannot use a Redis Cluster; name one server with REDIS_URL")
+            }
+            if redis.sentinel != nil {
+                lines.append("REDIS_SENTINELS: this version cannot ask sentinels; name the server with REDIS_URL")
+            }
+        }
+        if sessions.storage == .jwt {
+            lines.append("SESSION_STORAGE=jwt: this version cannot keep sessions in tokens; use redis or memory")
+        }
+        return lines
+    }
+
+    /// The store that serves, in words and without secrets.
+    public var storeDescription: String {
+        guard redis.isEnabled else { return "embedded (in this process)" }
+        if let rest = redis.rest { return "Upstash REST at \(rest.url)" }
+        if let sentinel = redis.sentinel { return "Redis \(sentinel.master), through \(sentinel.nodes.count) sentinels" }
+        var text = "Redis at \(redis.address)"
+        if let nodes = redis.cluster {
+            text = nodes.isEmpty ? "Redis Cluster at \(redis.address)" : "Redis Cluster of \(nodes.count) nodes"
+        }
+        if redis.database != 0 { text += ", database \(redis.database)" }
+        if let username = redis.username { text += ", user \(username)" }
+        if let tls = redis.tls { text += tls.certificateRequirements.verifies ? ", TLS" : ", TLS without certificate check" }
+        return text
+    }
+
+    /// What is set and has less effect in this version than its name promises: one line each.
+    var limitations: [String] {
+        var lines: [String] = []
+        if server.dataFolder != nil {
+            lines.append(
+                "HOLDFAST_DATA keeps the API key only: this version does not keep the embedded store's entries across restarts")
+        }
+        if redis.isEnabled, redis.maxConnections != Redis().maxConnections {
+            lines.append("REDIS_MAX_CONNECTIONS has no effect: this version needs one connection, which all calls share")
+        }
+        if !sessions.encryptionKeys.isEmpty {
+            lines.append("TOKEN_ENCRYPTION_KEY is checked but not used: this version does not encrypt sessions")
+        }
+        return lines
+    }
+}

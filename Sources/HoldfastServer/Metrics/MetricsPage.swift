@@ -1,0 +1,66 @@
+import Holdfast
+import HoldfastStore
+
+/// Everything that `/metrics` shows, gathered when it is asked for.
+struct MetricsPage: Sendable {
+    static let mediaType = "text/plain; version=0.0.4; charset=utf-8"
+
+    let requests: RequestMetrics
+    let state: AgentState
+    let version: String
+
+    var families: [MetricFamily] {
+        [
+            MetricFamily(
+                "holdfast_build_info", .gauge, "The version that runs.",
+                [MetricFamily.Sample(labels: [("version", version)], value: 1)])
+        ] + requests.families + store + cache + embedded
+    }
+
+    private var store: [MetricFamily] {
+        let failover = state.failover
+        let mode = failover.server == nil ? "embedded" : failover.decider.isLocal ? "local" : "server"
+        let samples = ["embedded", "server", "local"].map {
+            MetricFamily.Sample(labels: [("mode", $0)], value: $0 == mode ? 1 : 0)
+        }
+        let away = failover.localSince.map { max(0, (failover.time.now - $0).inSeconds) } ?? 0
+        return [
+            MetricFamily(
+                "holdfast_store_mode", .gauge, "1 for who decides now: server, local (it is away) or embedded.", samples),
+            .gauge("holdfast_store_away_seconds", "For how long the configured server has been away; 0 while it is there.", away),
+        ]
+    }
+
+    private var cache: [MetricFamily] {
+        let statistics = state.cache.statistics
+        let total = statistics.total
+        func lookups(_ result: String, _ count: Int) -> MetricFamily.Sample {
+            MetricFamily.Sample(labels: [("result", result)], value: Double(count))
+        }
+        return [
+            MetricFamily(
+                "holdfast_cache_lookups_total", .counter, "Look-ups by what answered them.",
+                [
+                    lookups("near", total.nearHits), lookups("store", total.storeHits), lookups("stale", total.staleHits),
+                    lookups("miss", total.misses),
+                ]),
+            .counter("holdfast_cache_writes_total", "Values written by callers.", total.writes),
+            .counter("holdfast_cache_fills_total", "Values computed by factories and kept.", total.fills),
+            .counter("holdfast_cache_removals_total", "Entries removed by key, pattern, category or workspace.", total.removals),
+            .gauge("holdfast_cache_near_entries", "Values in this process's near cache.", Double(statistics.nearEntries)),
+            .gauge("holdfast_cache_near_bytes", "About how many bytes they take.", Double(statistics.nearBytes)),
+        ]
+    }
+
+    private var embedded: [MetricFamily] {
+        guard let store = state.failover.local as? EmbeddedStore else { return [] }
+        let statistics = store.statistics
+        return [
+            .gauge("holdfast_embedded_keys", "Keys of the store in this process.", Double(statistics.keys)),
+            .gauge("holdfast_embedded_used_bytes", "Accounted bytes of the store in this process.", Double(statistics.usedBytes)),
+            .gauge("holdfast_embedded_maximum_bytes", "Its limit; 0 for none.", Double(statistics.maximumBytes)),
+            .counter("holdfast_embedded_expired_keys_total", "Keys that ended by their expiry.", statistics.expired),
+            .counter("holdfast_embedded_evicted_keys_total", "Keys that gave way at the memory limit.", statistics.evicted),
+        ]
+    }
+}

@@ -1,0 +1,183 @@
+import HTTPTypes
+import Holdfast
+import HoldfastStore
+import Hummingbird
+import Logging
+import NIOCore
+
+/// Answers every request: finds its route, lets its caller in, reads what it carries, calls the handler, and shapes the answer.
+///
+/// Order matters. Path and method first (404, 405), then the key (401, 403), then the input (400, 413, 415): who may not call learns
+/// nothing about what would have been valid. Whatever goes wrong becomes problem details here and nowhere else.
+struct APIResponder: HTTPResponder {
+    typealias Context = ConnectionContext
+
+    struct Limits: Sendable {
+        /// Longer ones are answered 414.
+        var urlBytes = 8192
+        /// Larger ones are answered 413.
+        var bodyBytes = 8 * 1024 * 1024
+    }
+
+    let table: RouteTable
+    let gatekeeper: Gatekeeper
+    let idempotency: IdempotentCalls?
+    /// Nil where callers are not limited.
+    let callers: CallerLimits?
+    let metrics: RequestMetrics
+    let limits: Limits
+    let time: any TimeSource
+    let logger: Logger
+
+    func respond(to request: Request, context: ConnectionContext) async throws -> Response {
+        let arrival = time.uptime
+        let requestID = RequestHeaders.requestID(request.headers)
+        metrics.began()
+        var routeName = "none"
+        let answer: Answer
+        do {
+            let (route, path) = try find(request)
+            routeName = route.name
+            answer = try await limited(route, request, peer: context.peer, requestID: requestID, arrival: arrival) { call in
+                try await self.answer(route, call, path: path, request, requestID: requestID)
+            }
+        } catch let problem as ProblemError {
+            answer = problem.value.answer(requestID: requestID)
+        } catch let error as StoreError {
+            answer = Problem(error).answer(requestID: requestID)
+        } catch {
+            // The connection broke, or what came over it was no HTTP: Hummingbird answers or closes.
+            metrics.ended(route: routeName, method: request.method.label, status: 0, after: time.uptime - arrival)
+            throw error
+        }
+        let span = time.uptime - arrival
+        metrics.ended(route: routeName, method: request.method.label, status: answer.status.code, after: span)
+        log(request, routeName, answer, span, requestID)
+        return response(answer, to: request, requestID: requestID)
+    }
+
+    // MARK: - The way of a request
+
+    private func find(_ request: Request) throws -> (Route, path: [String: String]) {
+        let target = request.uri.string
+        guard target.utf8.count <= limits.urlBytes else {
+            throw ProblemError(
+                Problem(
+                    StoreError(.tooLarge, "The URL has more than \(limits.urlBytes) bytes", field: "url"), status: .uriTooLong))
+        }
+        switch table.match(request.method, target.prefix { $0 != "?" && $0 != "#" }) {
+        case .found(let route, let path): return (route, path)
+        case .unknown: throw StoreError(.notFound, "There is no such route")
+        case .wrongMethod(let allowed):
+            let list = allowed.map(\.rawValue).joined(separator: ", ")
+            throw ProblemError(
+                Problem(StoreError(.methodNotAllowed, "This route knows \(list)", field: "method"), headers: [.allow: list]))
+        }
+    }
+
+    /// Lets the caller in, within its limits. A call without a valid key counts against its address: guessing keys has a price too.
+    private func limited(
+        _ route: Route, _ request: Request, peer: String?, requestID: String, arrival: Duration,
+        _ body: (CallContext) async throws -> Answer
+    ) async throws -> Answer {
+        let admission: Result<CallContext, StoreError>
+        do throws(StoreError) {
+            admission = .success(try gatekeeper.admit(route, request.headers, requestID: requestID, arrival: arrival))
+        } catch {
+            admission = .failure(error)
+        }
+        // Health checks are never refused for coming often.
+        guard let callers, route.access != .open else { return try await body(try admission.get()) }
+        let decision = try await callers.check(
+            try? admission.get(), peer: peer, request.headers, endpoint: route.path.description)
+        guard decision.isAllowed else { return LimitAnswer.answer(decision, requestID: requestID) }
+        var answer = try await body(try admission.get())
+        // The limit routes tell of the limits that were asked for, not of the caller's own.
+        for field in LimitAnswer.headers(decision) where answer.headers[field.name] == nil { answer.headers.append(field) }
+        return answer
+    }
+
+    private func answer(
+        _ route: Route, _ context: CallContext, path: [String: String], _ request: Request, requestID: String
+    ) async throws -> Answer {
+        if route.access == .role(.admin) { audit(route, context) }
+        let reader = RequestReader(route: route)
+        let query = request.uri.string.split(separator: "?", maxSplits: 1).dropFirst().first?.prefix { $0 != "#" }
+        let parameters = try reader.parameters(path: path, query: query, headers: request.headers)
+        let bytes = route.body == nil ? ByteBuffer() : try await body(of: request)
+        let body = try reader.body(bytes.readableBytesView, mediaType: request.headers[.contentType])
+        let call = Call(
+            route: route, context: context, parameters: parameters, body: body, headers: request.headers, requestID: requestID)
+        return try await context.run { () async throws(StoreError) in
+            guard let idempotency, let key = call.optionalString("Idempotency-Key") else { return try await route.handler(call) }
+            return try await idempotency.answer(call, key: key, target: request.uri.string)
+        }
+    }
+
+    private func body(of request: Request) async throws -> ByteBuffer {
+        let tooLarge = StoreError(.tooLarge, "The body has more than \(limits.bodyBytes) bytes", field: "body")
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limits.bodyBytes { throw tooLarge }
+        do {
+            return try await request.body.collect(upTo: limits.bodyBytes)
+        } catch is NIOTooManyBytesError {
+            throw tooLarge
+        }
+    }
+
+    // MARK: - The answer
+
+    private func response(_ answer: Answer, to request: Request, requestID: String) -> Response {
+        var headers = answer.headers
+        headers[.requestID] = requestID
+        headers[.contentTypeOptions] = "nosniff"
+        // State is never for shared caches; with a tag, a client may keep a copy and ask whether it still holds.
+        headers[.cacheControl] = headers[.eTag] == nil ? "no-store" : "private, no-cache"
+        guard let (bytes, mediaType) = answer.content else {
+            var response = Response(status: answer.status, headers: headers)
+            // RFC 9110 §8.6: no length with 204, and none that would lie with 304.
+            if answer.status == .noContent || answer.status == .notModified { response.headers[.contentLength] = nil }
+            return response
+        }
+        headers[.contentType] = mediaType
+        headers[.contentLength] = bytes.count.description
+        guard request.method != .head else { return Response(status: answer.status, headers: headers) }
+        return Response(status: answer.status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
+    }
+
+    /// Who did what only administrators may, before it is done.
+    private func audit(_ route: Route, _ context: CallContext) {
+        logger.notice(
+            "administrative act",
+            metadata: [
+                "http.route": "\(route.name)", "actor": "\(context.actor ?? "")", "tenant": "\(context.tenant ?? "default")",
+                "request.id": "\(context.requestID ?? "")",
+            ])
+    }
+
+    /// One line for each request, with the route's name in the path's place: paths hold keys and session ids.
+    private func log(_ request: Request, _ route: String, _ answer: Answer, _ span: Duration, _ requestID: String) {
+        let level: Logger.Level = answer.status.code == 500 ? .error : .debug
+        logger.log(
+            level: level, "request answered",
+            metadata: [
+                "http.route": "\(route)", "http.method": "\(request.method.label)", "http.status": "\(answer.status.code)",
+                "duration_ms": "\(span.milliseconds)", "request.id": "\(requestID)",
+            ])
+    }
+}
+
+/// A problem whose status or headers its error does not tell.
+struct ProblemError: Error {
+    let value: Problem
+    init(_ value: Problem) { self.value = value }
+}
+
+extension HTTPRequest.Method {
+    /// The method for logs and metrics; methods that nobody declares share one word, so that a client cannot fill the metrics.
+    var label: String {
+        switch self {
+        case .get, .head, .post, .put, .patch, .delete, .options: rawValue
+        default: "OTHER"
+        }
+    }
+}

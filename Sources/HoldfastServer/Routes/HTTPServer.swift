@@ -1,0 +1,103 @@
+public import Holdfast
+import HoldfastStore
+import Hummingbird
+import HummingbirdCore
+public import Logging
+import NIOCore
+public import ServiceLifecycle
+
+/// The HTTP face of an ``AgentState``: caches, limits, sessions and health as JSON over HTTP/1.1.
+///
+/// Run it as a service beside the state's own. A graceful shutdown stops accepting, answers what is under way and ends.
+public struct HTTPServer: Service {
+    public struct Configuration: Sendable {
+        public var host = "127.0.0.1"
+        /// 0 lets the system choose a free one.
+        public var port = 8000
+        /// More connections wait in the backlog until others end.
+        public var maximumConnections = 10_000
+        /// A connection without traffic is closed after this long.
+        public var idleTimeout: Duration = .seconds(75)
+        /// Longer URLs are answered 414.
+        public var maximumURLBytes = 8192
+        /// All headers of a request together; more is answered 400 and the connection closed.
+        public var maximumHeaderBytes = 32 * 1024
+        /// Larger bodies are answered 413.
+        public var maximumBodyBytes = 8 * 1024 * 1024
+        /// How often each API key, or each address without one, may call; nil, the default, for as often as it likes. See
+        /// `CallerLimits` for why.
+        public var callerPlan: RateLimitPlan?
+        /// Addresses and networks (`10.0.0.7`, `fd00::/8`) of the proxies whose `X-Forwarded-For` is believed.
+        public var trustedProxies: [String] = []
+
+        public init() {}
+    }
+
+    private let configuration: Configuration
+    private let responder: APIResponder
+    private let logger: Logger
+    private let onRunning: @Sendable (_ port: Int) async -> Void
+
+    /// - Parameters:
+    ///   - version: what `/api/v1/health/detailed`, `/metrics` and the API document tell of this program.
+    ///   - onRunning: called once, when connections are accepted, with the port.
+    public init(
+        state: AgentState, keys: APIKeyRing, configuration: Configuration = Configuration(), version: String = "0.1.0",
+        logger: Logger, onRunning: @escaping @Sendable (_ port: Int) async -> Void = { _ in }
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        self.onRunning = onRunning
+        let metrics = RequestMetrics()
+        responder = APIResponder(
+            table: Self.table(state, metrics, version: version), gatekeeper: Gatekeeper(keys: keys, time: state.failover.time),
+            idempotency: IdempotentCalls(service: Idempotency(failover: state.failover, namespace: state.namespace)),
+            callers: configuration.callerPlan.map { plan in
+                // Counted apart from what callers limit themselves: a name that no tenant can have keeps the keys distinct.
+                CallerLimits(
+                    limiter: RateLimiter(
+                        state.failover, namespace: state.namespace.scoped(to: "holdfast server"),
+                        configuration: RateLimiter.Configuration(plan: plan, instances: state.limits.configuration.instances)),
+                    addresses: ClientAddress(proxies: configuration.trustedProxies))
+            },
+            metrics: metrics,
+            limits: APIResponder.Limits(urlBytes: configuration.maximumURLBytes, bodyBytes: configuration.maximumBodyBytes),
+            time: state.failover.time, logger: logger)
+    }
+
+    public func run() async throws { try await application.run() }
+
+    /// Every route. A new service adds its line here.
+    private static func table(_ state: AgentState, _ metrics: RequestMetrics, version: String) -> RouteTable {
+        let document = Locked<JSONValue>(.null)
+        let page = MetricsPage(requests: metrics, state: state, version: version)
+        var routes: [Route] = []
+        routes += HealthRoutes(state: state, version: version, backlog: { state.cache.pendingChanges }).routes
+        routes += SystemRoutes(metrics: page, document: document).routes
+        routes += CacheRoutes(state: state).routes
+        routes += ReferenceRoutes(state: state).routes
+        routes += CacheEntryRoutes(state: state).routes
+        routes += LimitRoutes(state: state).routes
+        routes += SessionRoutes(state: state).routes
+        let made = OpenAPIDocument(routes: routes, version: version).json
+        document.withLock { $0 = made }
+        return RouteTable(routes)
+    }
+
+    var routes: [Route] { responder.table.routes }
+
+    var application: Application<APIResponder> {
+        let channel = HTTP1Channel.Configuration(
+            idleTimeout: .milliseconds(configuration.idleTimeout.milliseconds),
+            httpDecoderConfiguration: .init(
+                maxHeaderFieldSize: configuration.maximumHeaderBytes, maxHeaderListSize: configuration.maximumHeaderBytes,
+                maxHeaderFieldCount: 100))
+        return Application(
+            responder: responder, server: .http1(configuration: channel),
+            configuration: ApplicationConfiguration(
+                address: .hostname(configuration.host, port: configuration.port),
+                availableConnectionsDelegate: .maximum(configuration.maximumConnections, logger: logger)),
+            onServerRunning: { channel in await onRunning(channel.localAddress?.port ?? configuration.port) },
+            logger: logger)
+    }
+}

@@ -1,0 +1,155 @@
+import HTTPTypes
+import Holdfast
+import HoldfastStore
+
+/// The health family: little for anybody, details for those with a key.
+struct HealthRoutes: Sendable {
+    let state: AgentState
+    let version: String
+    let backlog: @Sendable () -> Int
+
+    private var health: Health { Health(failover: state.failover, namespace: state.namespace) }
+
+    var routes: [Route] {
+        [
+            Route(
+                .get, "/health", "getHealth", "Whether this process can do its work, and how its dependencies are.",
+                group: "Health",
+                access: .open, outcomes: Self.outcomes(Self.summarySchema), handler: summary),
+            Route(
+                .get, "/health/live", "getLiveness", "Whether this process runs.", group: "Health", access: .open,
+                outcomes: [.ok(Self.wordSchema(["alive"]), "It runs.")]
+            ) { (_) throws(StoreError) in .json(["status": "alive"]) },
+            Route(
+                .get, "/health/ready", "getReadiness", "Whether this process may be given requests.", group: "Health",
+                access: .open, outcomes: Self.outcomes(Self.wordSchema(["ready", "degraded", "not_ready"])), handler: readiness),
+            Route(
+                .get, "/status", "getStatus", "Whether the server runs; for health checks of containers.", group: "Health",
+                access: .open, outcomes: Self.outcomes(Self.wordSchema(["running", "degraded", "unhealthy"])), handler: status),
+            Route(
+                .get, "/api/v1/health/detailed", "getDetailedHealth",
+                "Probes the store: writes and reads a canary, publishes and receives, and compares its figures with their thresholds.",
+                group: "Health", access: .role(.reader), outcomes: Self.outcomes(Self.detailedSchema), handler: detailed),
+        ]
+    }
+
+    private static func outcomes(_ schema: Schema) -> [Route.Outcome] {
+        [
+            .ok(schema, "Healthy, or degraded: the configured server is away and this process decides."),
+            Route.Outcome(status: 503, note: "Unhealthy.", schema: schema),
+        ]
+    }
+
+    // MARK: - Handlers
+
+    private func summary(_ call: Call) async throws(StoreError) -> Answer {
+        .json(
+            [
+                "status": .string(health.status.rawValue),
+                "dependencies": ["database": "not_applicable", "redis": .string(health.server.word)],
+            ], health.status.code)
+    }
+
+    private func readiness(_ call: Call) async throws(StoreError) -> Answer {
+        let word =
+            switch health.status {
+            case .healthy: "ready"
+            case .degraded: "degraded"
+            case .unhealthy: "not_ready"
+            }
+        return .json(["status": .string(word)], health.status.code)
+    }
+
+    private func status(_ call: Call) async throws(StoreError) -> Answer {
+        let status = health.status
+        return .json(["status": .string(status == .healthy ? "running" : status.rawValue)], status.code)
+    }
+
+    private func detailed(_ call: Call) async throws(StoreError) -> Answer {
+        let report = await health.report()
+        return .json(
+            .object([
+                ("status", .string(report.status.rawValue)), ("version", .string(version)),
+                ("timestamp", JSONValue(state.failover.time.now)),
+                ("dependencies", ["database": "not_applicable", "redis": .string(report.server.word)]),
+                ("features", features(report)), ("checks", .array(report.checks.map(Self.json))),
+                ("statistics", Self.statistics(report)),
+            ]), report.status.code)
+    }
+
+    /// How each feature is served now. All follow the one server; what is kept for it is the cache's invalidations.
+    private func features(_ report: HealthReport) -> JSONValue {
+        var mode: [(String, JSONValue?)] = [("mode", state.failover.server == nil ? "embedded" : "server")]
+        if case .disconnected(let since) = report.server { mode = [("mode", "local"), ("since", JSONValue(since))] }
+        return [
+            "cache": .object(mode + [("backlog", JSONValue(backlog()))]), "rate_limits": .object(mode),
+            "sessions": .object(mode),
+        ]
+    }
+
+    private static func json(_ check: HealthCheck) -> JSONValue {
+        .object([
+            ("name", .string(check.name)), ("status", .string(check.level.rawValue)),
+            ("value", check.value.map { JSONValue($0) }),
+            ("unit", .string(check.unit)), ("warning", check.thresholds.map { JSONValue($0.warning) }),
+            ("critical", check.thresholds.map { JSONValue($0.critical) }), ("message", check.message.map { .string($0) }),
+        ])
+    }
+
+    /// Under the names that the reference systems' dashboards read.
+    private static func statistics(_ report: HealthReport) -> JSONValue {
+        let found = report.statistics
+        let keys = report.totalKeys.map { JSONValue($0) }
+        let memory = found?.usedMemory.map { JSONValue($0) }
+        return .object([
+            ("redis_connected", .bool(report.server == .connected)), ("redis_version", found?.version.map { .string($0) }),
+            ("total_keys", keys), ("keys_count", keys), ("used_memory", memory), ("memory_used", memory),
+            ("connected_clients", found?.connectedClients.map { JSONValue($0) }),
+            ("ops_per_second", found?.operationsPerSecond.map { JSONValue($0) }),
+        ])
+    }
+
+    // MARK: - Schemas
+
+    private static let healthWord = Schema.oneOf(Health.Status.allCases.map(\.rawValue))
+    private static let dependencies = Schema.object([
+        .required("database", .oneOf(["not_applicable"])),
+        .required("redis", .oneOf(["disabled", "connected", "disconnected", "refused"])),
+    ])
+    private static let summarySchema = Schema.object([
+        .required("status", healthWord), .required("dependencies", dependencies),
+    ]).named("Health")
+
+    private static func wordSchema(_ words: [String]) -> Schema { .object([.required("status", .oneOf(words))]) }
+
+    private static let feature = Schema.object([
+        .required("mode", .oneOf(["server", "embedded", "local"])), .optional("since", .dateTime),
+        .optional("backlog", .integer(atLeast: 0)),
+    ]).named("FeatureMode")
+
+    private static let detailedSchema = Schema.object([
+        .required("status", healthWord), .required("version", .string), .required("timestamp", .dateTime),
+        .required("dependencies", dependencies),
+        .required("features", .map(of: feature)),
+        .required(
+            "checks",
+            .array(
+                of: .object([
+                    .required("name", .string), .required("status", .oneOf(["ok", "warning", "critical"])),
+                    .optional("value", .number), .required("unit", .string), .optional("warning", .number),
+                    .optional("critical", .number), .optional("message", .string),
+                ]).named("HealthCheck"))),
+        .required(
+            "statistics",
+            .object([
+                .required("redis_connected", .boolean), .optional("redis_version", .string), .optional("total_keys", .integer),
+                .optional("keys_count", .integer), .optional("used_memory", .integer), .optional("memory_used", .integer),
+                .optional("connected_clients", .integer), .optional("ops_per_second", .integer),
+            ])),
+    ]).named("DetailedHealth")
+}
+
+extension Health.Status {
+    /// Degraded is 200: the process serves, and taking it out of rotation would only take away what works.
+    fileprivate var code: HTTPResponse.Status { self == .unhealthy ? .serviceUnavailable : .ok }
+}

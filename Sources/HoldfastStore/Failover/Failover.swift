@@ -1,0 +1,219 @@
+/// Watches the server and routes each operation by its ``OutagePolicy``: the one place that knows about outages.
+///
+/// Without a server everything is decided by the embedded store, as the configured store. With one, calls go to it; when it fails as
+/// often as the thresholds say it counts as down, and calls are decided here, in microseconds, until it is back. One probe at a
+/// time looks for it (``run()``); before calls go to it again, the return hooks hand over what was kept for it.
+///
+/// A refusal of credentials or configuration is no outage: it is thrown to the caller and shown by ``refusal``, and never turned into
+/// local decisions.
+public final class Failover: Sendable {
+    public struct Configuration: Sendable {
+        public var thresholds: ServerHealth.Thresholds
+        /// How often the server is pinged while it is up, so that an idle process notices too.
+        public var checkInterval: Duration
+        /// Between probes while it is down: doubled from the first to the second, with jitter.
+        public var probeBackoff: ClosedRange<Duration>
+        /// How long a probe may take.
+        public var probeTimeout: Duration
+
+        public init(
+            thresholds: ServerHealth.Thresholds = ServerHealth.Thresholds(), checkInterval: Duration = .seconds(1),
+            probeBackoff: ClosedRange<Duration> = .milliseconds(100)...(.seconds(2)), probeTimeout: Duration = .seconds(1)
+        ) {
+            self.thresholds = thresholds
+            self.checkInterval = checkInterval
+            self.probeBackoff = probeBackoff
+            self.probeTimeout = probeTimeout
+        }
+    }
+
+    /// What a service does when the server is back, before calls go to it again.
+    public typealias ReturnHook = @Sendable (_ server: any Store) async throws(StoreError) -> Void
+    /// Called once for each change of sides, outside of locks.
+    public typealias Observer = @Sendable (ServerHealth.Change) -> Void
+
+    /// The configured server; nil where this process is the store.
+    public let server: (any Store)?
+    /// The store in this process.
+    public let local: any Store
+    public let time: any TimeSource
+
+    private struct State {
+        var health: ServerHealth
+        var hooks: [ReturnHook] = []
+        var refusal: StoreError?
+    }
+
+    private let configuration: Configuration
+    private let observer: Observer
+    private let state: Locked<State>
+
+    public init(
+        server: (any Store)? = nil, local: any Store, configuration: Configuration = Configuration(),
+        time: any TimeSource = .system, observer: @escaping Observer = { _ in }
+    ) {
+        self.server = server
+        self.local = local
+        self.configuration = configuration
+        self.time = time
+        self.observer = observer
+        state = Locked(State(health: ServerHealth(thresholds: configuration.thresholds)))
+    }
+
+    // MARK: - What is known
+
+    public var health: ServerHealth { state.withLock { $0.health } }
+
+    /// Since when operations are decided in this process because the server is away; nil otherwise.
+    public var localSince: Timestamp? { server == nil ? nil : state.withLock { $0.health.localSince } }
+
+    /// Who would decide an operation now.
+    public var decider: Decider { localSince.map { .local(since: $0) } ?? .server }
+
+    /// The server's last refusal of our credentials or configuration, until it accepts them.
+    public var refusal: StoreError? { state.withLock { $0.refusal } }
+
+    // MARK: - Calls
+
+    /// Carries out an operation on the side that decides it.
+    ///
+    /// The body may run twice: on the server, and, when that fails for the server's sake and the policy is `.local`, on the local
+    /// store. Cost while up: two short critical sections at most.
+    ///
+    /// - Throws: ``ErrorCode/unavailable`` for `.fail` while the server is known to be away; otherwise what the body throws.
+    public func perform<Output: Sendable>(
+        _ policy: OutagePolicy, _ body: (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
+    ) async throws(StoreError) -> Decided<Output> {
+        guard let server else { return Decided(try await body(local, .server), by: .server) }
+        let (since, generation, isSuspect) = state.withLock { state in
+            (state.health.localSince, state.health.generation, state.health.state != .up)
+        }
+        if let since { return try await decideLocally(policy, since: since, body) }
+        do {
+            let output = try await body(server, .server)
+            if isSuspect { note(.succeeded(generation: generation)) }
+            return Decided(output, by: .server)
+        } catch {
+            guard error.isServerFailure else { throw error }
+            note(.failed(generation: generation, at: time.now))
+            guard policy == .local else { throw error }
+            return try await decideLocally(policy, since: localSince ?? time.now, body)
+        }
+    }
+
+    private func decideLocally<Output: Sendable>(
+        _ policy: OutagePolicy, since: Timestamp,
+        _ body: (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
+    ) async throws(StoreError) -> Decided<Output> {
+        switch policy {
+        case .fail: throw StoreError(.unavailable, "The configured server has been away since \(since.milliseconds) (Unix ms)")
+        case .local:
+            let decider = Decider.local(since: since)
+            return Decided(try await body(local, decider), by: decider)
+        }
+    }
+
+    // MARK: - Watching
+
+    /// Adds something to do when the server is back, before calls go to it again. Hooks run in the order in which they were added;
+    /// one that throws keeps the server counted as down until the next probe.
+    ///
+    /// A local decision that was under way when the hooks ran may end after them: a service that keeps something for the server
+    /// keeps it first and looks at ``decider`` afterwards, and hands over by itself when the sides have changed.
+    public func whenServerReturns(_ hook: @escaping ReturnHook) { state.withLock { $0.hooks.append(hook) } }
+
+    /// Asks the server once whether it is there; before anything is served, so that a process without its server begins locally.
+    ///
+    /// - Returns: the refusal, where the server refused us; the process is then not ready.
+    @discardableResult
+    public func start() async -> StoreError? {
+        switch await probe() {
+        case .success?: break
+        case .failure?: note(.startFailed(at: time.now))
+        case nil: break
+        }
+        return refusal
+    }
+
+    /// Watches the server until cancelled. One of these runs in a process.
+    public func run() async {
+        guard server != nil else { return }
+        var pause = configuration.probeBackoff.lowerBound
+        while !Task.isCancelled {
+            let isUp = localSince == nil
+            if isUp { pause = configuration.probeBackoff.lowerBound }
+            guard (try? await time.sleep(for: isUp ? configuration.checkInterval : jittered(pause))) != nil else { return }
+            if localSince == nil {
+                await check()
+            } else if await !tryToReturn() {
+                pause = min(pause * 2, configuration.probeBackoff.upperBound)
+            }
+        }
+    }
+
+    /// A ping while up: counts like any other call.
+    private func check() async {
+        let generation = state.withLock { $0.health.generation }
+        switch await probe() {
+        case .success?: note(.succeeded(generation: generation))
+        case .failure?: note(.failed(generation: generation, at: time.now))
+        case nil: break
+        }
+    }
+
+    /// One probe while down, and the hand-over when it was the last one needed; whether the server is up again.
+    private func tryToReturn() async -> Bool {
+        guard let server else { return false }
+        note(.probeBegan)
+        while case .probing = health.state {
+            guard case .success? = await probe() else {
+                note(.probeFailed)
+                return false
+            }
+            note(.probeSucceeded)
+        }
+        for hook in state.withLock({ $0.hooks }) {
+            do throws(StoreError) {
+                try await hook(server)
+            } catch {
+                note(.returnFailed)
+                return false
+            }
+        }
+        note(.returned)
+        return true
+    }
+
+    /// Whether the server answers; nil where it refused us or the task was cancelled, which says nothing about its health.
+    private func probe() async -> Result<Void, StoreError>? {
+        guard let server else { return .success(()) }
+        let deadline = time.uptime + configuration.probeTimeout
+        do throws(StoreError) {
+            try await CallContext(actor: "holdfast.probe", deadline: deadline).run { () async throws(StoreError) in
+                try await server(.ping)
+            }
+            state.withLock { $0.refusal = nil }
+            return .success(())
+        } catch {
+            // Whoever was cancelled has learnt nothing.
+            if error.code == .cancelled { return nil }
+            if error.isRefusal {
+                state.withLock { $0.refusal = error }
+                return nil
+            }
+            return error.isServerFailure || error.code == .deadlineExceeded ? .failure(error) : .success(())
+        }
+    }
+
+    private func note(_ event: ServerHealth.Event) {
+        if let change = state.withLock({ $0.health.handle(event) }) { observer(change) }
+    }
+
+    /// Between half of it and all of it, so that a fleet does not probe in step.
+    private func jittered(_ span: Duration) -> Duration { span * Double.random(in: 0.5...1) }
+}
+
+extension StoreError {
+    /// Whether the server refused our credentials or configuration: a mistake to mend, not an outage to wait out.
+    public var isRefusal: Bool { code == .serverRefused }
+}

@@ -1,0 +1,45 @@
+/// The keys of a scan, page by page: `for try await page in store.scan(matching: glob) { … }`.
+///
+/// Redis's guarantee: a key that is there from the first page to the last comes at least once; one that comes or goes meanwhile may
+/// or may not; a key can come twice. Pages can be empty. Each page is one round trip, asked for when the reader wants it, so a
+/// reader that stops early costs nothing more, and keys that are removed while scanning disturb nothing.
+public struct KeyPages: AsyncSequence, Sendable {
+    public typealias Element = [Key]
+
+    let store: any Store
+    let options: ScanOptions
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        let store: any Store
+        let options: ScanOptions
+        /// Nil when the last page has been read.
+        var cursor: UInt64? = 0
+
+        public mutating func next() async throws -> [Key]? { try await next(isolation: nil) }
+
+        public mutating func next(isolation actor: isolated (any Actor)?) async throws(StoreError) -> [Key]? {
+            guard let cursor else { return nil }
+            guard !Task.isCancelled else { throw StoreError(.cancelled, operation: "SCAN") }
+            let page = try await store(Command<ScanPage<Key>>.scan(cursor, options))
+            self.cursor = page.cursor == 0 ? nil : page.cursor
+            return page.elements
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(store: store, options: options) }
+}
+
+extension Store {
+    /// All keys that match a glob, in pages; see ``KeyPages``.
+    ///
+    /// - Parameters:
+    ///   - glob: which keys; nil for all. A tenant's keys are ``Namespace/glob(startingWith:)``.
+    ///   - type: only keys of this type.
+    ///   - pageSize: about how many keys the store looks at for one page, not how many it answers.
+    /// - Throws: ``StoreError`` while iterating, with ``ErrorCode/cancelled`` where the task was cancelled.
+    public func scan(matching glob: Bytes? = nil, type: EntryType? = nil, pageSize: Int = 500) -> KeyPages {
+        KeyPages(
+            store: self,
+            options: ScanOptions(match: glob, count: Swift.max(1, pageSize), type: type.map { Bytes($0.rawValue) }))
+    }
+}

@@ -1,0 +1,86 @@
+/// Why an operation failed, and whether it may have happened all the same.
+public struct StoreError: Error, Hashable, Sendable {
+    /// What is known about the operation's effect.
+    public enum Effect: String, Sendable, Hashable {
+        /// Nothing was changed. Trying again is safe.
+        case none
+        /// The reply is missing: it may have happened. Only idempotent operations are safe to try again.
+        case unknown
+    }
+
+    public let code: ErrorCode
+    /// One line for people, at most ``maximumMessageLength`` characters. Holds no values and no secrets.
+    public let message: String
+    public let effect: Effect
+    /// The command or procedure, such as `GET` or `lock.release@1`, where known.
+    public let operation: String?
+    /// The name of the argument or request field that is wrong, where the caller made the mistake.
+    public let field: String?
+
+    public static let maximumMessageLength = 300
+
+    public init(
+        _ code: ErrorCode, _ message: String? = nil, effect: Effect = .none, operation: String? = nil, field: String? = nil
+    ) {
+        self.code = code
+        self.message = String((message ?? code.title).prefix(Self.maximumMessageLength))
+        self.effect = effect
+        self.operation = operation
+        self.field = field
+    }
+
+    /// A value that the caller gave is not acceptable.
+    public static func invalid(_ field: String, _ message: String) -> StoreError {
+        StoreError(.invalidArgument, message, field: field)
+    }
+
+    /// The same error with the operation's name, unless it has one.
+    public func during(_ operation: String) -> StoreError {
+        self.operation == nil
+            ? StoreError(code, message, effect: effect, operation: operation, field: field) : self
+    }
+}
+
+extension StoreError: CustomStringConvertible {
+    public var description: String {
+        var text = code.name
+        if let operation { text += " in \(operation)" }
+        if let field { text += " (\(field))" }
+        text += ": \(message)"
+        if effect == .unknown { text += " [may have happened]" }
+        return text
+    }
+}
+
+// MARK: - Errors that a server answered
+
+extension StoreError {
+    /// The error for a server's error line. A server that answers an error has not applied the command, except for scripts, which
+    /// keep what they did before they failed (`scriptMayHaveRun`).
+    public init(_ reply: ReplyError, operation: String? = nil, scriptMayHaveRun: Bool = false) {
+        let code: ErrorCode =
+            switch reply.prefix {
+            case "WRONGTYPE": .wrongType
+            case "LOADING": .serverLoading
+            case "READONLY": .serverReadOnly
+            case "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN", "MISCONF", "NOREPLICAS": .serverBusy
+            case "OOM": .outOfMemory
+            case "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO": .serverRefused
+            case "CROSSSLOT": .crossSlot
+            case "ERR" where reply.line.hasPrefix("ERR unknown command"): .unknownCommand
+            case "ERR" where reply.line.hasPrefix("ERR max number of clients"): .serverBusy
+            default: .commandFailed
+            }
+        self.init(code, reply.line, effect: scriptMayHaveRun ? .unknown : .none, operation: operation)
+    }
+
+    /// Whether the error tells about the server rather than about the call: what the breaker counts, and what an
+    /// ``OutagePolicy`` answers to.
+    public var isServerFailure: Bool {
+        switch code {
+        case .connectionFailed, .connectionLost, .timeout, .serverLoading, .serverReadOnly, .serverBusy, .protocolViolation: true
+        case .outOfMemory: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,65 @@
+import ArgumentParser
+import Holdfast
+import HoldfastServer
+import HoldfastStore
+
+struct Demo: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what Holdfast does, on the store in use.",
+        discussion: """
+            Runs the reference systems' demonstrations of caches, limits and sessions, checks what comes out, and removes what it \
+            wrote. Uses the configured Redis, or the embedded store where none is. Ends with 1 where a check failed.
+            """
+    )
+
+    @Flag(help: "Print JSON for programs.")
+    var json = false
+
+    func run() async throws {
+        let loaded = try await Invocation.load()
+        if !loaded.configuration.refusals.isEmpty { throw CommandFailure(.configuration, loaded.configuration.refusals) }
+        let stage = try await DemoStage.open(loaded.configuration)
+        let journal = DemoJournal(isQuiet: json)
+        let clock = ContinuousClock()
+        let start = clock.now
+        journal.say("Store: \(stage.storeDescription)")
+        for act in Self.acts {
+            journal.begin(act.title)
+            do { try await act.play(stage, journal) } catch { journal.check("no error", false, "\(error)") }
+        }
+        await stage.close()
+        let seconds = (clock.now - start).seconds
+        finish(journal, stage, seconds)
+        if journal.failures > 0 { throw CommandFailure(.negative, "\(journal.failures) of \(journal.count) checks failed") }
+    }
+
+    private struct Act: Sendable {
+        let title: String
+        let play: @Sendable (DemoStage, DemoJournal) async throws -> Void
+    }
+
+    private static let acts = [
+        Act(title: "Cache", play: CacheDemo.play), Act(title: "Rate limits", play: LimitsDemo.play),
+        Act(title: "Sessions", play: SessionsDemo.play), Act(title: "An agent at work", play: WorkflowDemo.play),
+        Act(title: "When the server goes away", play: OutageDemo.play),
+    ]
+
+    private func finish(_ journal: DemoJournal, _ stage: DemoStage, _ seconds: Double) {
+        guard json else {
+            let verdict = journal.failures == 0 ? "all held" : "\(journal.failures) failed"
+            return journal.say(
+                "\n\(journal.count) checks, \(verdict), in \((seconds * 10).rounded() / 10) s on \(stage.storeDescription)")
+        }
+        let steps = journal.steps.map { step -> JSONValue in
+            ["act": .string(step.act), "step": .string(step.text), "ok": .bool(step.holds), "detail": .string(step.detail)]
+        }
+        Terminal.say(json: [
+            "store": .string(stage.storeDescription), "ok": .bool(journal.failures == 0), "seconds": .double(seconds),
+            "steps": .array(steps),
+        ])
+    }
+}
+
+extension Duration {
+    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
+}

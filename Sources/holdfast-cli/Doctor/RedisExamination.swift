@@ -1,0 +1,154 @@
+import Foundation
+import HoldfastRedis
+import HoldfastServer
+import HoldfastStore
+import NIOCore
+import NIOPosix
+
+/// Checks a Redis from the outside in: name, address, protocol and TLS, credentials, database, and then what is inside. Stops at
+/// the first layer that does not hold, because nothing beyond it can be known.
+struct RedisExamination {
+    let redis: HoldfastConfiguration.Redis
+
+    init(_ redis: HoldfastConfiguration.Redis) { self.redis = redis }
+
+    func findings() async -> [Finding] {
+        var findings: [Finding] = []
+        /// Adds what a layer found, and says whether to go on.
+        func holds(_ found: [Finding]) -> Bool {
+            findings += found
+            return !found.contains { $0.state == .wrong }
+        }
+        guard holds(await address()), holds(await language()), holds(await credentials()), holds(await database()) else {
+            return findings
+        }
+        let store: RedisStore
+        do { store = try RedisStore(configuration()) } catch { return findings + [.wrong("Connection", error.message)] }
+        findings += await ServerExamination(store: store, prefix: redis.keyPrefix).findings()
+        await store.shutdown()
+        return findings
+    }
+
+    // MARK: - Name and address
+
+    private func address() async -> [Finding] {
+        switch redis.address {
+        case .unixSocket(let path): [socket(path)]
+        case .tcp(let host, let port): await tcp(host, port)
+        }
+    }
+
+    private func socket(_ path: String) -> Finding {
+        let kind = (try? FileManager.default.attributesOfItem(atPath: path))?[.type] as? FileAttributeType
+        return switch kind {
+        case .typeSocket: .right("Socket", "\(path) is there")
+        case nil: .wrong("Socket", "\(path) is not there: is the server running, with `unixsocket \(path)`?")
+        default: .wrong("Socket", "\(path) is no socket: REDIS_URL must name the file of the server's `unixsocket`")
+        }
+    }
+
+    private func tcp(_ host: String, _ port: Int) async -> [Finding] {
+        let target: SocketAddress
+        do { target = try SocketAddress.makeAddressResolvingHost(host, port: port) } catch {
+            return [.wrong("DNS", "\(host) has no address: check REDIS_HOST or the host in the URL")]
+        }
+        let name = Finding.right("DNS", "\(host) is \(target.ipAddress ?? "\(target)")")
+        do {
+            let patience = TimeAmount.milliseconds(redis.connectTimeout.milliseconds)
+            let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connectTimeout(patience).connect(host: host, port: port).get()
+            try? await channel.close()
+            return [name, .right("TCP", "port \(port) accepts connections")]
+        } catch {
+            let reason = "\(error)".contains("refused") ? "refused the connection" : "does not answer"
+            return [name, .wrong("TCP", "port \(port) \(reason): check REDIS_PORT, the server's `bind`, and firewalls")]
+        }
+    }
+
+    // MARK: - Protocol and TLS
+
+    /// A first word without credentials: whatever a Redis answers to it shows that it is one.
+    private func language() async -> [Finding] {
+        var bare = configuration()
+        bare.username = nil
+        bare.password = nil
+        bare.database = 0
+        let check = redis.tls == nil ? "Protocol" : "TLS"
+        switch await introduce(bare) {
+        case nil: return [understood(check)]
+        case let error? where error.code == .serverRefused && !error.message.hasPrefix("No TLS"): return [understood(check)]
+        case let error?: return [.wrong(check, "\(error.message.firstLine): \(advice(error))")]
+        }
+    }
+
+    private func understood(_ check: String) -> Finding {
+        guard let tls = redis.tls else { return .right(check, "a Redis answers, without TLS") }
+        return tls.certificateRequirements.verifies
+            ? .right(check, "the server's certificate is accepted")
+            : .doubtful(check, "on, but the certificate is not checked: REDIS_SSL_CERT_REQS=required would")
+    }
+
+    private func advice(_ error: StoreError) -> String {
+        if error.message.contains("CERTIFICATE_VERIFY_FAILED") || error.message.contains("UNKNOWN_CA") {
+            return "the certificate is not trusted; name its authority with REDIS_SSL_CA_CERTS"
+        }
+        if error.message.contains("WRONG_VERSION_NUMBER") { return "the port speaks no TLS; use redis:// or REDIS_SSL=false" }
+        if error.message.contains("CERTIFICATE_REQUIRED") { return "the server wants a certificate; set REDIS_SSL_CERTFILE" }
+        if redis.tls != nil {
+            return "TLS could not be agreed on; does the port expect it, and is the host name the certificate's?"
+        }
+        return "does the port expect TLS? then use rediss:// or REDIS_SSL=true; else it is no Redis"
+    }
+
+    // MARK: - Credentials and database
+
+    private func credentials() async -> [Finding] {
+        var first = configuration()
+        first.database = 0
+        let user = redis.username ?? "default"
+        switch await introduce(first) {
+        case nil where redis.password == nil: return [.right("AUTH", "no password is needed")]
+        case nil: return [.right("AUTH", "the server accepts the password of user \(user)")]
+        case let error? where error.message.hasPrefix("NOAUTH"):
+            return [.wrong("AUTH", "the server requires a password: set REDIS_PASSWORD")]
+        case let error? where error.message.hasPrefix("WRONGPASS"):
+            return [.wrong("AUTH", "the server refuses user \(user): check REDIS_USERNAME and REDIS_PASSWORD")]
+        case let error? where error.message.contains("without any password configured"):
+            return [.wrong("AUTH", "the server has no password: unset REDIS_PASSWORD")]
+        case let error?: return [.wrong("AUTH", error.message.firstLine)]
+        }
+    }
+
+    private func database() async -> [Finding] {
+        guard redis.database != 0 else { return [.right("SELECT", "database 0")] }
+        guard let error = await introduce(configuration()) else { return [.right("SELECT", "database \(redis.database)")] }
+        return [.wrong("SELECT", "no database \(redis.database) (\(error.message.firstLine)): check REDIS_DATABASE")]
+    }
+
+    /// Connects, says hello and PING, and leaves. Nil where all that worked.
+    private func introduce(_ configuration: RedisConfiguration) async -> StoreError? {
+        do {
+            let store = try RedisStore(configuration)
+            var failure: StoreError?
+            do { try await store(.ping) } catch { failure = error }
+            await store.shutdown()
+            return failure
+        } catch {
+            return error
+        }
+    }
+
+    private func configuration() -> RedisConfiguration {
+        var configuration = redis.storeConfiguration(clientName: "holdfast-doctor")
+        configuration.retriesOnTimeout = false
+        return configuration
+    }
+}
+
+extension String {
+    fileprivate var firstLine: String { String(prefix { !$0.isNewline }.prefix(200)) }
+}
+
+extension Duration {
+    fileprivate var milliseconds: Int64 { components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000 }
+}

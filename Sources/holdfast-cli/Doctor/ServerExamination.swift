@@ -1,0 +1,94 @@
+import HoldfastStore
+
+/// Looks at a Redis that lets us in: speed, version, eviction, and whether we may do what the services need.
+struct ServerExamination {
+    let store: any Store
+    let prefix: String
+
+    func findings() async -> [Finding] {
+        var findings = [await ping()]
+        do {
+            let facts = Self.facts(try await store(.info()))
+            findings += [version(facts), eviction(facts)]
+        } catch {
+            findings.append(.doubtful("Version", "INFO is refused (\(error.message)): version and eviction stay unknown"))
+        }
+        findings.append(await canary())
+        findings.append(await script())
+        return findings
+    }
+
+    /// The best of several, because the first pays for the connection.
+    private func ping() async -> Finding {
+        var best = Duration.seconds(3600)
+        do {
+            for _ in 0..<5 {
+                let clock = ContinuousClock()
+                let start = clock.now
+                try await store(.ping)
+                best = min(best, clock.now - start)
+            }
+        } catch { return .wrong("PING", error.message) }
+        let microseconds = best.components.attoseconds / 1_000_000_000_000 + best.components.seconds * 1_000_000
+        let text = microseconds < 1000 ? "\(microseconds) µs" : "\(microseconds / 1000) ms"
+        return microseconds > 50_000
+            ? .doubtful("PING", "\(text): slow; is the server near, and not busy?") : .right("PING", text)
+    }
+
+    private func version(_ facts: [Substring: Substring]) -> Finding {
+        let isValkey = facts["server_name"] == "valkey"
+        let name = isValkey ? "Valkey" : "Redis"
+        guard let text = (isValkey ? facts["valkey_version"] : nil) ?? facts["redis_version"] else {
+            return .doubtful("Version", "the server does not say its version")
+        }
+        let numbers = text.split(separator: ".").compactMap { Int($0) }
+        let oldest = isValkey ? [7, 2] : [7, 0]
+        return numbers.lexicographicallyPrecedes(oldest)
+            ? .wrong("Version", "\(name) \(text) is too old: Redis 7.0 or Valkey 7.2 at least")
+            : .right("Version", "\(name) \(text)")
+    }
+
+    private func eviction(_ facts: [Substring: Substring]) -> Finding {
+        guard let policy = facts["maxmemory_policy"] else { return .doubtful("Eviction", "the server does not say its policy") }
+        if policy == "noeviction" { return .right("Eviction", "noeviction: the server throws nothing away") }
+        let limit = facts["maxmemory"] == "0" ? ", once maxmemory is set" : ""
+        return .doubtful(
+            "Eviction",
+            "\(policy) may throw away sessions and limits\(limit): `CONFIG SET maxmemory-policy noeviction`, or use it for caches only"
+        )
+    }
+
+    /// Writes, reads and deletes one key under the prefix, as the services do.
+    private func canary() async -> Finding {
+        let key = Namespace(prefix: prefix).key("doctor:\(String(UInt64.random(in: .min ... .max), radix: 36))")
+        do {
+            let text = Bytes("canary")
+            _ = try await store(.raw("SET", key.bytes, text, "PX", "10000"))
+            let found = try await store(.get(key))
+            _ = try await store(.raw("DEL", key.bytes))
+            return found == text
+                ? .right("Write", "keys under \(prefix) can be written, read and deleted")
+                : .wrong("Write", "what was written under \(prefix) was not read back: is this a replica, or a proxy?")
+        } catch {
+            return .wrong(
+                "Write", "\(error.message): the user needs ~\(prefix)* and +@read +@write, on a server that is no replica")
+        }
+    }
+
+    private func script() async -> Finding {
+        do {
+            _ = try await store(.raw("EVAL", "return 1", "0"))
+            return .right("Scripts", "Lua may be run")
+        } catch { return .wrong("Scripts", "\(error.message): limits and sessions need +@scripting") }
+    }
+
+    /// The `name:value` lines of INFO.
+    private static func facts(_ info: String) -> [Substring: Substring] {
+        var facts: [Substring: Substring] = [:]
+        for line in info.split(whereSeparator: \.isNewline) {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            if parts.count == 2 { facts[parts[0]] = parts[1] }
+        }
+        return facts
+    }
+}

@@ -1,0 +1,15 @@
+import Holdfast
+import HoldfastStore
+import HoldfastTesting
+
+let idempotencyGenerators: [ProcedureGenerator] = [
+    ProcedureGenerator(IdempotencyProcedures.begin) { g in
+        ([g.names.key("i:\(g.id())")], [g.pick(["x", "y"]), g.pick(["1", "2"]), Bytes(Int64(g.int(-1...60_000)))])
+    },
+    ProcedureGenerator(IdempotencyProcedures.complete) { g in
+        ([g.names.key("i:\(g.id())")], [g.pick(["1", "2"]), g.value(), Bytes(Int64(g.int(-1...60_000)))])
+    },
+    ProcedureGenerator(IdempotencyProcedures.release) { g in
+        ([g.names.key("i:\(g.id())")], [g.pick(["1", "2"])])
+    },
+]

@@ -1,0 +1,23 @@
+import Holdfast
+import HoldfastStore
+import HoldfastTesting
+
+/// Every procedure of Holdfast with the generator of its random calls. Each service adds its line to both lists; a procedure
+/// without a generator fails `DifferentialTests`.
+enum ProcedureRegistry {
+    static let procedures: [Script] = [
+        AtomicProcedures.all,
+        CacheProcedures.all,
+        IdempotencyProcedures.all,
+        RateLimitProcedures.all,
+        SessionProcedures.all,
+    ].flatMap { $0 }
+
+    static let generators: [ProcedureGenerator] = [
+        atomicGenerators,
+        cacheGenerators,
+        idempotencyGenerators,
+        rateLimitGenerators,
+        sessionGenerators,
+    ].flatMap { $0 }
+}

@@ -1,0 +1,68 @@
+import Holdfast
+import HoldfastStore
+import HoldfastTesting
+
+/// Few sessions with few fields, so that calls meet live, expired and deleted ones and their limits.
+let sessionGenerators: [ProcedureGenerator] = [
+    ProcedureGenerator(SessionProcedures.create, isReplyUnordered: true) { g in
+        var fields: [Bytes] = ["user", Bytes(g.id()), "kind", "user"]
+        if g.chance(0.7) { fields += ["d:a", "1", "size", "4", "fields", "1"] }
+        if g.chance(0.6) { fields += ["window", Bytes(Int64(g.int(1...3)))] }
+        return (g.sessionKeys(), [g.span(), g.span()] + fields)
+    },
+    ProcedureGenerator(SessionProcedures.adopt, isReplyUnordered: true) { g in
+        let expires = Bytes(g.moment().milliseconds)
+        let (ends, accessed) = (Bytes(g.now.milliseconds + 100_000), Bytes(g.now.milliseconds))
+        return (
+            g.sessionKeys(),
+            [
+                expires, "user", Bytes(g.id()), "expires", expires, "ends", ends, "idle", g.span(), "accessed", accessed,
+                "version",
+                Bytes(Int64(g.int(1...3))), "d:a", "1",
+            ]
+        )
+    },
+    ProcedureGenerator(SessionProcedures.read, isReplyUnordered: true) { g in
+        (g.sessionKeys(), [g.pick(["", "0", "1000", "5000"])])
+    },
+    ProcedureGenerator(SessionProcedures.extend, isReplyUnordered: true) { g in
+        (g.sessionKeys(), [g.chance(0.4) ? "" : g.span()])
+    },
+    ProcedureGenerator(SessionProcedures.delete) { g in
+        (g.sessionKeys(), [g.expectedVersion(), g.pick(["1", "30000", "600000"])])
+    },
+    ProcedureGenerator(SessionProcedures.update, isReplyUnordered: true) { g in
+        var names = ["d:a", "d:b", "d:c", "d:dd"].map { Bytes($0) }
+        for place in names.indices.reversed() { names.swapAt(place, g.int(0...place)) }
+        let (set, removed) = (names.prefix(g.int(0...2)), names.suffix(g.int(0...2)))
+        var arguments: [Bytes] = [g.pick(["10", "30", "1000"]), g.pick(["1", "2", "9"]), g.expectedVersion()]
+        let expected = g.chance(0.6) ? [] : [g.pick(names), g.pick(["", "1", "22"])]
+        arguments += [Bytes(Int64(expected.count / 2))] + expected + [Bytes(Int64(set.count))]
+        for name in set { arguments += [name, g.pick(["1", "22", "\"long enough\""])] }
+        return (g.sessionKeys(), arguments + [Bytes(Int64(removed.count))] + removed)
+    },
+    ProcedureGenerator(SessionProcedures.append, isReplyUnordered: true) { g in
+        (
+            g.sessionKeys(),
+            [g.pick(["30", "60", "1000"])] + (0..<g.int(1...5)).map { _ in g.pick(["{}", "{\"role\":\"user\"}"]) }
+        )
+    },
+    ProcedureGenerator(SessionProcedures.indexAdd) { g in
+        ([g.sessionIndex()], [Bytes(g.id(of: 6)), Bytes(g.moment().milliseconds)])
+    },
+    ProcedureGenerator(SessionProcedures.indexSweep) { g in ([g.sessionIndex()], []) },
+]
+
+extension Generation {
+    fileprivate mutating func sessionKeys() -> [Key] {
+        let key = names.key("session:\(id(of: 2))")
+        return [key, key.companion("deleted")]
+    }
+
+    fileprivate mutating func sessionIndex() -> Key { names.key("user_sessions:\(id(of: 2))") }
+
+    /// An idle or absolute TTL.
+    fileprivate mutating func span() -> Bytes { Bytes(Int64(pick([1, 10, 5000, 60_000, 90_000]))) }
+
+    fileprivate mutating func expectedVersion() -> Bytes { chance(0.6) ? "" : Bytes(Int64(int(1...4))) }
+}

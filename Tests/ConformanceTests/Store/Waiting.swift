@@ -1,0 +1,16 @@
+import Testing
+
+/// Waits until the condition holds, and fails the test when it does not within the time.
+func eventually(
+    within limit: Duration = .seconds(30), _ what: Comment, sourceLocation: SourceLocation = #_sourceLocation,
+    _ condition: () async throws -> Bool
+) async throws {
+    let end = ContinuousClock.now + limit
+    while ContinuousClock.now < end {
+        if try await condition() { return }
+        try await Task.sleep(for: .milliseconds(5))
+    }
+    // On a crowded machine the last pause may have outlasted the limit.
+    if try await condition() { return }
+    Issue.record(what, sourceLocation: sourceLocation)
+}

@@ -1,0 +1,159 @@
+import HoldfastStore
+import Testing
+
+@testable import HoldfastRedis
+
+@Suite struct RESPParserTests {
+    /// One of everything, nested, with attributes and pushes between.
+    private static let sample = """
+        +OK\r\n+PONG\r\n-ERR no\r\n:0\r\n:-42\r\n:+7\r\n$5\r\nhello\r\n$0\r\n\r\n$-1\r\n*-1\r\n*0\r\n_\r\n#t\r\n#f\r\n,1.5\r\n,inf\r\n\
+        (3492890328409238509324850943850943825024385\r\n!9\r\nERR wrong\r\n=8\r\ntxt:text\r\n\
+        %1\r\n+a\r\n*2\r\n:1\r\n~1\r\n$2\r\n\r\n\r\n|1\r\n+ttl\r\n:3600\r\n:9\r\n*2\r\n|1\r\n+x\r\n:1\r\n:5\r\n:6\r\n\
+        >3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\np\r\n%0\r\n~0\r\n|0\r\n:1\r\n
+        """
+
+    private static let expected: [RESPItem] = [
+        .reply(.ok), .reply(.status("PONG")), .reply(.error(ReplyError("ERR no"))), .reply(.integer(0)), .reply(.integer(-42)),
+        .reply(.integer(7)), .reply(.bytes("hello")), .reply(.bytes("")), .reply(.null), .reply(.null), .reply(.array([])),
+        .reply(.null), .reply(.boolean(true)), .reply(.boolean(false)), .reply(.double(1.5)), .reply(.double(.infinity)),
+        .reply(.bytes("3492890328409238509324850943850943825024385")), .reply(.error(ReplyError("ERR wrong"))),
+        .reply(.bytes("text")),
+        .reply(.map([.status("a"), .array([.integer(1), .set([.bytes("\r\n")])])])), .reply(.integer(9)),
+        .reply(.array([.integer(5), .integer(6)])), .push([.bytes("message"), .bytes("c"), .bytes("p")]),
+        .reply(.map([])), .reply(.set([])), .reply(.integer(1)),
+    ]
+
+    private func parse(_ pieces: [ArraySlice<UInt8>], limits: RESPParser.Limits = .init()) throws -> [RESPItem] {
+        var parser = RESPParser(limits: limits)
+        var items: [RESPItem] = []
+        for piece in pieces {
+            piece.withUnsafeBytes { parser.feed($0) }
+            while let item = try parser.next() { items.append(item) }
+        }
+        return items
+    }
+
+    @Test func everyTypeIsRead() throws {
+        #expect(try parse([Array(Self.sample.utf8)[...]]) == Self.expected)
+    }
+
+    @Test func everySplitInTwoGivesTheSame() throws {
+        let bytes = Array(Self.sample.utf8)
+        for cut in 0...bytes.count { #expect(try parse([bytes[..<cut], bytes[cut...]]) == Self.expected, "cut at \(cut)") }
+    }
+
+    @Test func everySplitInThreeOfTheNestedPartGivesTheSame() throws {
+        let bytes = Array("*2\r\n%1\r\n$3\r\nabc\r\n:12\r\n~2\r\n+OK\r\n$-1\r\n".utf8)
+        let whole = try parse([bytes[...]])
+        for first in 0...bytes.count {
+            for second in first...bytes.count {
+                #expect(try parse([bytes[..<first], bytes[first..<second], bytes[second...]]) == whole, "\(first), \(second)")
+            }
+        }
+    }
+
+    @Test func oneByteAtATimeGivesTheSame() throws {
+        let bytes = Array(Self.sample.utf8)
+        #expect(try parse(bytes.indices.map { bytes[$0...$0] }) == Self.expected)
+    }
+
+    @Test(arguments: [
+        "$536870913\r\n", "$9223372036854775807\r\n", "$9223372036854775808\r\n", "$99999999999999999999\r\n", "$-2\r\n", "$\r\n",
+        "$1x\r\n", "$?\r\n", "*268435457\r\n", "*9223372036854775807\r\n", "*-2\r\n", "*?\r\n", "%9223372036854775807\r\n",
+        "%4611686018427387904\r\n", "%-1\r\n", "~-1\r\n", ">-1\r\n", ">0\r\n", "|-1\r\n", "=-1\r\n", "=3\r\nabc\r\n", "!-1\r\n",
+        "=9223372036854775807\r\n", ":\r\n", ":--1\r\n", ":9223372036854775808\r\n", ":-9223372036854775809\r\n", ",x\r\n",
+        "#x\r\n",
+        "#\r\n", "(1a\r\n", "(\r\n", "_x\r\n", "+a\rb", "$3\r\nabcde", "HTTP/1.1 400 Bad Request\r\n", "\r\n",
+        "*1\r\n>1\r\n+a\r\n",
+    ])
+    func hostileInputIsAProtocolViolation(_ text: String) {
+        let error = #expect(throws: StoreError.self) { try parse([Array(text.utf8)[...]]) }
+        #expect(error?.code == .protocolViolation)
+        #expect(error?.effect == .unknown)
+    }
+
+    @Test func nestingIsBounded() {
+        let deep = Array(String(repeating: "*1\r\n", count: 100_000).utf8)
+        let error = #expect(throws: StoreError.self) { try parse([deep[...]]) }
+        #expect(error?.code == .protocolViolation)
+    }
+
+    @Test func aLineThatNeverEndsIsGivenUp() {
+        let line = [UInt8](repeating: UInt8(ascii: "x"), count: 100_000)
+        let error = #expect(throws: StoreError.self) { try parse([Array("+".utf8)[...], line[...]]) }
+        #expect(error?.code == .protocolViolation)
+    }
+
+    @Test func theSmallestAndLargestIntegersAreRead() throws {
+        let items = try parse([Array(":9223372036854775807\r\n:-9223372036854775808\r\n".utf8)[...]])
+        #expect(items == [.reply(.integer(.max)), .reply(.integer(.min))])
+    }
+
+    @Test func aMillionElementsTakeLinearWork() throws {
+        // Counted in bytes looked at, the work would show as time; a quadratic parser needs minutes for this.
+        var bytes = Array("*1000000\r\n".utf8)
+        for index in 0..<1_000_000 { bytes.append(contentsOf: "$2\r\n\(10 + index % 90)\r\n".utf8) }
+        let pieces = stride(from: 0, to: bytes.count, by: 1500).map { bytes[$0..<min($0 + 1500, bytes.count)] }
+        let clock = ContinuousClock()
+        var items: [RESPItem] = []
+        let took = try clock.measure { items = try parse(pieces) }
+        guard case .reply(.array(let elements)) = items.first else {
+            Issue.record("no array")
+            return
+        }
+        #expect(elements.count == 1_000_000)
+        #expect(elements.last == .bytes(Bytes("\(10 + 999_999 % 90)")))
+        #expect(took < .seconds(20))
+    }
+
+    @Test func aLargeByteStringInSmallPiecesTakesLinearWork() throws {
+        let size = 16 << 20
+        let bytes = Array("$\(size)\r\n".utf8) + [UInt8](repeating: 65, count: size) + [13, 10]
+        let pieces = stride(from: 0, to: bytes.count, by: 1000).map { bytes[$0..<min($0 + 1000, bytes.count)] }
+        guard case .reply(.bytes(let value)) = try parse(pieces).first else {
+            Issue.record("no bytes")
+            return
+        }
+        #expect(value.count == size)
+    }
+
+    @Test func randomBytesNeverCrash() {
+        var generator = SeededGenerator(seed: 20_260_101)
+        let alphabet = Array("$*:+-%~>|=!(,#_0123456789\r\n\r\n\r\nax".utf8)
+        for _ in 0..<30_000 {
+            let length = Int.random(in: 0..<80, using: &generator)
+            let bytes = (0..<length).map { _ in
+                Bool.random(using: &generator)
+                    ? alphabet.randomElement(using: &generator)! : UInt8.random(in: 0...255, using: &generator)
+            }
+            let cut = Int.random(in: 0...length, using: &generator)
+            _ = try? parse([bytes[..<cut], bytes[cut...]])
+        }
+    }
+
+    @Test func mutatedRepliesNeverCrash() {
+        var generator = SeededGenerator(seed: 7)
+        let sample = Array(Self.sample.utf8)
+        for _ in 0..<20_000 {
+            var bytes = sample
+            for _ in 0..<3 {
+                bytes[Int.random(in: bytes.indices, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+            }
+            _ = try? parse([bytes[...]])
+        }
+    }
+}
+
+/// SplitMix64: small, and the same on every platform.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var value = state
+        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
+        return value ^ (value >> 31)
+    }
+}

@@ -1,0 +1,132 @@
+import Foundation
+import Holdfast
+import HoldfastStore
+import TestServers
+import Testing
+
+/// The commands that talk to a running `holdfast serve`, both run as users run them.
+@Suite struct CommandLineServerTests {
+    /// A server on a free port, with its files in the program's folder.
+    private func serving(
+        _ holdfast: CommandLineProgram, environment: [String: String] = [:],
+        _ body: (_ server: CommandLineProgram.Running, _ url: String) async throws -> Void
+    ) async throws {
+        let server = try holdfast.start("serve", "--port", "0", environment: environment)
+        defer { if server.process.isRunning { kill(server.process.processIdentifier, SIGKILL) } }
+        try await server.waitUntilItSays("API key")
+        let line = try #require(server.output.split(separator: "\n").first { $0.contains("http://") })
+        try await body(server, String(line[try #require(line.firstRange(of: "http://")).lowerBound...]))
+        let clock = ContinuousClock()
+        let start = clock.now
+        #expect(await server.terminate() == 0, "\(server.complaints)")
+        #expect(clock.now - start < .seconds(10))
+    }
+
+    private func json(_ text: String) -> JSONValue { JSONValue(json: text.utf8) ?? .null }
+
+    @Test func serveSaysCalmlyWhereItIsAndEndsWithZero() async throws {
+        let holdfast = try CommandLineProgram()
+        try await serving(holdfast) { (server, _) async throws in
+            let lines = server.output.split(separator: "\n")
+            #expect(lines.count == 5)
+            #expect(lines[0].contains("http://127.0.0.1:"))
+            #expect(lines[1].contains("embedded"))
+            let file = holdfast.folder.url.path + "/.config/holdfast/api-key"
+            #expect(lines[3].contains(file))
+            let mode = try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions] as? Int
+            #expect(mode == 0o600)
+            let secret = try String(contentsOfFile: file, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+            #expect(lines[4].contains(secret), "a new key is shown once")
+        }
+        try await serving(holdfast) { (server, _) async throws in
+            let secret = try String(contentsOf: holdfast.folder.url.appending(path: ".config/holdfast/api-key"), encoding: .utf8)
+            #expect(server.output.split(separator: "\n").count == 4)
+            #expect(!server.output.contains(secret.trimmingCharacters(in: .whitespacesAndNewlines)))
+        }
+    }
+
+    @Test func entriesAreSetReadListedAndDeleted() async throws {
+        let holdfast = try CommandLineProgram()
+        try await serving(holdfast) { (_, url) async throws in
+            let here = ["HOLDFAST_URL": url]
+            #expect(try await holdfast("set", "user:1", #"{"name": "Ann"}"#, "--ttl", "5m", environment: here).output == "OK\n")
+            #expect(try await holdfast("get", "user:1", environment: here).output == "{\"name\":\"Ann\"}\n")
+            #expect(try await json(holdfast("get", "user:1", "--json", environment: here).output)["value"] == ["name": "Ann"])
+            #expect(try await holdfast("set", "a/b c%?", "plain text", environment: here).status == 0)
+            #expect(try await holdfast("get", "a/b c%?", environment: here).output == "plain text\n")
+            #expect(try await holdfast("set", "number", "42", "--text", environment: here).status == 0)
+            #expect(try await json(holdfast("get", "number", "--json", environment: here).output)["value"] == "42")
+            let all = try await holdfast("keys", environment: here).output.split(separator: "\n").sorted()
+            #expect(all == ["a/b c%?", "number", "user:1"])
+            #expect(try await holdfast("keys", "user:*", "--limit", "1", environment: here).output == "user:1\n")
+            #expect(try await holdfast("keys", "-w", "other", environment: here).status == 1)
+            let gone = try await holdfast("del", "user:1", "number", "none", environment: here)
+            #expect(gone.output == "2\n")
+            #expect(gone.status == 0)
+            #expect(try await holdfast("del", "user:1", environment: here).status == 1)
+            let missing = try await holdfast("get", "user:1", environment: here)
+            #expect(missing.status == 1)
+            #expect(missing.output == "")
+            #expect(missing.complaints == "holdfast: there is no entry user:1 in workspace default\n")
+        }
+    }
+
+    @Test func statusShowsTheServersHealth() async throws {
+        let holdfast = try CommandLineProgram()
+        try await serving(holdfast) { (_, url) async throws in
+            let table = try await holdfast("status", "--url", url)
+            #expect(table.status == 0)
+            // A loaded machine may be slow enough for a warning.
+            #expect(table.output.contains("healthy") || table.output.contains("degraded"))
+            #expect(table.output.contains("checks.ping"))
+            let report = try await json(holdfast("status", "--json", "--url", url).output)
+            #expect(["healthy", "degraded"].contains(report["health"]?["status"]))
+            #expect(report["cache"]?.object != nil)
+        }
+    }
+
+    @Test func aKeyThatIsWrongOrMissingEndsWith77() async throws {
+        let holdfast = try CommandLineProgram()
+        try await serving(holdfast) { (_, url) async throws in
+            let wrong = try await holdfast("get", "k", "--url", url, "--api-key", "wrong")
+            #expect(wrong.status == 77)
+            #expect(wrong.complaints.contains("refused the API key"))
+            let none = try await CommandLineProgram()("get", "k", "--url", url)
+            #expect(none.status == 77)
+            #expect(none.complaints.contains("needs an API key: give --api-key or HOLDFAST_API_KEY"))
+        }
+    }
+
+    @Test func aKeyOfTheConfigurationServesTheCommandLineToo() async throws {
+        let holdfast = try CommandLineProgram()
+        try holdfast.folder.write("HOLDFAST_API_KEYS=ops:operator:from-the-file\n", to: ".env")
+        try await serving(holdfast) { (_, url) async throws in
+            #expect(try await holdfast("set", "k", "v", "--url", url).status == 0)
+            #expect(!FileManager.default.fileExists(atPath: holdfast.folder.url.path + "/.config"))
+        }
+    }
+
+    @Test func aPortThatIsTakenIsOneLine() async throws {
+        let holdfast = try CommandLineProgram()
+        try await serving(holdfast) { (_, url) async throws in
+            let port = String(url.split(separator: ":").last ?? "")
+            let second = try await holdfast("serve", "--port", port)
+            #expect(second.status == 69)
+            #expect(second.complaints.contains("127.0.0.1:\(port) is in use"))
+        }
+    }
+
+    @Test func serveOnRedisSaysSoAndKeepsEntriesThere() async throws {
+        let redis = try await RedisProcess.start()
+        defer { redis.stop() }
+        let holdfast = try CommandLineProgram()
+        let environment = ["REDIS_URL": "redis://127.0.0.1:\(redis.port)/1", "REDIS_KEY_PREFIX": "mine:"]
+        try await serving(holdfast, environment: environment) { (server, url) async throws in
+            #expect(server.output.contains("Redis at 127.0.0.1:\(redis.port), database 1"))
+            #expect(try await holdfast("set", "k", "kept", "--url", url).status == 0)
+        }
+        try await serving(holdfast, environment: environment) { (_, url) async throws in
+            #expect(try await holdfast("get", "k", "--url", url).output == "kept\n")
+        }
+    }
+}

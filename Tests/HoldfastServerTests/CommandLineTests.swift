@@ -1,0 +1,170 @@
+import Foundation
+import Holdfast
+import HoldfastRedis
+import HoldfastStore
+import TestServers
+import Testing
+
+/// The commands that need no running server.
+@Suite struct CommandLineTests {
+    private func json(_ text: String) -> JSONValue { JSONValue(json: text.utf8) ?? .null }
+
+    // MARK: - config
+
+    @Test func configShowsValuesAndSourcesWithoutSecrets() async throws {
+        let holdfast = try CommandLineProgram()
+        try holdfast.folder.write("REDIS_DB=4\n", to: ".env")
+        let result = try await holdfast(
+            "config", "--json", "--redis-max-pool-size", "7",
+            environment: ["REDIS_URL": "redis://:s3cret@h", "HOLDFAST_API_KEYS": "s3cret"])
+        #expect(result.status == 0)
+        #expect(!result.output.contains("s3cret"))
+        let rows = json(result.output)["settings"]?.array ?? []
+        func source(_ name: String) -> String? { rows.first { $0["name"]?.string == name }?["source"]?.string }
+        #expect(source("REDIS_MAX_CONNECTIONS") == "flag")
+        #expect(source("REDIS_URL") == "environment")
+        #expect(source("REDIS_DATABASE") == ".env")
+        #expect(source("HOLDFAST_PORT") == "default")
+        let table = try await holdfast("config", "--changed", "--redis-max-pool-size", "7")
+        #expect(table.output.contains("REDIS_MAX_CONNECTIONS"))
+        #expect(table.output.contains("flag, as REDIS_MAX_POOL_SIZE"))
+        #expect(!table.output.contains("HOLDFAST_PORT"))
+    }
+
+    @Test func anotherEnvironmentFileAndAConfigurationFileAreRead() async throws {
+        let holdfast = try CommandLineProgram()
+        try holdfast.folder.write("HOLDFAST_PORT=1\n", to: ".env")
+        try holdfast.folder.write("HOLDFAST_PORT=2\n", to: "other.env")
+        try holdfast.folder.write("holdfast:\n  port: 3\n  host: 0.0.0.0\n", to: "h.yaml")
+        let result = try await holdfast("config", "--changed", "--env-file", "other.env", "--config=h.yaml")
+        #expect(result.output.contains("HOLDFAST_PORT  2        .env"))
+        #expect(result.output.contains("HOLDFAST_HOST  0.0.0.0  file"))
+    }
+
+    @Test(arguments: ["config", "serve", "doctor", "get x", "demo"])
+    func aBadValueStopsEveryCommandWithOneLine(command: String) async throws {
+        let holdfast = try CommandLineProgram()
+        let result = try await holdfast.run(command.split(separator: " ").map(String.init), environment: ["REDIS_PORT": "x"])
+        #expect(result.status == 78)
+        #expect(result.output == "")
+        #expect(
+            result.complaints == "holdfast: REDIS_PORT=x (environment): accepted is a whole number from 1 to 65535\n")
+    }
+
+    // MARK: - serve
+
+    @Test(arguments: [
+        ["REDIS_CLUSTER_NODES": "a:1"], ["REDIS_SENTINELS": "a", "REDIS_SENTINEL_MASTER": "m"], ["SESSION_STORAGE": "jwt"],
+        ["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": "https://u", "UPSTASH_REDIS_REST_TOKEN": "t"],
+    ]) func serveRefusesWhatThisVersionCannotDo(environment: [String: String]) async throws {
+        let holdfast = try CommandLineProgram()
+        let result = try await holdfast("serve", environment: environment)
+        #expect(result.status == 78)
+        #expect(result.complaints.contains("this version cannot"))
+        #expect(result.complaints.split(separator: "\n").count == 1)
+        #expect(try await holdfast("config", environment: environment).status == 0)
+    }
+
+    // MARK: - Usage
+
+    @Test(arguments: [["get"], ["nonsense"], ["keys", "--limit", "0"], ["set", "k", "v", "--ttl", "soon"], ["get", ""]])
+    func wrongUsageEndsWith64(arguments: [String]) async throws {
+        #expect(try await CommandLineProgram().run(arguments, environment: [:]).status == 64)
+    }
+
+    @Test func aMistypedSettingIsNamedWithTheNearestOne() async throws {
+        let result = try await CommandLineProgram()("config", "--redis-ulr", "x")
+        #expect(result.status == 78)
+        #expect(result.complaints == "holdfast: --redis-ulr is no setting: did you mean --redis-url?\n")
+    }
+
+    @Test func helpListsEverySetting() async throws {
+        let help = try await CommandLineProgram()("serve", "--help")
+        #expect(help.status == 0)
+        for row in ConfigurationTableTests.rows {
+            let name = row.names[0].lowercased().replacing("_", with: "-")
+            let flag = name.hasPrefix("holdfast-") ? String(name.dropFirst(9)) : name
+            #expect(help.output.contains("--\(flag)\n"), "\(flag)")
+        }
+    }
+
+    @Test(arguments: [["get", "k"], ["set", "k", "v"], ["del", "k"], ["keys"], ["status"]])
+    func withoutAServerTheLineSaysSoAndTheCodeIs69(arguments: [String]) async throws {
+        // Port 1 of the loopback is nobody's.
+        let result = try await CommandLineProgram().run(arguments + ["--url", "http://127.0.0.1:1"], environment: [:])
+        #expect(result.status == 69)
+        #expect(result.complaints.hasPrefix("holdfast: no server answers at http://127.0.0.1:1 (connection refused)"))
+    }
+
+    // MARK: - demo
+
+    @Test func theDemonstrationHoldsOnTheEmbeddedStore() async throws {
+        let result = try await CommandLineProgram()("demo")
+        #expect(result.status == 0, "\(result.output)")
+        #expect(result.output.hasPrefix("Store: embedded"))
+        #expect(!result.output.contains("FAILED"))
+    }
+
+    @Test func theDemonstrationHoldsOnRedisNamesItAndLeavesNothing() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let environment = ["REDIS_URL": "unix://\(server.socketPath)?db=2"]
+        let result = try await CommandLineProgram()("demo", "--json", environment: environment)
+        #expect(result.status == 0, "\(result)")
+        let report = json(result.output)
+        #expect(report["store"] == .string("Redis at \(server.socketPath), database 2"))
+        #expect((report["steps"]?.array?.count ?? 0) > 30)
+        #expect((report["seconds"]?.double ?? 100) < 60)
+        let store = try RedisStore(RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), database: 2))
+        #expect(try await store(.dbsize) == 0)
+        await store.shutdown()
+    }
+
+    // MARK: - doctor
+
+    @Test func doctorApprovesOfAServerThatIsRight() async throws {
+        var options = RedisProcess.Options()
+        options.password = "p@:/%"
+        let server = try await RedisProcess.start(options)
+        defer { server.stop() }
+        let environment = ["REDIS_URL": "redis://127.0.0.1:\(server.port)/3", "REDIS_PASSWORD": "p@:/%"]
+        let result = try await CommandLineProgram()("doctor", "--json", environment: environment)
+        #expect(result.status == 0, "\(result)")
+        let findings = json(result.output)["findings"]?.array ?? []
+        let checks = findings.compactMap { $0["check"]?.string }
+        #expect(
+            checks == [
+                "Settings", "DNS", "TCP", "Protocol", "AUTH", "SELECT", "PING", "Version", "Eviction", "Write", "Scripts",
+                "API key",
+            ])
+        #expect(findings.allSatisfy { $0["state"] == "ok" }, "\(result.output)")
+    }
+
+    @Test func doctorNamesTheSettingThatIsWrong() async throws {
+        var options = RedisProcess.Options()
+        options.password = "secret"
+        options.tls = true
+        let server = try await RedisProcess.start(options)
+        defer { server.stop() }
+        let (plain, tls) = ("redis://127.0.0.1:\(server.port)", "rediss://localhost:\(server.tlsPort)")
+        let cases: [(environment: [String: String], check: String, advice: String)] = [
+            (["REDIS_URL": plain], "AUTH", "set REDIS_PASSWORD"),
+            (["REDIS_URL": plain, "REDIS_PASSWORD": "wrong"], "AUTH", "check REDIS_USERNAME and REDIS_PASSWORD"),
+            (["REDIS_URL": plain + "/99", "REDIS_PASSWORD": "secret"], "SELECT", "check REDIS_DATABASE"),
+            (["REDIS_HOST": "no-such-host.invalid"], "DNS", "check REDIS_HOST"),
+            (["REDIS_URL": "redis://127.0.0.1:1"], "TCP", "check REDIS_PORT"),
+            (["REDIS_URL": "unix:///no/such.sock"], "Socket", "is the server running"),
+            (["REDIS_URL": tls, "REDIS_PASSWORD": "secret"], "TLS", "REDIS_SSL_CA_CERTS"),
+        ]
+        for (environment, check, advice) in cases {
+            let result = try await CommandLineProgram()("doctor", environment: environment)
+            #expect(result.status == 1)
+            let failed = result.output.split(separator: "\n").filter { $0.hasPrefix("failed") }
+            #expect(failed.count == 1, "\(environment): \(result.output)")
+            #expect(failed.first?.contains(check) == true && failed.first?.contains(advice) == true, "\(result.output)")
+        }
+        let authority = try #require(server.certificates).authority
+        let trusted = ["REDIS_URL": tls, "REDIS_PASSWORD": "secret", "REDIS_SSL_CA_CERTS": authority]
+        #expect(try await CommandLineProgram()("doctor", environment: trusted).status == 0)
+    }
+}

@@ -1,0 +1,83 @@
+import Holdfast
+import HoldfastStore
+import HoldfastTesting
+
+/// A door that a factory waits at until the test opens it.
+final class Gate: Sendable {
+    private let stream: AsyncStream<Void>
+    private let continuation: AsyncStream<Void>.Continuation
+
+    init() { (stream, continuation) = AsyncStream.makeStream() }
+
+    func open() { continuation.finish() }
+    func wait() async { for await _ in stream {} }
+}
+
+/// A store that lets a test do something right before the n-th SCAN.
+final class InterceptedStore: Store {
+    private let base: any Store
+    private let state = Locked((scans: 0, action: (Int, @Sendable () async -> Void)?.none))
+
+    init(_ base: any Store) { self.base = base }
+
+    func before(scan number: Int, _ action: @escaping @Sendable () async -> Void) {
+        state.withLock { $0 = (0, (number, action)) }
+    }
+
+    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
+        if case .keys(.scan) = operation {
+            let action = state.withLock { state -> (@Sendable () async -> Void)? in
+                state.scans += 1
+                return state.action.flatMap { $0.0 == state.scans ? $0.1 : nil }
+            }
+            await action?()
+        }
+        return try await base.execute(operation)
+    }
+
+    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] { try await base.execute(batch) }
+    func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await base.run(procedure) }
+    func withSubscription<Result: Sendable>(
+        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+    ) async throws -> Result {
+        try await base.withSubscription(to: channels, body)
+    }
+}
+
+/// A process with a cache and a server that can go away.
+struct OutageFixture {
+    let time = ManualTime()
+    let server: EmbeddedStore
+    let faulty: FaultyStore
+    let local: EmbeddedStore
+    let failover: Failover
+    let cache: Cache
+    /// Another process, which always reaches the server.
+    let elsewhere: Cache
+
+    init(_ configuration: CacheConfiguration = CacheConfiguration(), failures: Int = 1) {
+        server = EmbeddedStore(time: time)
+        faulty = FaultyStore(server)
+        local = EmbeddedStore(time: time)
+        failover = Failover(
+            server: faulty, local: local, configuration: .init(thresholds: .init(failures: failures, successes: 1)), time: time)
+        cache = Cache(failover: failover, configuration: configuration)
+        elsewhere = Cache(
+            failover: Failover(local: server, time: time),
+            configuration: CacheConfiguration(near: NearCacheConfiguration(entries: 0)))
+    }
+
+    func goDown() async {
+        faulty.fail(with: StoreError(.connectionFailed))
+        await failover.start()
+    }
+
+    func comeBack() async {
+        faulty.recover()
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await failover.run() }
+            await time.advanceUntil(by: .milliseconds(100)) { failover.localSince == nil }
+            group.cancelAll()
+        }
+    }
+}

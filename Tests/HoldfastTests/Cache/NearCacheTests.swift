@@ -1,0 +1,179 @@
+import HoldfastStore
+import HoldfastTesting
+import Testing
+
+@testable import Holdfast
+
+@Suite struct NearTableTests {
+    @Test func itKeepsWithinItsLimits() {
+        var table = NearTable<Int, Int>(maximumCount: 50, maximumBytes: 1000)
+        var random = RandomSource(seed: 3)
+        for _ in 0..<20_000 {
+            let key = Int.random(in: 0..<200, using: &random)
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0: table.remove(key)
+            case 1...4: _ = table.use(key) { $0 == key }
+            default: table.insert(key, for: key, cost: Int.random(in: 1...99, using: &random))
+            }
+            #expect(table.count <= 50 && table.bytes <= 1000)
+            #expect(table.peek(key).map { $0 == key } ?? true)
+        }
+        #expect(table.evictions > 0)
+        table.removeAll { _ in true }
+        #expect(table.count == 0 && table.bytes == 0)
+    }
+
+    @Test func aScanLeavesWhatIsInUse() {
+        var table = NearTable<Int, Int>(maximumCount: 100, maximumBytes: .max)
+        for round in 0..<3 {
+            for key in 0..<50 {
+                if round == 0 { table.insert(key, for: key, cost: 1) } else { _ = table.use(key) { _ in true } }
+            }
+        }
+        for key in 1000..<11_000 { table.insert(key, for: key, cost: 1) }
+        let left = (0..<50).filter { table.peek($0) != nil }.count
+        #expect(left == 50, "an LRU of this size would have none of them left")
+    }
+
+    @Test func aKeyThatComesBackSoonStaysLonger() {
+        var table = NearTable<Int, Int>(maximumCount: 10, maximumBytes: .max)
+        for key in 0..<15 { table.insert(key, for: key, cost: 1) }
+        #expect(table.peek(0) == nil)
+        table.insert(0, for: 0, cost: 1)
+        for key in 100..<130 { table.insert(key, for: key, cost: 1) }
+        #expect(table.peek(0) == 0)
+    }
+
+    @Test func whatIsTooLargeIsNotTaken() {
+        var table = NearTable<Int, Int>(maximumCount: 10, maximumBytes: 100)
+        table.insert(1, for: 1, cost: 10)
+        table.insert(2, for: 1, cost: 11)
+        #expect(table.peek(1) == nil)
+    }
+}
+
+@Suite struct NearCacheTests {
+    let time = ManualTime()
+    let store: EmbeddedStore
+    let cache: Cache
+    let elsewhere: Cache
+
+    init() {
+        store = EmbeddedStore(time: time)
+        cache = Cache(failover: Failover(local: store, time: time))
+        elsewhere = Cache(failover: Failover(local: store, time: time))
+    }
+
+    @Test func aNearHitAsksNobody() async throws {
+        let counting = FaultyStore(store)
+        let cache = Cache(failover: Failover(local: counting, time: time))
+        try await cache.set("k", 1)
+        let calls = counting.calls
+        #expect(try await cache.get("k", as: Int.self) == .hit(1, from: .near))
+        #expect(try await cache.getMany(["k"], as: Int.self) == [.hit(1, from: .near)])
+        #expect(counting.calls == calls)
+    }
+
+    @Test func whatOthersChangeIsSeenAfterTheNearTTL() async throws {
+        try await cache.set("k", 1)
+        try await elsewhere.set("k", 2)
+        #expect(try await cache.get("k").value == 1)
+        time.advance(by: .seconds(5))
+        #expect(try await cache.get("k").value == 2)
+    }
+
+    @Test func aNearValueEndsWithItsEntry() async throws {
+        try await elsewhere.set("k", 1, ttl: .milliseconds(300))
+        #expect(try await cache.get("k").value == 1)
+        time.advance(by: .milliseconds(300))
+        #expect(try await cache.get("k", as: Int.self) == .miss)
+    }
+
+    @Test func ownChangesAreSeenAtOnce() async throws {
+        for change in [
+            { try await cache.set("k", 2) }, { try await cache.delete("k") }, { try await cache.setMany(["k": 2]) },
+            { try await cache.invalidate("k*") }, { try await cache.clear() }, { try await cache.set("k", 2, ttl: .zero) },
+            { try await cache.refresh("k") { 2 } },
+        ] as [() async throws -> Any] {
+            try await cache.set("k", 1)
+            #expect(try await cache.get("k").value == 1)
+            _ = try await change()
+            #expect(try await cache.get("k", as: Int.self).value != 1)
+        }
+    }
+
+    @Test func anotherTypeIsAnErrorFromTheNearCacheToo() async throws {
+        try await cache.set("k", 1)
+        let error = await #expect(throws: StoreError.self) { try await cache.get("k", as: String.self) }
+        #expect(error?.code == .decodingFailed)
+        #expect(try await cache.get("k").value == JSONValue.integer(1))
+    }
+
+    @Test func aCategorysEntryIsOneByBothItsNames() async throws {
+        let memory = try cache.category(.agentMemory)
+        try await memory.set("a", 1)
+        #expect(try await cache.get("agent_memory:a", as: Int.self) == .hit(1, from: .near))
+        try await cache.delete("agent_memory:a")
+        #expect(try await memory.get("a", as: Int.self) == .miss)
+    }
+
+    @Test func aValueReadBeforeAChangeIsNotPutInAfterIt() throws {
+        let near = NearCache(NearCacheConfiguration(), time: time)
+        let place = CachePlace(namespace: Namespace(), workspace: "w")
+        let scope = CacheScope(place: place, category: nil, counter: 0)
+        func put(_ ticket: NearCache.Ticket) -> Bool {
+            near.put(1, scope, "k", size: 1, life: nil, grace: .zero, ticket: ticket)
+            return near.find(scope, "k", ObjectIdentifier(Int.self)) != nil
+        }
+        #expect(put(near.ticket(scope, "k")))
+        for change in [
+            { near.change(space: scope.space, name: "k") }, { near.change(space: scope.space) { _ in true } },
+            { near.removeAll() },
+        ] {
+            let ticket = near.ticket(scope, "k")
+            change()
+            #expect(!put(ticket))
+        }
+        // Two writers: nobody knows here whose value came last.
+        let (first, second) = (near.ticket(scope, "k"), near.ticket(scope, "k"))
+        near.finish(1, scope, "k", size: 1, life: nil, grace: .zero, ticket: first)
+        near.finish(2, scope, "k", size: 1, life: nil, grace: .zero, ticket: second)
+        #expect(near.find(scope, "k", ObjectIdentifier(Int.self)) == nil)
+    }
+
+    @Test func bytesAreKeptAsTheyAre() async throws {
+        let bytes = Bytes([0, 255, 13, 10])
+        try await cache.setBytes("b", bytes)
+        #expect(try await cache.getBytes("b") == .hit(bytes, from: .near))
+        #expect(try await elsewhere.getBytes("b") == .hit(bytes, from: .store))
+        let error = await #expect(throws: StoreError.self) { try await elsewhere.get("b", as: String.self) }
+        #expect(error?.code == .decodingFailed)
+        #expect(try await elsewhere.entry("b").value?.payload == bytes)
+    }
+
+    /// Readers, fillers and invalidators on few keys; afterwards nothing near differs from the store.
+    @Test func underConcurrencyNearAndStoreAgreeInTheEnd() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for worker in 0..<8 {
+                group.addTask {
+                    var random = RandomSource(seed: UInt64(worker))
+                    for step in 0..<300 {
+                        let key = "k\(Int.random(in: 0..<4, using: &random))"
+                        switch Int.random(in: 0..<6, using: &random) {
+                        case 0: try await cache.set(key, worker * 1000 + step)
+                        case 1: try await cache.delete(key)
+                        case 2: try await cache.invalidate("k*")
+                        case 3: _ = try await cache.getOrSet(key) { worker * 1000 + step }
+                        default: _ = try await cache.get(key, as: Int.self)
+                        }
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        for key in 0..<4 {
+            let near = try await cache.get("k\(key)", as: Int.self).value
+            #expect(near == (try await elsewhere.get("k\(key)", as: Int.self).value))
+        }
+    }
+}

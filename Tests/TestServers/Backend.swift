@@ -1,0 +1,80 @@
+public import HoldfastRedis
+public import HoldfastStore
+
+/// One kind of store that the same tests run on: `@Test(arguments: Backend.available)`.
+///
+///     @Test(arguments: Backend.available)
+///     func aValueIsReadBack(_ backend: Backend) async throws {
+///         let store = try await backend.store()
+///         let names = backend.namespace()
+///         …
+///     }
+///
+/// All tests of a process share one store of each kind, and one server behind those that need one; each test keeps to a
+/// namespace of its own.
+public struct Backend: Sendable, CustomStringConvertible {
+    public let description: String
+    private let shared: Task<any Store, any Error>
+
+    private init(_ description: String, _ open: @escaping @Sendable () async throws -> any Store) {
+        self.description = description
+        shared = Task.detached { try await open() }
+    }
+
+    /// Every kind of store there is.
+    public static let available: [Backend] = [.embedded, .redis, .redisRESP2, .redisTLS]
+
+    /// Those that a server stands behind.
+    public static let servers: [Backend] = [.redis, .redisRESP2, .redisTLS]
+
+    public static let embedded = Backend("embedded") { EmbeddedStore() }
+
+    /// RESP3 over the Unix socket.
+    public static let redis = Backend("redis") { try RedisStore(await SharedRedis.configuration()) }
+
+    /// RESP2 over TCP.
+    public static let redisRESP2 = Backend("redis RESP2") {
+        var configuration = try await SharedRedis.configuration()
+        configuration.endpoint = try await .tcp(host: "127.0.0.1", port: SharedRedis.server().port)
+        configuration.protocolVersion = .resp2
+        return try RedisStore(configuration)
+    }
+
+    /// RESP3 over TLS, as an ACL user.
+    public static let redisTLS = Backend("redis TLS") { try RedisStore(await SharedRedis.tlsConfiguration()) }
+
+    /// The store; the first call of the process starts the server behind it.
+    public func store() async throws -> any Store { try await shared.value }
+
+    /// A namespace that nobody else uses.
+    public func namespace() -> Namespace { Namespace(prefix: "test-\(UInt64.random(in: .min ... .max)):") }
+}
+
+/// The one server behind all backends of a process. Tests that pause, kill, flush or configure start their own
+/// ``RedisProcess``.
+public enum SharedRedis {
+    public static let username = "tester"
+    public static let password = "p@ss:w/%rd"
+
+    private static let running = Task.detached {
+        var options = RedisProcess.Options()
+        options.tls = true
+        options.users = ["user \(username) on >\(password) ~* &* +@all"]
+        return try await RedisProcess.start(options)
+    }
+
+    public static func server() async throws -> RedisProcess { try await running.value }
+
+    /// How to reach it by its Unix socket, in RESP3.
+    public static func configuration() async throws -> RedisConfiguration {
+        RedisConfiguration(endpoint: .unixSocket(path: try await server().socketPath))
+    }
+
+    /// How to reach it by TLS, as an ACL user.
+    public static func tlsConfiguration() async throws -> RedisConfiguration {
+        let server = try await server()
+        return RedisConfiguration(
+            endpoint: .tcp(host: "127.0.0.1", port: server.tlsPort), username: username, password: password,
+            tls: .init(authorityFile: server.certificates?.authority))
+    }
+}
