@@ -25,11 +25,7 @@ import Testing
                 standardOutput: server.folder + "/caller\(number)", standardError: server.folder + "/caller\(number)")
         }
         defer { for caller in callers { caller.signal(SIGKILL) } }
-        let end = ContinuousClock.now + .seconds(60)
-        while callers.contains(where: \.isRunning) {
-            try #require(ContinuousClock.now < end, "The callers did not end")
-            try await Task.sleep(for: .milliseconds(5))
-        }
+        try await eventually(within: .seconds(120), "the callers end") { !callers.contains(where: \.isRunning) }
         let logs = (1...4).map { (try? String(contentsOfFile: server.folder + "/caller\($0)", encoding: .utf8)) ?? "" }
         #expect(callers.map { $0.wait() } == [0, 0, 0, 0], "\(logs)")
         for algorithm in RateLimit.Algorithm.allCases {

@@ -18,15 +18,6 @@ import Testing
 
         func hash(_ id: SessionID) -> Key { names.key("session:\(id.text)") }
         func end(of key: Key) async throws -> Reply { try await store.execute(.keys(.pexpiretime(key))) }
-
-        /// Waits for a condition, at most ten seconds.
-        func wait(until condition: () async throws -> Bool) async throws {
-            let deadline = ContinuousClock.now + .seconds(10)
-            while try await !condition() {
-                try #require(ContinuousClock.now < deadline, "it did not come about in time")
-                try await Task.sleep(for: .milliseconds(5))
-            }
-        }
     }
 
     @Test(arguments: Backend.available)
@@ -116,7 +107,7 @@ import Testing
         let short = try await fixture.sessions.create(userID: "u", ttl: .milliseconds(100), absoluteTTL: .seconds(60))
         let index = fixture.names.key("user_sessions:u")
         #expect(try await fixture.store(.zcard(index)) == 2)
-        try await fixture.wait { try await fixture.sessions.get(short.id, touch: false).value == nil }
+        try await eventually("the short one ends") { try await fixture.sessions.get(short.id, touch: false).value == nil }
         #expect(try await fixture.sessions.list(userID: "u").sessions.map(\.id) == [long.id])
         #expect(try await fixture.store(.zcard(index)) == 1)
         #expect(try await fixture.end(of: index) == .integer(long.ends.milliseconds))
@@ -128,7 +119,7 @@ import Testing
         let fixture = try await Fixture(backend)
         let session = try await fixture.sessions.create(userID: "u", ttl: .milliseconds(200), absoluteTTL: .milliseconds(600))
         var last = session
-        try await fixture.wait {
+        try await eventually("it ends") {
             guard let read = try await fixture.sessions.get(session.id).value else { return true }
             #expect(read.expires == min(read.lastAccessed + .milliseconds(200), session.ends))
             last = read

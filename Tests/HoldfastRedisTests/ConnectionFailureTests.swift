@@ -30,7 +30,7 @@ import Testing
         let server = try await RedisProcess.start()
         defer { server.stop() }
         let store = try connect(server)
-        try await store(.ping)
+        let connection = try await store(.raw("CLIENT", "ID"))
         server.pause()
         let before = Task { try await store(.raw("ECHO", "before")) }
         let cancelled = Task { try await store(.raw("ECHO", "cancelled")) }
@@ -43,7 +43,7 @@ import Testing
         server.resume()
         #expect(try await before.value.bytes == "before")
         #expect(try await after.value.bytes == "after")
-        #expect(try await store(.raw("CLIENT", "INFO")).bytes?.lossyString.contains("id=3 ") == true, "the same connection")
+        #expect(try await store(.raw("CLIENT", "ID")) == connection, "the same connection")
     }
 
     @Test func aCallOfACancelledTaskIsNotSent() async throws {
@@ -62,7 +62,6 @@ import Testing
         let server = try await RedisProcess.start()
         defer { server.stop() }
         let store = try connect(server, timeout: .milliseconds(300)) { $0.retriesOnTimeout = false }
-        try await store(.ping)
         var generator = SeededGenerator(seed: 1)
         let fates = (0..<1000).map { _ in Int.random(in: 0..<10, using: &generator) }
         let answered = try await withThrowingTaskGroup(of: Int.self) { group in
@@ -81,7 +80,8 @@ import Testing
                                 }
                                 answered += 1
                             } catch let error as StoreError {
-                                #expect(error.code == .cancelled || error.code == .timeout, "\(error)")
+                                // Lost only when this machine held the test up for three timeouts while the server was paused.
+                                #expect([.cancelled, .timeout, .connectionLost].contains(error.code), "\(error)")
                             }
                         }
                         return answered
@@ -104,13 +104,20 @@ import Testing
         }
         #expect(answered > 1000)
         try await eventually("every late reply has been dropped") { store.outstanding == 0 }
-        #expect(try await store(.raw("ECHO", "end")).bytes == "end")
+        try await eventually("it answers again") { await answers(store, "end") }
+    }
+
+    /// Whether the server answers, which must be this very word.
+    private func answers(_ store: RedisStore, _ word: Bytes) async -> Bool {
+        guard let reply = try? await store(.raw("ECHO", word)) else { return false }
+        #expect(reply.bytes == word)
+        return true
     }
 
     @Test func aPausedServerGivesTimeoutsAndThenServesAgain() async throws {
         let server = try await RedisProcess.start()
         defer { server.stop() }
-        let store = try connect(server, timeout: .milliseconds(200)) { $0.retriesOnTimeout = false }
+        let store = try connect(server, timeout: .seconds(2)) { $0.retriesOnTimeout = false }
         try await store(.ping)
         server.pause()
         let error = await failure { try await store(.set(Key(raw: "a"), "1")) }
@@ -141,8 +148,8 @@ import Testing
     @Test func aConnectionThatStaysSilentIsReplaced() async throws {
         let server = try await RedisProcess.start()
         defer { server.stop() }
-        let store = try connect(server, timeout: .milliseconds(100)) { $0.retriesOnTimeout = false }
-        try await store(.ping)
+        let store = try connect(server, timeout: .seconds(1)) { $0.retriesOnTimeout = false }
+        try await eventually("it answers") { await answers(store, "hello") }
         server.pause()
         let error = await failure { try await store(.ping) }
         #expect(error?.code == .timeout)
@@ -201,7 +208,7 @@ import Testing
 
     @Test func anIdempotentCommandIsSentAgainAfterATimeoutUnlessThatIsSwitchedOff() async throws {
         // The first connection never answers; the repetition goes the same way and times out too.
-        let (store, peer) = try await storeOnPeer("", then: "$1\r\na\r\n", timeout: .seconds(1))
+        let (store, peer) = try await storeOnPeer("", then: "$1\r\na\r\n", timeout: .seconds(2))
         let error = await failure { try await store(.get(Key(raw: "k"))) }
         #expect(error?.code == .timeout)
         try await eventually("both have arrived") { peer.commandCount == 2 }
@@ -240,7 +247,9 @@ import Testing
         let server = try await RedisProcess.start()
         defer { server.stop() }
         server.kill()
-        let store = try RedisStore(RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: server.port)))
+        var configuration = RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: server.port))
+        configuration.commandTimeout = .seconds(60)
+        let store = try RedisStore(configuration)
         let clock = ContinuousClock()
         let took = await clock.measure {
             for _ in 0..<100 {
@@ -249,7 +258,7 @@ import Testing
                 #expect(error?.effect == StoreError.Effect.none)
             }
         }
-        #expect(took < .seconds(5), "a hundred calls, and less than the timeout of one")
+        #expect(took < .seconds(60), "a hundred calls, and less than the timeout of one")
         try await server.restart()
         try await eventually("it is found") { await failure { try await store(.ping) } == nil }
     }
@@ -261,13 +270,14 @@ import Testing
         let port = try #require(listener.localAddress?.port)
         var configuration = RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: port))
         configuration.connectTimeout = .milliseconds(150)
+        configuration.commandTimeout = .seconds(60)
         let store = try RedisStore(configuration)
         let clock = ContinuousClock()
         var error: StoreError?
         let took = await clock.measure { error = await failure { try await store(.ping) } }
         #expect(error?.code == .connectionFailed)
         #expect(error?.effect == StoreError.Effect.none)
-        #expect(took < .seconds(3))
+        #expect(took < .seconds(60))
         try await listener.close()
     }
 

@@ -103,7 +103,7 @@ import Testing
         }
         #expect(elements.count == 1_000_000)
         #expect(elements.last == .bytes(Bytes("\(10 + 999_999 % 90)")))
-        #expect(took < .seconds(20))
+        #expect(took < .seconds(90))
     }
 
     @Test func aLargeByteStringInSmallPiecesTakesLinearWork() throws {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import HoldfastRedis
 
-@Suite(.timeLimit(.minutes(1))) struct SubscriptionTests {
+@Suite(.timeLimit(.minutes(5))) struct SubscriptionTests {
     private func store(_ server: RedisProcess, _ version: RedisConfiguration.ProtocolVersion) throws -> RedisStore {
         var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath))
         configuration.protocolVersion = version
@@ -78,7 +78,7 @@ import Testing
         let server = try await RedisProcess.start()
         defer { server.stop() }
         var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath))
-        configuration.commandTimeout = .milliseconds(100)
+        configuration.commandTimeout = .seconds(1)
         let store = try RedisStore(configuration)
         try await store.withSubscription(to: [.channel(Channel("c"))]) { subscription async throws in
             server.pause()

@@ -77,9 +77,9 @@ struct CommandLineProgram {
         var output: String { (try? String(contentsOf: standardOutput, encoding: .utf8)) ?? "" }
         var complaints: String { (try? String(contentsOf: standardError, encoding: .utf8)) ?? "" }
 
-        /// Waits until it has said this, or has ended, or twenty seconds are over.
+        /// Waits until it has said this, or has ended, or a minute is over.
         func waitUntilItSays(_ text: String) async throws {
-            for _ in 0..<400 where process.isRunning && !output.contains(text) { try await Task.sleep(for: .milliseconds(50)) }
+            for _ in 0..<1200 where process.isRunning && !output.contains(text) { try await Task.sleep(for: .milliseconds(50)) }
             try #require(output.contains(text), "it said: \(output)\(complaints)")
         }
 

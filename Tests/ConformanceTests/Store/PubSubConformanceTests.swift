@@ -4,7 +4,7 @@ import Testing
 
 /// Publishing and subscribing mean the same on every store. (How many listeners a publication reports may differ: a process has
 /// one subscription on a server.)
-@Suite(.timeLimit(.minutes(1))) struct PubSubConformanceTests {
+@Suite(.timeLimit(.minutes(5))) struct PubSubConformanceTests {
     @Test(arguments: Backend.available)
     func messagesArriveInOrderAndAnyBytesLong(_ backend: Backend) async throws {
         let (store, names) = (try await backend.store(), backend.namespace())
