@@ -22,7 +22,7 @@ import Testing
         try await one.set("user:1", ["name": "Ada"], ttl: .seconds(300))
         #expect(try await other.get("user:1").value == ["name": "Ada"])
         let left = try #require(try await other.ttl("user:1"))
-        #expect((.seconds(290)...(.seconds(300))).contains(left))
+        #expect((.seconds(200)...(.seconds(300))).contains(left))
         let error = await #expect(throws: StoreError.self) { try await other.get("user:1", as: Int.self) }
         #expect(error?.code == .decodingFailed)
         try await one.set("nobody", Int?.none)
