@@ -69,6 +69,7 @@ if !coreOnly {
 
     package.products += [
         .library(name: "HoldfastRedis", targets: ["HoldfastRedis"]),
+        .library(name: "HoldfastHummingbird", targets: ["HoldfastHummingbird"]),
         .library(name: "HoldfastServer", targets: ["HoldfastServer"]),
         .executable(name: "holdfast", targets: ["holdfast"]),
     ]
@@ -84,10 +85,12 @@ if !coreOnly {
     ]
     package.targets += [
         library("HoldfastRedis", ["HoldfastStore", collections, logging, ssl, crypto] + nio),
+        library("HoldfastHummingbird", ["Holdfast", "HoldfastStore", hummingbird, httpTypes]),
         library(
             "HoldfastServer",
             [
-                "Holdfast", "HoldfastStore", "HoldfastRedis", hummingbird, hummingbirdCore, httpTypes, configuration, crypto,
+                "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastRedis", hummingbird, hummingbirdCore, httpTypes,
+                configuration, crypto,
                 logging, lifecycle, unixSignals,
             ]
                 + nio
@@ -119,9 +122,16 @@ if !coreOnly {
             "ConformanceTests",
             ["Holdfast", "HoldfastStore", "HoldfastRedis", "HoldfastTesting", "TestServers", "limit-caller", logging]),
         tests(
+            "HoldfastHummingbirdTests",
+            [
+                "HoldfastHummingbird", "Holdfast", "HoldfastStore", "HoldfastTesting", hummingbird, httpTypes,
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
+        tests(
             "HoldfastServerTests",
             [
-                "Holdfast", "HoldfastStore", "HoldfastServer", "HoldfastRedis", "HoldfastTesting", "TestServers", hummingbird,
+                "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastServer", "HoldfastRedis", "HoldfastTesting",
+                "TestServers", hummingbird,
                 httpTypes,
                 logging, configuration, .product(name: "HummingbirdTesting", package: "hummingbird"),
             ] + nio

@@ -1,5 +1,6 @@
 import HTTPTypes
 import Holdfast
+import HoldfastHummingbird
 import HoldfastStore
 import Testing
 

@@ -38,6 +38,10 @@ import Testing
             folder: "Sources/HoldfastTesting", forbidden: network + backends + services + faces + ["Foundation*"],
             why: "users' tests link it"),
         Arrow(
+            folder: "Sources/HoldfastHummingbird",
+            forbidden: backends + ["HoldfastServer", "holdfast", "HoldfastTesting", "ArgumentParser"],
+            why: "it is for other people's applications, on any store"),
+        Arrow(
             folder: "Sources/HoldfastServer", forbidden: ["holdfast", "ArgumentParser", "HoldfastTesting", "SwiftSyntax*"],
             why: "the server is a face on the services, and the command line one on the server"),
         Arrow(

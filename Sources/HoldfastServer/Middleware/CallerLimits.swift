@@ -1,5 +1,6 @@
 import HTTPTypes
 import Holdfast
+import HoldfastHummingbird
 import HoldfastStore
 
 /// Limits how often callers may call this server itself: by API key, or by client address where there is none.

@@ -1,5 +1,6 @@
 import HTTPTypes
 import Holdfast
+import HoldfastHummingbird
 import HoldfastStore
 import Hummingbird
 import Logging
@@ -93,7 +94,7 @@ struct APIResponder: HTTPResponder {
         guard decision.isAllowed else { return LimitAnswer.answer(decision, requestID: requestID) }
         var answer = try await body(try admission.get())
         // The limit routes tell of the limits that were asked for, not of the caller's own.
-        for field in LimitAnswer.headers(decision) where answer.headers[field.name] == nil { answer.headers.append(field) }
+        for field in HTTPFields(decision) where answer.headers[field.name] == nil { answer.headers.append(field) }
         return answer
     }
 

@@ -1,4 +1,5 @@
 public import Holdfast
+import HoldfastHummingbird
 import HoldfastStore
 import Hummingbird
 import HummingbirdCore

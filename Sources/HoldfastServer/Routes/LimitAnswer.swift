@@ -1,5 +1,6 @@
 import HTTPTypes
 import Holdfast
+import HoldfastHummingbird
 import HoldfastStore
 
 /// A rate limit decision over HTTP: body and headers, for the limit routes and for the middleware.
@@ -7,7 +8,7 @@ enum LimitAnswer {
     /// 200, or 429 as problem details that carry the decision's members too.
     static func answer(_ decision: RateLimitDecision, requestID: String) -> Answer {
         guard !decision.isAllowed else { return state(decision) }
-        let problem = Problem(StoreError(.rateLimited, message(decision)), headers: headers(decision))
+        let problem = Problem(StoreError(.rateLimited, message(decision)), headers: HTTPFields(decision))
         var answer = problem.answer(requestID: requestID)
         let members = (problem.json(requestID: requestID).object ?? [:]).merging(json(decision).object ?? [:]) { own, _ in own }
         answer.body = .json(.object(members), mediaType: Problem.mediaType)
@@ -15,7 +16,7 @@ enum LimitAnswer {
     }
 
     /// 200 with where things stand, whatever was decided.
-    static func state(_ decision: RateLimitDecision) -> Answer { .json(json(decision), headers: headers(decision)) }
+    static func state(_ decision: RateLimitDecision) -> Answer { .json(json(decision), headers: HTTPFields(decision)) }
 
     private static func message(_ decision: RateLimitDecision) -> String {
         switch decision.reason {
@@ -27,14 +28,6 @@ enum LimitAnswer {
     }
 
     // MARK: - Headers
-
-    static func headers(_ decision: RateLimitDecision) -> HTTPFields {
-        var fields: HTTPFields = [:]
-        for field in RateLimitHeaders.fields(for: decision) {
-            if let name = HTTPField.Name(field.name) { fields[name] = field.value }
-        }
-        return fields
-    }
 
     static let headerNotes: [(name: String, note: String)] = [
         ("X-RateLimit-Limit", "What the deciding rule admits at once."), ("X-RateLimit-Remaining", "What is left of it."),

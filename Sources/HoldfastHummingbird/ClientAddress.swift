@@ -1,4 +1,4 @@
-import HTTPTypes
+public import HTTPTypes
 
 #if canImport(Glibc)
     import Glibc
@@ -12,14 +12,14 @@ import HTTPTypes
 ///
 /// `X-Forwarded-For` is a claim that anybody can make. It is read from its end, as far as declared proxies vouch for it: the first
 /// address from the right that is none of theirs is the client.
-struct ClientAddress: Sendable {
+public struct ClientAddress: Sendable {
     private let proxies: [Network]
 
     /// - Parameter proxies: addresses and networks, such as `10.0.0.7` and `fd00::/8`. What is neither is left out.
-    init(proxies: [String]) { self.proxies = proxies.compactMap(Network.init) }
+    public init(proxies: [String] = []) { self.proxies = proxies.compactMap(Network.init) }
 
     /// The client's address; nil where neither a peer nor a trusted proxy names one.
-    func address(peer: String?, _ headers: HTTPFields) -> String? {
+    public func address(peer: String?, _ headers: HTTPFields) -> String? {
         guard let peer, isProxy(peer), let forwardedFor = HTTPField.Name("X-Forwarded-For") else { return peer }
         let claims = headers[values: forwardedFor].flatMap { $0.split(separator: ",") }
         var address = peer
