@@ -10,6 +10,7 @@ public final class FaultyStore: Store {
         var error: StoreError?
         var moment = Moment.beforeEffect
         var onlyCall: Int?
+        var lastCall: Int?
     }
 
     private let base: any Store
@@ -38,7 +39,22 @@ public final class FaultyStore: Store {
         }
     }
 
-    public func recover() { state.withLock { $0.error = nil } }
+    /// The call with this number has its effect and no reply, and all later ones fail before any: as for a process that dies between
+    /// the two, until ``recover()``.
+    public func die(afterCall call: Int, with error: StoreError = StoreError(.connectionLost, effect: .unknown)) {
+        state.withLock {
+            $0.error = error
+            $0.onlyCall = nil
+            $0.lastCall = call
+        }
+    }
+
+    public func recover() {
+        state.withLock {
+            $0.error = nil
+            $0.lastCall = nil
+        }
+    }
 
     public func execute(_ operation: Operation) async throws(StoreError) -> Reply {
         try await attempt { () async throws(StoreError) in try await base.execute(operation) }
@@ -68,6 +84,10 @@ public final class FaultyStore: Store {
     private func nextFault() -> (StoreError, Moment)? {
         state.withLock { state in
             state.calls += 1
+            if let last = state.lastCall, let error = state.error {
+                if state.calls < last { return nil }
+                return (error, state.calls == last ? .afterEffect : .beforeEffect)
+            }
             guard let error = state.error, state.onlyCall ?? state.calls == state.calls else { return nil }
             return (error, state.moment)
         }

@@ -54,6 +54,18 @@ import Testing
         #expect(try await !service.release(first))
     }
 
+    @Test func everyAttemptIsTheSameOperationAndRemembersItsRequest() async throws {
+        let first = try await attempt(1)
+        time.advance(by: .seconds(60))
+        #expect(try await attempt(2).operation == first.operation)
+        await #expect(throws: StoreError(.idempotencyMismatch, field: "Idempotency-Key")) { try await begin("y", attempt: 3) }
+        let other = try await attempt(2)
+        #expect(try await service.suspend(other))
+        #expect(try await attempt(3).operation == first.operation)
+        time.advance(by: .seconds(24 * 3600))
+        #expect(try await attempt(4).operation != first.operation)
+    }
+
     @Test func anAttemptThatWasTooSlowKeepsNothing() async throws {
         let slow = try await attempt(1)
         time.advance(by: .seconds(60))

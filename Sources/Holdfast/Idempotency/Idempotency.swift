@@ -1,16 +1,19 @@
 public import HoldfastStore
 
-/// Lets a request be repeated safely: whoever comes first has its effect, and everybody gets its answer.
+/// Lets a request be repeated safely: it has one effect, and everybody who repeats it gets its answer.
 ///
 /// The record is kept beside the data, so all instances on one server know it; while the server is away it is kept here, as is
 /// what the request changes then. A record belongs to one caller (an API key's name) of one tenant.
 ///
-/// An attempt has the record for ``Configuration/lease`` at most. When its process dies in between, a repetition after that time is a
-/// new attempt: the effect may then happen twice. Within the lease it is answered "in progress".
+/// The record alone cannot promise one effect: a process may die between the effect and keeping the answer. So each record holds the
+/// name of its operation (``OperationID``), the same for every attempt, and the services write that name in the step that has the
+/// effect. An attempt has the record for ``Configuration/lease`` at most; after that a repetition is a new attempt at the same
+/// operation: it finds the effect done and answers it. Within the lease it is answered "in progress".
 ///
 /// ```swift
 /// switch try await idempotency.begin(key: "order-7", of: "billing", content: digest) {
-/// case .begun(let attempt): try await idempotency.complete(attempt, with: try await work())
+/// case .begun(let attempt):
+///     try await idempotency.complete(attempt, with: try await work(once: attempt.operation))
 /// case .answered(let bytes): return bytes
 /// }
 /// ```
@@ -18,7 +21,7 @@ public struct Idempotency: Sendable {
     public struct Configuration: Sendable {
         /// How long an attempt may take.
         public var lease: Duration = .seconds(60)
-        /// How long answers are kept.
+        /// How long records and answers are kept.
         public var retention: Duration = .seconds(24 * 3600)
 
         public init() {}
@@ -28,10 +31,12 @@ public struct Idempotency: Sendable {
     public struct Attempt: Sendable, Hashable {
         let key: Key
         let owner: Bytes
+        /// What to do the work as: the same for all attempts.
+        public let operation: OperationID
     }
 
     public enum Beginning: Sendable, Hashable {
-        /// Nobody has had the effect: have it, then ``complete(_:with:)`` or ``release(_:)``.
+        /// Nobody has answered: do it, then ``complete(_:with:)``, ``release(_:)`` or ``suspend(_:)``.
         case begun(Attempt)
         /// It was had; this was the answer.
         case answered(Bytes)
@@ -57,25 +62,31 @@ public struct Idempotency: Sendable {
     /// - Parameters:
     ///   - content: what the request is, or its digest: it must be the same each time.
     ///   - attempt: who tries, unique; for tests.
+    ///   - operation: what the work is done as where this is the first attempt; for tests.
     /// - Throws: ``ErrorCode/idempotencyMismatch`` where the key was used for another content, ``ErrorCode/inProgress`` while another
     ///   attempt runs.
     public func begin(
-        key: String, of caller: String, content: Bytes, attempt: UInt64 = .random(in: .min ... .max)
+        key: String, of caller: String, content: Bytes, attempt: UInt64 = .random(in: .min ... .max),
+        operation: OperationID = .random()
     ) async throws(StoreError) -> Beginning {
-        let attempt = Attempt(
-            key: namespace.key("idempotency:\(caller):\(key)"), owner: Bytes(String(attempt, radix: 16)))
+        let key = namespace.key("idempotency:\(caller):\(key)")
+        let owner = Bytes(String(attempt, radix: 16))
+        let arguments = [
+            content, owner, Bytes(operation.text), Bytes(configuration.lease.milliseconds),
+            Bytes(configuration.retention.milliseconds),
+        ]
         let reply = try await run(
-            Procedure(
-                IdempotencyProcedures.begin, keys: [attempt.key],
-                arguments: [content, attempt.owner, Bytes(configuration.lease.milliseconds)]
-            ) { $0.elements })
+            Procedure(IdempotencyProcedures.begin, keys: [key], arguments: arguments) { $0.elements })
         switch (reply.first?.integer, reply.last?.bytes) {
-        case (0, _): return .begun(attempt)
+        case (0, let name?):
+            guard let operation = OperationID(name.lossyString, retention: configuration.retention) else { break }
+            return .begun(Attempt(key: key, owner: owner, operation: operation))
         case (1, let answer?): return .answered(answer)
         case (2, _): throw StoreError(.idempotencyMismatch, field: "Idempotency-Key")
         case (3, _): throw StoreError(.inProgress, field: "Idempotency-Key")
-        default: throw StoreError(.unexpectedReply, effect: .unknown, operation: IdempotencyProcedures.begin.identifier)
+        default: break
         }
+        throw StoreError(.unexpectedReply, effect: .unknown, operation: IdempotencyProcedures.begin.identifier)
     }
 
     /// Keeps the answer; false where the attempt's lease had ended and nothing is kept. One round trip.
@@ -88,13 +99,19 @@ public struct Idempotency: Sendable {
             ) { $0.integer.map { $0 == 1 } })
     }
 
-    /// Gives the right back, after an attempt that had no effect. One round trip.
+    /// Forgets the request, after an attempt that had no effect: the key is free for anything. One round trip.
     @discardableResult
-    public func release(_ attempt: Attempt) async throws(StoreError) -> Bool {
+    public func release(_ attempt: Attempt) async throws(StoreError) -> Bool { try await release(attempt, forgetting: true) }
+
+    /// Lets the next attempt begin at once, after one whose effect is unknown: the request and its operation stay. One round trip.
+    @discardableResult
+    public func suspend(_ attempt: Attempt) async throws(StoreError) -> Bool { try await release(attempt, forgetting: false) }
+
+    private func release(_ attempt: Attempt, forgetting: Bool) async throws(StoreError) -> Bool {
         try await run(
-            Procedure(IdempotencyProcedures.release, keys: [attempt.key], arguments: [attempt.owner]) {
-                $0.integer.map { $0 == 1 }
-            })
+            Procedure(
+                IdempotencyProcedures.release, keys: [attempt.key], arguments: [attempt.owner, forgetting ? "1" : "0"]
+            ) { $0.integer.map { $0 == 1 } })
     }
 
     private func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output {

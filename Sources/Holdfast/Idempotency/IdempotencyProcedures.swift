@@ -1,42 +1,50 @@
 public import HoldfastStore
 
-/// The atomic steps of ``Idempotency``. A record is a hash: `content` (what the request was), `owner` (which attempt has it) and, once
-/// it is answered, `answer`.
+/// The atomic steps of ``Idempotency``. A record is a hash: `content` (what the request was), `operation` (its name), `owner` and `until`
+/// (which attempt has it, and until when, Unix milliseconds) and, once it is answered, `answer`.
 public enum IdempotencyProcedures {
     public static let all: [Script] = [begin, complete, release]
 
-    /// KEYS: the record. ARGV: the content; the attempt; the lease in milliseconds.
-    /// Result: [0] where the attempt has it now, [1, answer] where it is answered, [2] where its content is another, [3] where another
-    /// attempt has it. Cost: O(1).
+    /// KEYS: the record. ARGV: the content; the attempt; the operation's name, where there is no record yet; the lease and how long the
+    /// record is kept, both in milliseconds.
+    /// Result: [0, operation] where the attempt has it now, [1, answer] where it is answered, [2] where its content is another, [3]
+    /// where another attempt has it. Cost: O(1).
     public static let begin = Script(
         "idempotency.begin", version: 1, isIdempotent: true,
         lua: """
-            local lease = tonumber(ARGV[4])
-            if not (lease and lease > 0 and lease < 9007199254740992) then return redis.error_reply('ERR invalid lease') end
-            local found = redis.pcall('HMGET', KEYS[1], 'content', 'owner', 'answer')
+            local lease, kept = tonumber(ARGV[5]), tonumber(ARGV[6])
+            local function isSpan(span) return span and span > 0 and span < 9007199254740992 end
+            if not (isSpan(lease) and isSpan(kept)) then return redis.error_reply('ERR invalid lease') end
+            local found = redis.pcall('HMGET', KEYS[1], 'content', 'operation', 'owner', 'until', 'answer')
             if found.err then return found end
-            if not found[1] then
-              redis.call('HSET', KEYS[1], 'content', ARGV[2], 'owner', ARGV[3])
-              redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', now + lease))
-              return {0}
-            end
-            if found[1] ~= ARGV[2] then return {2} end
-            if found[3] then return {1, found[3]} end
-            if found[2] == ARGV[3] then return {0} end
-            return {3}
+            if found[1] and found[1] ~= ARGV[2] then return {2} end
+            if found[5] then return {1, found[5]} end
+            if found[1] and found[3] ~= ARGV[3] and now < (tonumber(found[4]) or 0) then return {3} end
+            local operation = found[2] or ARGV[4]
+            redis.call('HSET', KEYS[1], 'content', ARGV[2], 'operation', operation, 'owner', ARGV[3],
+              'until', string.format('%.0f', now + lease))
+            if not found[1] then redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', now + kept)) end
+            return {0, operation}
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
-        let lease = arguments[2].integer ?? 0
-        guard (1..<9_007_199_254_740_992).contains(lease) else { throw ReplyError("ERR invalid lease") }
-        let found = try store.hmget(keys[0], ["content", "owner", "answer"])
-        guard let content = found[0] else {
-            try store.hset(keys[0], [HashField("content", arguments[0]), HashField("owner", arguments[1])])
-            store.expire(keys[0], at: now + .milliseconds(lease))
-            return .array([.integer(0)])
+        let spans = 1..<Int64(9_007_199_254_740_992)
+        guard let lease = arguments[3].integer, let kept = arguments[4].integer, spans.contains(lease), spans.contains(kept)
+        else { throw ReplyError("ERR invalid lease") }
+        let found = try store.hmget(keys[0], ["content", "operation", "owner", "until", "answer"])
+        if let content = found[0], content != arguments[0] { return .array([.integer(2)]) }
+        if let answer = found[4] { return .array([.integer(1), .bytes(answer)]) }
+        if found[0] != nil, found[2] != arguments[1], now.milliseconds < found[3]?.integer ?? 0 {
+            return .array([.integer(3)])
         }
-        if content != arguments[0] { return .array([.integer(2)]) }
-        if let answer = found[2] { return .array([.integer(1), .bytes(answer)]) }
-        return .array([.integer(found[1] == arguments[1] ? 0 : 3)])
+        let operation = found[1] ?? arguments[2]
+        try store.hset(
+            keys[0],
+            [
+                HashField("content", arguments[0]), HashField("operation", operation), HashField("owner", arguments[1]),
+                HashField("until", Bytes((now + .milliseconds(lease)).milliseconds)),
+            ])
+        if found[0] == nil { store.expire(keys[0], at: now + .milliseconds(kept)) }
+        return .array([.integer(0), .bytes(operation)])
     }
 
     /// KEYS: the record. ARGV: the attempt; the answer; how long it is kept, in milliseconds.
@@ -62,18 +70,21 @@ public enum IdempotencyProcedures {
         return .integer(1)
     }
 
-    /// KEYS: the record. ARGV: the attempt. Result: 1 where the attempt had it, unanswered, and it is gone now, else 0. Cost: O(1).
+    /// KEYS: the record. ARGV: the attempt; 1 to forget the request, 0 to let another attempt begin.
+    /// Result: 1 where the attempt had it, unanswered, and has not any more, else 0. Cost: O(1).
     public static let release = Script(
-        "idempotency.release", version: 1, isIdempotent: true,
+        "idempotency.release", version: 1, isIdempotent: true, needsMemory: false,
         lua: """
             local found = redis.pcall('HMGET', KEYS[1], 'owner', 'answer')
             if found.err then return found end
             if found[1] ~= ARGV[2] or found[2] then return 0 end
-            return redis.call('DEL', KEYS[1])
+            if ARGV[3] == '1' then return redis.call('DEL', KEYS[1]) end
+            return redis.call('HDEL', KEYS[1], 'owner', 'until') > 0 and 1 or 0
             """
     ) { (store, keys, arguments, _) throws(ReplyError) in
         let found = try store.hmget(keys[0], ["owner", "answer"])
         guard found[0] == arguments[0], found[1] == nil else { return .integer(0) }
-        return .integer(store.delete(keys[0]) ? 1 : 0)
+        if arguments[1] == "1" { return .integer(store.delete(keys[0]) ? 1 : 0) }
+        return .integer(try store.hdel(keys[0], ["owner", "until"]) > 0 ? 1 : 0)
     }
 }

@@ -5,10 +5,13 @@ struct RateLimitCall {
     static let maximumRules = 16
 
     let charges: [RateLimitCharge]
+    /// One for each charge.
     let keys: [Key]
+    /// What the call is known again by, and the key of its marker.
+    private let once: (operation: OperationID, marker: Key)?
 
     /// - Throws: ``ErrorCode/invalidArgument`` naming the field.
-    init(_ charges: [RateLimitCharge], in names: Namespace) throws(StoreError) {
+    init(_ charges: [RateLimitCharge], in names: Namespace, once operation: OperationID? = nil) throws(StoreError) {
         guard charges.count <= Self.maximumRules else {
             throw .invalid("rules", "At most \(Self.maximumRules) rules are decided in one call")
         }
@@ -24,7 +27,11 @@ struct RateLimitCall {
         }
         self.charges = charges
         self.keys = keys
+        once = operation.map { ($0, names.rateLimitMarker($0)) }
     }
+
+    /// Whether the call is an operation with a name.
+    var isNamed: Bool { once != nil }
 
     /// The call with each rule cut to an instance's share.
     func procedure(
@@ -44,7 +51,12 @@ struct RateLimitCall {
             arguments.append(Bytes(b))
             arguments.append(Bytes(c))
         }
-        return Procedure(script, keys: keys, arguments: arguments) { RateLimitAnswer($0, charges) }
+        guard let once, !charges.isEmpty else {
+            return Procedure(script, keys: keys, arguments: arguments) { RateLimitAnswer($0, charges) }
+        }
+        return Procedure(
+            script, keys: keys + [once.marker], arguments: arguments + [once.operation.retentionArgument]
+        ) { RateLimitAnswer($0, charges) }
     }
 }
 

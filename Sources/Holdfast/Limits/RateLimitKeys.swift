@@ -32,4 +32,14 @@ extension Namespace {
         pattern.appendInterpolation(rule.window.milliseconds)
         return key(KeyPattern(stringInterpolation: pattern))
     }
+
+    /// `rate_once:{{tenant}}:{operation}`: the marker of an operation with a name, in the slot of all the tenant's rules.
+    func rateLimitMarker(_ operation: OperationID) -> Key {
+        var pattern = KeyPattern.StringInterpolation(literalCapacity: 80, interpolationCount: 2)
+        pattern.appendLiteral("rate_once:{")
+        pattern.appendInterpolation(tenant ?? "default")
+        pattern.appendLiteral("}:")
+        pattern.appendLiteral(operation.text)
+        return key(KeyPattern(stringInterpolation: pattern))
+    }
 }

@@ -3,12 +3,16 @@ public import HoldfastStore
 /// The atomic steps of the limiter: one program in four modes. What each algorithm does stands, in Lua and in Swift, in its file under
 /// `Algorithms/`; this file is what they have in common.
 ///
-/// KEYS: one for each rule. ARGV: for each rule six: algorithm, cost, capacity, and three numbers of the algorithm's own.
+/// KEYS: one for each rule; then, for an operation with a name, its marker. ARGV: for each rule six: algorithm, cost, capacity, and three
+/// numbers of the algorithm's own; then, with a marker, how long that is kept, in milliseconds.
 /// Result: the time; then for each rule three: its wait for the cost (0: there is room, −1: there never will be), what remains, and the
 /// time until it is whole again; remaining and reset are those after the call. All times in ms.
 /// Cost: O(1) for each rule, sliding logs O(log n).
 ///
 /// First everything is read and decided, then, where every rule has room, everything is written: a denied call changes nothing.
+///
+/// The marker of an operation that charged or gave back holds its reply, in decimal with spaces between; the same operation is answered
+/// that and charges nothing. One that was denied leaves no marker.
 public enum RateLimitProcedures {
     public static let all: [Script] = [check, peek, record, refund]
 
@@ -70,8 +74,21 @@ public enum RateLimitProcedures {
         algorithms['token-bucket'] = \(TokenBucketMeter.lua)
         algorithms['gcra'] = \(GCRAMeter.lua)
 
+        local count = math.floor((#ARGV - 1) / 6)
+        local marker, kept = KEYS[count + 1], tonumber(ARGV[count * 6 + 2])
+        if marker then
+          if not (kept and kept > 0 and kept < 9007199254740992) then return redis.error_reply('ERR limits: bad arguments') end
+          local known = redis.pcall('GET', marker)
+          if type(known) == 'table' then return known end
+          if known then
+            local reply = {}
+            for number in string.gmatch(known, '%S+') do reply[#reply + 1] = tonumber(number) end
+            return reply
+          end
+        end
+
         local rules, hasRoom = {}, true
-        for i = 1, #KEYS do
+        for i = 1, count do
           local at = i * 6 - 4
           local r = {
             meter = algorithms[ARGV[at]], cost = tonumber(ARGV[at + 1]), capacity = tonumber(ARGV[at + 2]),
@@ -100,17 +117,26 @@ public enum RateLimitProcedures {
           reply[#reply + 1] = remaining
           reply[#reply + 1] = reset
         end
+        if marker and (mode == 'record' or mode == 'refund' or mode == 'check' and hasRoom) then
+          local texts = {}
+          -- Adding zero makes a negative zero a plain one.
+          for i, number in ipairs(reply) do texts[i] = text(number + 0) end
+          redis.call('SET', marker, table.concat(texts, ' '), 'PXAT', text(now + kept))
+        end
         return reply
         """
 
     private static func run(
         _ mode: Mode, _ keyspace: inout Keyspace, _ keys: [Key], _ arguments: [Bytes], _ now: Timestamp
     ) throws(ReplyError) -> Reply {
+        let count = arguments.count / 6
+        let marker = try Marker(keys, arguments, count)
+        if let marker, let known = try keyspace.get(marker.key) { return try reply(in: known) }
         let now = now.milliseconds
         var meters: [any RateLimitMeter] = []
         var waits: [Int64] = []
         var costs: [Int64] = []
-        for (key, at) in zip(keys, stride(from: 0, to: Int.max, by: 6)) {
+        for (key, at) in zip(keys.prefix(count), stride(from: 0, to: Int.max, by: 6)) {
             let (algorithm, rule) = try terms(arguments, at: at)
             let meter = try meter(algorithm, &keyspace, key, rule, now)
             waits.append(rule.cost > rule.capacity ? -1 : try meter.wait(in: &keyspace))
@@ -118,15 +144,40 @@ public enum RateLimitProcedures {
             meters.append(meter)
         }
         let hasRoom = waits.allSatisfy { $0 == 0 }
-        var reply: [Reply] = [.integer(now)]
+        let isDone = mode == .record || mode == .refund || mode == .check && hasRoom
+        var reply: [Int64] = [now]
         for index in meters.indices {
-            if costs[index] > 0, mode == .record || mode == .refund || mode == .check && hasRoom {
+            if costs[index] > 0, isDone {
                 if mode == .refund { meters[index].take() } else { meters[index].add() }
                 try meters[index].write(to: &keyspace)
             }
-            reply += [.integer(waits[index]), .integer(meters[index].remaining), .integer(meters[index].resetAfter)]
+            reply += [waits[index], meters[index].remaining, meters[index].resetAfter]
         }
-        return .array(reply)
+        if let marker, isDone {
+            let text = reply.map(\.description).joined(separator: " ")
+            try keyspace.set(marker.key, Bytes(text), expiry: Timestamp(milliseconds: now + marker.kept))
+        }
+        return .array(reply.map(Reply.integer))
+    }
+
+    /// Where an operation with a name is known again, and for how long.
+    private struct Marker {
+        let key: Key
+        let kept: Int64
+
+        /// Nil for an operation without a name.
+        init?(_ keys: [Key], _ arguments: [Bytes], _ count: Int) throws(ReplyError) {
+            guard keys.count > count else { return nil }
+            guard arguments.count > count * 6, let kept = arguments[count * 6].integer,
+                (1..<9_007_199_254_740_992).contains(kept)
+            else { throw ReplyError("ERR limits: bad arguments") }
+            key = keys[count]
+            self.kept = kept
+        }
+    }
+
+    private static func reply(in known: Bytes) throws(ReplyError) -> Reply {
+        .array(known.split(separator: UInt8(ascii: " ")).compactMap { $0.integer.map(Reply.integer) })
     }
 
     private static func terms(_ arguments: [Bytes], at: Int) throws(ReplyError) -> (RateLimit.Algorithm, RateLimitTerms) {

@@ -4,14 +4,16 @@ extension RateLimiter {
     private var plan: RateLimitPlan { configuration.plan }
 
     func decide(
-        _ mode: RateLimitProcedures.Mode, _ charges: [RateLimitCharge], _ subjects: [RateLimitSubject]
+        _ mode: RateLimitProcedures.Mode, _ charges: [RateLimitCharge], _ subjects: [RateLimitSubject],
+        once operation: OperationID? = nil
     ) async throws(StoreError) -> RateLimitDecision {
         for subject in subjects { try subject.validate() }
-        let call = try RateLimitCall(charges, in: namespace)
+        let call = try RateLimitCall(charges, in: namespace, once: operation)
         if let reason = plan.shortcut(for: subjects, hasRules: !charges.isEmpty) {
             return RateLimitDecision(reason, at: failover.time.now, by: failover.decider, isShadow: plan.isShadow)
         }
-        if mode == .check, let denial = denials.denial(of: call, by: failover.decider, at: failover.time.uptime) {
+        // An operation with a name may have been admitted before the denial that is remembered.
+        if mode == .check, !call.isNamed, let denial = denials.denial(of: call, by: failover.decider, at: failover.time.uptime) {
             return denial.inShadow(plan.isShadow)
         }
         let decision = try await ask(mode, call)

@@ -88,12 +88,15 @@ public struct RateLimiter: Sendable {
     ///   - endpoint: for the plan's overrides.
     ///   - tier: by how much the plan's limits are multiplied.
     ///   - cost: what the call weighs, 0 to 1,000,000,000.
+    ///   - operation: a name, under which it is charged at most once: when it comes again it gets the first decision. A denial
+    ///     is not kept. It holds on the side that decided; see `docs/decisions/0007-idempotency.md`.
     /// - Throws: ``ErrorCode/invalidArgument`` naming the field; the store's errors, unless they mean that the server is away.
     public func check(
-        _ subject: RateLimitSubject, endpoint: String? = nil, tier: RateLimitTier = .free, cost: Int = 1
+        _ subject: RateLimitSubject, endpoint: String? = nil, tier: RateLimitTier = .free, cost: Int = 1,
+        once operation: OperationID? = nil
     ) async throws(StoreError) -> RateLimitDecision {
         let charges = configuration.plan.charges(for: subject, endpoint: endpoint, tier: tier, cost: cost)
-        return try await decide(.check, charges, [subject])
+        return try await decide(.check, charges, [subject], once: operation)
     }
 
     /// What ``check(_:endpoint:tier:cost:)`` would answer, without charging. One round trip.
@@ -113,16 +116,18 @@ public struct RateLimiter: Sendable {
 
     /// Decides by these rules alone, for one subject, and charges where all have room. One round trip.
     public func check(
-        _ rules: [RateLimit], for subject: RateLimitSubject, cost: Int = 1
+        _ rules: [RateLimit], for subject: RateLimitSubject, cost: Int = 1, once operation: OperationID? = nil
     ) async throws(StoreError) -> RateLimitDecision {
-        try await check(rules.map { RateLimitCharge($0, for: subject, cost: cost) })
+        try await check(rules.map { RateLimitCharge($0, for: subject, cost: cost) }, once: operation)
     }
 
     /// Decides several rules, each with its subject and cost, and charges where all have room. One round trip.
     ///
     /// - Parameter charges: at most 16, no rule twice for one subject.
-    public func check(_ charges: [RateLimitCharge]) async throws(StoreError) -> RateLimitDecision {
-        try await decide(.check, charges, charges.map(\.subject))
+    public func check(
+        _ charges: [RateLimitCharge], once operation: OperationID? = nil
+    ) async throws(StoreError) -> RateLimitDecision {
+        try await decide(.check, charges, charges.map(\.subject), once: operation)
     }
 
     /// What ``check(_:)`` would answer, without charging; never from memory. One round trip.
@@ -132,21 +137,25 @@ public struct RateLimiter: Sendable {
 
     /// Charges without deciding, for costs that are known only afterwards, such as a model's tokens. One round trip.
     ///
-    /// Consumption may go above a limit; what a bucket owes is refilled first. Not idempotent: where the reply was lost
-    /// (``StoreError/Effect/unknown``) it may have been charged.
+    /// Consumption may go above a limit; what a bucket owes is refilled first. Without the name of an operation it is
+    /// not idempotent: where the reply was lost (``StoreError/Effect/unknown``) it may have been charged.
     /// - Returns: the state afterwards; ``RateLimitDecision/isAllowed`` says whether there was room for it.
     @discardableResult
-    public func record(_ charges: [RateLimitCharge]) async throws(StoreError) -> RateLimitDecision {
-        try await decide(.record, charges, charges.map(\.subject))
+    public func record(
+        _ charges: [RateLimitCharge], once operation: OperationID? = nil
+    ) async throws(StoreError) -> RateLimitDecision {
+        try await decide(.record, charges, charges.map(\.subject), once: operation)
     }
 
     /// Gives back what was charged, for calls that did not happen after all; never more than is charged. One round trip.
     ///
     /// Consumption that has left its window is not given back; window algorithms take from the newest first.
     @discardableResult
-    public func refund(_ charges: [RateLimitCharge]) async throws(StoreError) -> RateLimitDecision {
+    public func refund(
+        _ charges: [RateLimitCharge], once operation: OperationID? = nil
+    ) async throws(StoreError) -> RateLimitDecision {
         defer { if let call = try? RateLimitCall(charges, in: namespace) { denials.forget(call.keys) } }
-        return try await decide(.refund, charges, charges.map(\.subject))
+        return try await decide(.refund, charges, charges.map(\.subject), once: operation)
     }
 
     /// Forgets what was consumed of these rules. One round trip, and none to tell other processes: they may repeat a denial from their

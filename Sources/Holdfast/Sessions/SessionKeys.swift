@@ -6,6 +6,7 @@ import HoldfastStore
 /// |---|---|
 /// | `session:{id}` | hash: the session, see ``SessionFields``; expires with it |
 /// | `{session:{id}}:deleted` | string: that the session was ended on purpose; stays as long as anything could revive it |
+/// | `{session:{id}}:once:{operation}` | string: that an operation with a name was done; see ``OperationID`` |
 /// | `user_sessions:{user}` | sorted set: ids by the moment at which they end in any case; expires with the last |
 struct SessionKeys: Sendable {
     let names: Namespace
@@ -16,6 +17,14 @@ struct SessionKeys: Sendable {
     func pair(_ id: SessionID) -> [Key] {
         let key = session(id)
         return [key, key.companion("deleted")]
+    }
+
+    /// What a procedure is given for an operation that may have a name: its marker too.
+    func keys(_ id: SessionID, once operation: OperationID?) -> [Key] {
+        let pair = pair(id)
+        guard let operation else { return pair }
+        let marker = pair[0].companion("once").bytes + Array(":\(operation.text)".utf8)
+        return pair + [Key(raw: Bytes(Array(marker)))]
     }
 
     func index(of userID: String) -> Key { names.key("user_sessions:\(userID)") }

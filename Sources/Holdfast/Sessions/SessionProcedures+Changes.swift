@@ -91,20 +91,22 @@ extension SessionProcedures {
 
     /// Appends messages to a conversation and drops the oldest ones beyond its window, or beyond the bytes allowed.
     ///
-    /// KEYS: the session. ARGV: bytes allowed; then the messages, as JSON.
+    /// KEYS: the session, its tombstone, for an operation with a name its marker. ARGV: bytes allowed; how long the marker is kept, in
+    /// milliseconds; then the messages, as JSON.
     /// Result: the session; `refused` with `kind` (no conversation) or `size` (the new ones alone are too large); or null.
     /// Cost: O(fields + messages).
     public static let append = Script(
         "session.append", version: 1,
         lua: existing + """
+            if isDone() then return answer() end
             local numbers = redis.call('HMGET', KEYS[1], 'window', 'first', 'next', 'size')
             local window, size = tonumber(numbers[1]), tonumber(numbers[4]) or 0
             if not window then return {'refused', 'kind'} end
             local first, following = tonumber(numbers[2]) or 0, tonumber(numbers[3]) or 0
-            local behind = following + #ARGV - 2
+            local behind = following + #ARGV - 3
             local set = {'next', text(behind)}
-            for i = 3, #ARGV do
-              local number = following + i - 3
+            for i = 4, #ARGV do
+              local number = following + i - 4
               if number >= behind - window then
                 local name, value = 'm:' .. text(number), text(now) .. ' ' .. ARGV[i]
                 size = size + #name + #value
@@ -124,15 +126,17 @@ extension SessionProcedures {
             redis.call('HSET', KEYS[1], 'first', text(first), 'size', text(size), unpack(set))
             if #dropped > 0 then redis.call('HDEL', KEYS[1], unpack(dropped)) end
             redis.call('HINCRBY', KEYS[1], 'version', 1)
+            mark(ARGV[3])
             slide(idle)
             return answer()
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
         guard var session = try Existing(keys[0], in: &store, now) else { return .null }
+        if isDone(keys, in: &store) { return try Self.fields(of: keys[0], in: &store, now) }
         let numbers = try store.hmget(keys[0], ["window", "first", "next", "size"]).map { $0?.integer }
         guard let window = numbers[0] else { return session.refused("kind") }
         var (first, following, size) = (numbers[1] ?? 0, numbers[2] ?? 0, numbers[3] ?? 0)
-        let (allowed, added) = (arguments[0].integer ?? 0, arguments[1...])
+        let (allowed, added) = (arguments[0].integer ?? 0, arguments[2...])
         let behind = following + Int64(added.count)
         var set: [HashField] = []
         for (number, message) in zip(following..., added) where number >= behind - window {
@@ -155,6 +159,7 @@ extension SessionProcedures {
         try store.hset(keys[0], fields + set)
         if !dropped.isEmpty { try store.hdel(keys[0], dropped) }
         try store.hincrby(keys[0], "version", 1)
+        try session.mark(keys, kept: arguments[1], in: &store)
         try session.slide(session.idle, in: &store)
         return try Self.fields(of: keys[0], in: &store, now)
     }

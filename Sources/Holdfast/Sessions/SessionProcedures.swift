@@ -8,6 +8,9 @@ public import HoldfastStore
 ///
 /// Replies are lists of names and values by turns: the session's fields and `now`, the moment of the answer; or `refused` with a
 /// reason (`version`, `field`, `size`, `fields`, `kind`). Null stands for "there is no such session".
+///
+/// An operation with a name (``OperationID``) gives a third key, its marker, in the session's slot. Where that is there the operation
+/// was done, and the session is answered as it is; otherwise it is written with the effect.
 public enum SessionProcedures {
     public static let all: [Script] = [create, adopt, read, extend, delete, update, append, indexAdd, indexSweep]
 
@@ -29,6 +32,8 @@ public enum SessionProcedures {
           reply[#reply + 1] = text(now)
           return reply
         end
+        local function isDone() return KEYS[3] and redis.call('EXISTS', KEYS[3]) == 1 end
+        local function mark(kept) if KEYS[3] then redis.call('SET', KEYS[3], meta[5], 'PXAT', text(now + tonumber(kept))) end end
 
         """
 
@@ -106,24 +111,30 @@ public enum SessionProcedures {
         return try fields(of: keys[0], in: &store, now)
     }
 
-    /// KEYS: the session. ARGV: from now on how long, in milliseconds; empty for its idle TTL.
+    /// KEYS: the session, its tombstone, for an operation with a name its marker. ARGV: from now on how long, in milliseconds, empty for
+    /// its idle TTL; how long the marker is kept, in milliseconds.
     /// Result: the session, or null. Never ends it sooner, never later than in any case. Cost: O(fields).
     public static let extend = Script(
         "session.extend", version: 1, needsMemory: false,
         lua: existing + """
+            if isDone() then return answer() end
             slide(tonumber(ARGV[2]) or idle)
             redis.call('HINCRBY', KEYS[1], 'version', 1)
+            mark(ARGV[3])
             return answer()
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
         guard var session = try Existing(keys[0], in: &store, now) else { return .null }
+        if isDone(keys, in: &store) { return try fields(of: keys[0], in: &store, now) }
         try session.slide(arguments[0].integer ?? session.idle, in: &store)
         try store.hincrby(keys[0], "version", 1)
+        try session.mark(keys, kept: arguments[1], in: &store)
         return try fields(of: keys[0], in: &store, now)
     }
 
     /// Ends a session and leaves a tombstone until the session would have ended in any case.
-    /// KEYS: the session, its tombstone. ARGV: the expected version, or empty; how long a tombstone stays at most, milliseconds.
+    /// KEYS: the session, its tombstone. ARGV: the expected version, or empty; how long a tombstone stays at most, milliseconds; what the
+    /// tombstone says.
     /// Result: `user` and `ends`; `refused`, `version`; or null. Cost: O(fields).
     public static let delete = Script(
         "session.delete", version: 1, needsMemory: false,
@@ -131,7 +142,7 @@ public enum SessionProcedures {
             if ARGV[2] ~= '' and ARGV[2] ~= meta[5] then return {'refused', 'version', 'version', meta[5]} end
             local user = redis.call('HGET', KEYS[1], 'user') or ''
             redis.call('DEL', KEYS[1])
-            redis.call('SET', KEYS[2], meta[5], 'PXAT', text(math.min(ends, now + tonumber(ARGV[3]))))
+            redis.call('SET', KEYS[2], ARGV[4], 'PXAT', text(math.min(ends, now + tonumber(ARGV[3]))))
             return {'user', user, 'ends', text(ends)}
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
@@ -140,7 +151,7 @@ public enum SessionProcedures {
         let user = try store.hget(keys[0], "user") ?? ""
         store.delete(keys[0])
         let tombstoneEnds = min(session.ends, now + .milliseconds(arguments[1].integer ?? 0))
-        try store.set(keys[1], session.version, expiry: tombstoneEnds)
+        try store.set(keys[1], arguments[2], expiry: tombstoneEnds)
         return Reply.list(["user", user, "ends", Bytes(session.ends.milliseconds)])
     }
 
@@ -180,10 +191,18 @@ public enum SessionProcedures {
             store.expire(key, at: expires)
         }
 
+        func mark(_ keys: [Key], kept: Bytes, in store: inout Keyspace) throws(ReplyError) {
+            guard keys.count > 2 else { return }
+            try store.set(keys[2], version, expiry: now + .milliseconds(kept.integer ?? 0))
+        }
+
         func refused(_ reason: Bytes, _ more: [Bytes] = []) -> Reply {
             Reply.list(["refused", reason] + (reason == "version" ? ["version", version] : more))
         }
     }
+
+    /// Whether the operation's marker is there.
+    static func isDone(_ keys: [Key], in store: inout Keyspace) -> Bool { keys.count > 2 && store.exists(keys[2]) }
 
     static func pairs(_ flat: [Bytes]) -> [HashField] {
         stride(from: 0, to: flat.count - 1, by: 2).map { HashField(flat[$0], flat[$0 + 1]) }

@@ -76,10 +76,10 @@ extension Sessions {
             + [Bytes(Int64(remove.count))] + remove.map(SessionFields.data)
     }
 
-    func appendArguments(_ messages: [NewSessionMessage]) throws(StoreError) -> [Bytes] {
+    func appendArguments(_ messages: [NewSessionMessage], _ operation: OperationID?) throws(StoreError) -> [Bytes] {
         guard !messages.isEmpty else { throw .invalid("messages", "There is none") }
         guard messages.count <= 1000 else { throw tooLarge("messages", "At most 1000 at once") }
-        var arguments = [Bytes(Int64(configuration.limits.bytes))]
+        var arguments = [Bytes(Int64(configuration.limits.bytes)), operation?.retentionArgument ?? Bytes()]
         for message in messages {
             try check(message.role, "messages.role", atMost: configuration.limits.fieldNameBytes)
             guard let json = SessionFields.json(message) else {

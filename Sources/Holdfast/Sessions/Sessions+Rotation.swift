@@ -8,36 +8,87 @@ extension Sessions {
     /// that was copied: a change that came in between makes the copy be taken again, and a session that was ended meanwhile stays
     /// ended, under both ids. A crash in between leaves the old id valid and a copy whose id nobody has been told.
     ///
+    /// - Parameter operation: a name, under which it is rotated at most once: the new id comes from the name, which must therefore be
+    ///   as secret as an id. A repetition, also after a crash, goes on where the last attempt stopped and is answered the same new id.
     /// - Returns: the session under its new id.
     /// - Throws: ``ErrorCode/notFound``; ``ErrorCode/conflict`` where it was changed again and again meanwhile;
     ///   ``ErrorCode/unavailable`` while the server is away. The old id stays valid then, unless the error's effect is unknown.
-    public func rotate(_ id: SessionID) async throws(StoreError) -> Session {
-        for _ in 0..<10 {
-            let old = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
-                try await store(.hgetall(keys.session(id)))
-            }.value
-            guard let expires = old["expires"], let version = old["version"]?.integer else { throw Self.gone }
-            let newID = makeID()
-            let arguments = [expires] + old.flatMap { [$0.key, $0.value] }
-            guard let copy = try await change(newID, SessionProcedures.adopt, arguments) else { throw Self.gone }
+    public func rotate(_ id: SessionID, once operation: OperationID? = nil) async throws(StoreError) -> Session {
+        for turn in 0..<Self.rotationTurns {
+            guard let old = try await original(id) else { return try await outcome(of: id, operation) }
+            let newID = operation.map { Self.newID($0, turn) } ?? makeID()
+            guard let copy = try await copy(old, to: newID, isRepeatable: operation != nil) else { continue }
             do {
                 try await addToIndex(copy)
-                if try await delete(id, ifVersion: version) { return copy }
+                if try await end(id, ifVersion: old.version, epitaph: Self.epitaph(operation)) { return copy }
             } catch {
-                try await discard(copy)
+                // With a name, what stays is found by the repetition; it may be the only one that is left.
+                if operation == nil || error.effect == .none { try await discard(copy.id) }
                 if error.code == .preconditionFailed { continue }
                 throw error
             }
-            try await discard(copy)
-            throw Self.gone
+            if operation == nil { try await discard(copy.id) }
+            return try await outcome(of: id, operation)
         }
         throw StoreError(.conflict, "The session is changed too often to be copied", field: "id")
+    }
+
+    private static let rotationTurns = 10
+
+    /// The id that an operation gives at a turn. That of an earlier turn has been ended, so that one tells nothing of the next.
+    private static func newID(_ operation: OperationID, _ turn: Int) -> SessionID {
+        SessionID(high: operation.high, low: operation.low &+ UInt64(turn))
+    }
+
+    private static func epitaph(_ operation: OperationID?) -> Bytes {
+        operation.map { Bytes("rotated:\($0.text)") } ?? "rotated"
+    }
+
+    private struct Original {
+        let version: Int64
+        let expires: Bytes
+        let fields: [Bytes]
+    }
+
+    private func original(_ id: SessionID) async throws(StoreError) -> Original? {
+        let hash = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
+            try await store(.hgetall(keys.session(id)))
+        }.value
+        guard let expires = hash["expires"], let version = hash["version"]?.integer else { return nil }
+        return Original(version: version, expires: expires, fields: hash.flatMap { [$0.key, $0.value] })
+    }
+
+    /// A copy under a new id. Nil where the original has expired; where the operation is repeated, also where an earlier attempt used
+    /// the id for another state of the original, which is then ended.
+    private func copy(_ old: Original, to newID: SessionID, isRepeatable: Bool) async throws(StoreError) -> Session? {
+        if let copy = try await change(newID, SessionProcedures.adopt, [old.expires] + old.fields) { return copy }
+        guard isRepeatable, let present = try await look(newID) else { return nil }
+        // A copy counts one version more.
+        if present.version == old.version + 1 { return present }
+        try await discard(newID)
+        return nil
+    }
+
+    /// What became of a rotation whose original is gone: done by an earlier attempt, or the session was ended by somebody else.
+    private func outcome(of id: SessionID, _ operation: OperationID?) async throws(StoreError) -> Session {
+        guard let operation else { throw Self.gone }
+        let tombstone = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
+            try await store(.get(keys.pair(id)[1]))
+        }.value
+        let isOurs = tombstone == Self.epitaph(operation)
+        for turn in 0..<Self.rotationTurns {
+            let newID = Self.newID(operation, turn)
+            guard let copy = try await look(newID) else { continue }
+            if isOurs { return copy }
+            try await discard(newID)
+        }
+        throw Self.gone
     }
 
     private static var gone: StoreError { StoreError(.notFound, "There is no such session", field: "id") }
 
     /// Best effort: its id has been told to nobody, so what stays ends by itself.
-    private func discard(_ copy: Session) async throws(StoreError) {
-        do { try await delete(copy.id) } catch  where error.isServerFailure || error.code == .unavailable {}
+    private func discard(_ copy: SessionID) async throws(StoreError) {
+        do { try await delete(copy) } catch  where error.isServerFailure || error.code == .unavailable {}
     }
 }

@@ -65,20 +65,28 @@ public struct Sessions: Sendable {
     ///   - data: the session's fields; each can be changed by itself later.
     ///   - ttl: how long it stays without being used; by default that of the kind (``Configuration/lifetime(of:)``).
     ///   - absoluteTTL: how long it stays at most; by default that of the kind. `ttl` cannot be longer.
+    ///   - operation: a name, under which one session is created however often it is called: its id comes from the name, which
+    ///     must therefore be as secret as an id. A repetition is answered the session as it is (three round trips).
     /// - Throws: ``ErrorCode/invalidArgument`` or ``ErrorCode/tooLarge`` naming the parameter, with nothing written;
-    ///   ``ErrorCode/unavailable`` while the server is away. An error after the first trip can leave a session behind whose id nobody
-    ///   knows; it ends by itself.
+    ///   ``ErrorCode/unavailable`` while the server is away; ``ErrorCode/conflict`` where the operation's session has been ended. An
+    ///   error after the first trip has the effect `unknown`: it can leave a session behind whose id nobody knows, which ends by
+    ///   itself unless the operation is repeated.
     public func create(
         userID: String, workspaceID: String? = nil, kind: Session.Kind = .user, data: [String: JSONValue] = [:],
-        ttl: Duration? = nil, absoluteTTL: Duration? = nil, clientAddress: String? = nil, userAgent: String? = nil
+        ttl: Duration? = nil, absoluteTTL: Duration? = nil, clientAddress: String? = nil, userAgent: String? = nil,
+        once operation: OperationID? = nil
     ) async throws(StoreError) -> Session {
         let lifetime = try checkedLifetime(of: kind, ttl: ttl, absoluteTTL: absoluteTTL)
         let fields = try newFields(userID, workspaceID, kind, data, clientAddress, userAgent)
-        let id = makeID()
+        let id = operation.map { SessionID(high: $0.high, low: $0.low) } ?? makeID()
         let arguments = [Bytes(lifetime.idle.milliseconds), Bytes(lifetime.absolute.milliseconds)] + fields
-        let created = try await change(id, SessionProcedures.create, arguments)
-        guard let created else { throw StoreError(.conflict, "The new session's id is taken", operation: "session.create@1") }
-        try await addToIndex(created)
+        var created = try await change(id, SessionProcedures.create, arguments)
+        if created == nil, operation != nil { created = try await look(id) }
+        guard let created else {
+            let message = operation == nil ? "The new session's id is taken" : "The session that was created has ended"
+            throw StoreError(.conflict, message, operation: "session.create@1")
+        }
+        do { try await addToIndex(created) } catch { throw error.withUnknownEffect() }
         return created
     }
 
@@ -123,23 +131,30 @@ public struct Sessions: Sendable {
     /// Appends messages to a conversation, which keeps its last ``Configuration/conversationWindow``, and lets it stay for another
     /// idle TTL. Older messages also go where the session would become larger than ``Limits/bytes``. Atomic; one round trip.
     ///
+    /// - Parameter operation: a name, under which they are appended at most once; a repetition is answered the session as it is.
     /// - Returns: the session after the change.
     /// - Throws: ``ErrorCode/invalidArgument`` where the session is no conversation; otherwise as ``update(_:set:remove:expecting:)``.
     @discardableResult
-    public func append(_ messages: [NewSessionMessage], to id: SessionID) async throws(StoreError) -> Session {
-        let arguments = try appendArguments(messages)
-        return try found(await change(id, SessionProcedures.append, arguments))
+    public func append(
+        _ messages: [NewSessionMessage], to id: SessionID, once operation: OperationID? = nil
+    ) async throws(StoreError) -> Session {
+        let arguments = try appendArguments(messages, operation)
+        return try found(await change(id, SessionProcedures.append, arguments, once: operation))
     }
 
     /// Lets a session stay at least this long from now on, within its absolute TTL; never shortens it. One round trip.
     ///
-    /// - Parameter ttl: by default its idle TTL.
+    /// - Parameters:
+    ///   - ttl: by default its idle TTL.
+    ///   - operation: a name, under which it is extended at most once; a repetition is answered the session as it is.
     /// - Throws: ``ErrorCode/notFound``, ``ErrorCode/invalidArgument``, ``ErrorCode/unavailable`` while the server is away.
     @discardableResult
-    public func extend(_ id: SessionID, by ttl: Duration? = nil) async throws(StoreError) -> Session {
+    public func extend(
+        _ id: SessionID, by ttl: Duration? = nil, once operation: OperationID? = nil
+    ) async throws(StoreError) -> Session {
         if let ttl { try checkTTL(ttl, "ttl") }
-        let arguments = [ttl.map { Bytes($0.milliseconds) } ?? Bytes()]
-        return try found(await change(id, SessionProcedures.extend, arguments))
+        let arguments = [ttl.map { Bytes($0.milliseconds) } ?? Bytes(), operation?.retentionArgument ?? Bytes()]
+        return try found(await change(id, SessionProcedures.extend, arguments, once: operation))
     }
 
     /// Ends a session. Two round trips: the session, then its user's index.
@@ -152,7 +167,14 @@ public struct Sessions: Sendable {
     ///   process answers nothing of it any more until the server is back. Try again.
     @discardableResult
     public func delete(_ id: SessionID, ifVersion version: Int64? = nil) async throws(StoreError) -> Bool {
-        guard let user = try await remove(id, ifVersion: version) else { return false }
+        try await end(id, ifVersion: version, epitaph: "deleted")
+    }
+
+    // MARK: - Inside
+
+    /// - Parameter epitaph: what the tombstone says.
+    func end(_ id: SessionID, ifVersion version: Int64?, epitaph: Bytes) async throws(StoreError) -> Bool {
+        guard let user = try await remove(id, ifVersion: version, epitaph: epitaph) else { return false }
         // The session is gone; an entry that stays behind is removed by whoever reads it.
         _ = try? await failover.perform(.fail) { (store, _) async throws(StoreError) in
             try await store(.zrem(keys.index(of: user), Bytes(id.text)))
@@ -160,15 +182,15 @@ public struct Sessions: Sendable {
         return true
     }
 
-    // MARK: - Inside
-
     /// Removes a session without its index entry; answers its user.
-    func remove(_ id: SessionID, ifVersion version: Int64? = nil) async throws(StoreError) -> String? {
+    func remove(
+        _ id: SessionID, ifVersion version: Int64? = nil, epitaph: Bytes = "deleted"
+    ) async throws(StoreError) -> String? {
         let pair = keys.pair(id)
         // Before, so that it holds here at once even where the server cannot be told; after, against reads that overtook it.
         near.drop(pair[0])
         defer { near.drop(pair[0]) }
-        let arguments = [version.map(Bytes.init) ?? Bytes(), Bytes(Self.maximumTombstoneTTL.milliseconds)]
+        let arguments = [version.map(Bytes.init) ?? Bytes(), Bytes(Self.maximumTombstoneTTL.milliseconds), epitaph]
         let reply = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
             try await store.run(
                 Procedure(SessionProcedures.delete, keys: pair, arguments: arguments, decode: SessionReply.init))
@@ -177,9 +199,17 @@ public struct Sessions: Sendable {
         return pairs.count > 1 ? pairs[1].string : nil
     }
 
-    /// Runs a procedure that changes a session and answers it.
-    func change(_ id: SessionID, _ script: Script, _ arguments: [Bytes]) async throws(StoreError) -> Session? {
-        let procedure = Procedure(script, keys: keys.pair(id), arguments: arguments, decode: SessionReply.init)
+    /// A session as the store has it, without letting it stay longer.
+    func look(_ id: SessionID) async throws(StoreError) -> Session? {
+        try await change(id, SessionProcedures.read, [Bytes()])
+    }
+
+    /// Runs a procedure that answers a session, mostly after a change.
+    func change(
+        _ id: SessionID, _ script: Script, _ arguments: [Bytes], once operation: OperationID? = nil
+    ) async throws(StoreError) -> Session? {
+        let procedure = Procedure(
+            script, keys: keys.keys(id, once: operation), arguments: arguments, decode: SessionReply.init)
         let ticket = near.ticket()
         return try await failover.perform(.fail) { (store, _) async throws(StoreError) in
             try accept(try await store.run(procedure), id, ticket)
@@ -216,5 +246,12 @@ public struct Sessions: Sendable {
     private func found(_ session: Session?) throws(StoreError) -> Session {
         guard let session else { throw StoreError(.notFound, "There is no such session", field: "id") }
         return session
+    }
+}
+
+extension StoreError {
+    /// The same error of a later step, after an earlier one had its effect.
+    func withUnknownEffect() -> StoreError {
+        StoreError(code, message, effect: .unknown, operation: operation, field: field)
     }
 }

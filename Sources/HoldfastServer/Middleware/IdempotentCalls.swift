@@ -3,11 +3,12 @@ import HTTPTypes
 import Holdfast
 import HoldfastStore
 
-/// `Idempotency-Key` on POSTs: the first answer is kept and given again.
+/// `Idempotency-Key` on POSTs: one effect, and the first answer is kept and given again.
 ///
 /// Kept are answers that stay true: success, and refusals for the request's own sake. An answer that passes by itself (a rate limit, an
-/// outage before any effect) is not, so the same key may be tried again. An answer after which the effect is unknown is kept: trying
-/// again would risk a second effect, which is what the caller asked to exclude.
+/// outage before any effect) is not, so the same key may be tried again. After an answer that leaves the effect unknown, and after the
+/// process that was to answer has died, the same request is done again as the same operation (``Call/operation``): it finds its effect
+/// where that was had, and has it where it was not.
 struct IdempotentCalls: Sendable {
     let service: Idempotency
 
@@ -16,7 +17,10 @@ struct IdempotentCalls: Sendable {
         let content = Self.content(call, target: target)
         switch try await service.begin(key: key, of: call.context.actor ?? "", content: content) {
         case .answered(let bytes): return try Self.restore(bytes)
-        case .begun(let attempt): return try await run(call, attempt, service)
+        case .begun(let attempt):
+            var call = call
+            call.operation = attempt.operation
+            return try await run(call, attempt, service)
         }
     }
 
@@ -27,33 +31,26 @@ struct IdempotentCalls: Sendable {
         do throws(StoreError) {
             answer = try await call.route.handler(call)
         } catch {
-            // The caller must learn of this error, whatever becomes of the record: it ends by itself with its lease.
-            if error.effect == .unknown {
-                await Self.settle(service, attempt, with: Self.keep(Problem(error).answer(requestID: call.requestID)))
-            } else {
-                await Self.settle(service, attempt, with: nil)
+            // The caller must learn of this error, whatever becomes of the record: it is free again with its lease.
+            await Self.settle { () async throws(StoreError) in
+                if error.effect == .unknown { try await service.suspend(attempt) } else { try await service.release(attempt) }
             }
             throw error
         }
-        if Self.isLasting(answer.status) {
-            // The effect has happened; when the record cannot be kept, a late repetition is a new request, as without a key.
-            await Self.settle(service, attempt, with: Self.keep(answer))
-        } else {
-            await Self.settle(service, attempt, with: nil)
+        await Self.settle { () async throws(StoreError) in
+            if Self.isLasting(answer.status) {
+                try await service.complete(attempt, with: Self.keep(answer))
+            } else {
+                try await service.release(attempt)
+            }
         }
         return answer
     }
 
-    /// Keeps the answer, or gives the key free where there is none, in a task of its own: a request that was cancelled after its effect
-    /// must not lose the record of it.
-    private static func settle(_ service: Idempotency, _ attempt: Idempotency.Attempt, with answer: Bytes?) async {
-        await Task {
-            if let answer {
-                _ = try? await service.complete(attempt, with: answer)
-            } else {
-                _ = try? await service.release(attempt)
-            }
-        }.value
+    /// What is left to do once the answer is known, in a task of its own: a request that was cancelled after its effect must not lose
+    /// the record of it. Where it fails, a repetition finds the effect by the operation's name.
+    private static func settle(_ body: @escaping @Sendable () async throws(StoreError) -> Void) async {
+        await Task { _ = try? await body() }.value
     }
 
     private static func isLasting(_ status: HTTPResponse.Status) -> Bool {

@@ -13,6 +13,8 @@ struct Call: Sendable {
     let body: JSONValue
     let headers: HTTPFields
     let requestID: String
+    /// What the call's effect is done as, for one with an `Idempotency-Key`: so that repeating it has no second effect.
+    var operation: OperationID?
 
     /// A parameter that the route declares as required, or that has a default.
     func string(_ name: String, default fallback: String = "") -> String { parameters[name]?.string ?? fallback }

@@ -13,7 +13,8 @@ extension Route {
         return all
     }
 
-    /// POSTs may be repeated safely with an `Idempotency-Key`; the other methods are idempotent by nature.
+    /// POSTs may be repeated safely with an `Idempotency-Key`. The other methods are idempotent by nature: with them the header is
+    /// accepted and changes nothing.
     var takesIdempotencyKey: Bool { method == .post }
 }
 

@@ -46,10 +46,10 @@ struct LimitRoutes: Sendable {
         let request = try LimitRequest(call.body)
         let decision: RateLimitDecision
         if let rules = request.rules {
-            decision = try await limiter.check(rules, for: request.subject, cost: request.cost)
+            decision = try await limiter.check(rules, for: request.subject, cost: request.cost, once: call.operation)
         } else {
             decision = try await limiter.check(
-                request.subject, endpoint: request.endpoint, tier: request.tier, cost: request.cost)
+                request.subject, endpoint: request.endpoint, tier: request.tier, cost: request.cost, once: call.operation)
         }
         return LimitAnswer.answer(decision, requestID: call.requestID)
     }
@@ -61,12 +61,12 @@ struct LimitRoutes: Sendable {
 
     private func record(_ call: Call) async throws(StoreError) -> Answer {
         let limiter = limiter(call)
-        return LimitAnswer.state(try await limiter.record(try LimitRequest(call.body).charges(limiter)))
+        return LimitAnswer.state(try await limiter.record(try LimitRequest(call.body).charges(limiter), once: call.operation))
     }
 
     private func refund(_ call: Call) async throws(StoreError) -> Answer {
         let limiter = limiter(call)
-        return LimitAnswer.state(try await limiter.refund(try LimitRequest(call.body).charges(limiter)))
+        return LimitAnswer.state(try await limiter.refund(try LimitRequest(call.body).charges(limiter), once: call.operation))
     }
 
     private func reset(_ call: Call) async throws(StoreError) -> Answer {

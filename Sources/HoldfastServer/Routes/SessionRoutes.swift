@@ -52,7 +52,7 @@ struct SessionRoutes: Sendable {
                 kind: call.body["kind"]?.string.flatMap(Session.Kind.init(rawValue:)) ?? .user,
                 data: call.body["data"]?.object ?? [:], ttl: call.body.seconds("ttl_seconds"),
                 absoluteTTL: call.body.seconds("absolute_ttl_seconds"), clientAddress: call.body["client_address"]?.string,
-                userAgent: call.body["user_agent"]?.string)
+                userAgent: call.body["user_agent"]?.string, once: call.operation)
             var answer = Self.answer(session, call, .created)
             answer.headers[.location] = "/api/v1/sessions/\(session.id.text)"
             return answer
@@ -122,7 +122,7 @@ struct SessionRoutes: Sendable {
             optionalBody: true,
             outcomes: [.ok(SessionAnswer.schema, "The session after the change.", headers: Self.changed), Self.missing]
         ) { (call) async throws(StoreError) in
-            Self.answer(try await sessions(call).extend(try call.sessionID(), by: call.body.seconds("ttl_seconds")), call)
+            Self.answer(try await sessions(call).extend(try call.sessionID(), by: call.body.seconds("ttl_seconds"), once: call.operation), call)
         }
     }
 
@@ -134,7 +134,7 @@ struct SessionRoutes: Sendable {
                 .ok(SessionAnswer.schema, "The session under its new id.", headers: Self.changed), Self.missing,
                 .problem(.conflict),
             ]
-        ) { (call) async throws(StoreError) in Self.answer(try await sessions(call).rotate(try call.sessionID()), call) }
+        ) { (call) async throws(StoreError) in Self.answer(try await sessions(call).rotate(try call.sessionID(), once: call.operation), call) }
     }
 
     private var append: Route {
@@ -159,7 +159,7 @@ struct SessionRoutes: Sendable {
                 NewSessionMessage(
                     role: $0["role"]?.string ?? "", content: $0["content"] ?? .null, metadata: $0["metadata"]?.object ?? [:])
             }
-            return Self.answer(try await sessions(call).append(messages, to: try call.sessionID()), call)
+            return Self.answer(try await sessions(call).append(messages, to: try call.sessionID(), once: call.operation), call)
         }
     }
 

@@ -4,12 +4,18 @@ import HoldfastTesting
 
 let idempotencyGenerators: [ProcedureGenerator] = [
     ProcedureGenerator(IdempotencyProcedures.begin) { g in
-        ([g.names.key("i:\(g.id())")], [g.pick(["x", "y"]), g.pick(["1", "2"]), Bytes(Int64(g.int(-1...60_000)))])
+        (
+            [g.names.key("i:\(g.id())")],
+            [
+                g.pick(["x", "y"]), g.pick(["1", "2"]), g.pick(["o1", "o2"]), Bytes(Int64(g.int(-1...60_000))),
+                Bytes(Int64(g.int(0...60_000))),
+            ]
+        )
     },
     ProcedureGenerator(IdempotencyProcedures.complete) { g in
         ([g.names.key("i:\(g.id())")], [g.pick(["1", "2"]), g.value(), Bytes(Int64(g.int(-1...60_000)))])
     },
     ProcedureGenerator(IdempotencyProcedures.release) { g in
-        ([g.names.key("i:\(g.id())")], [g.pick(["1", "2"])])
+        ([g.names.key("i:\(g.id())")], [g.pick(["1", "2"]), g.pick(["0", "1"])])
     },
 ]

@@ -6,7 +6,10 @@ import HoldfastTesting
 let rateLimitGenerators: [ProcedureGenerator] = RateLimitProcedures.all.map { script in
     ProcedureGenerator(script) { g in
         let ids = g.pick([["a"], ["b"], ["c"], ["a", "b"], ["c", "d"], ["a", "b", "c"]])
-        return (ids.map { g.names.key("rate:\($0)") }, ids.flatMap { _ in rateLimitTerms(&g) })
+        let (keys, terms) = (ids.map { g.names.key("rate:\($0)") }, ids.flatMap { _ in rateLimitTerms(&g) })
+        guard g.chance(0.3) else { return (keys, terms) }
+        let kept = g.chance(0.05) ? g.pick(["0", "x", "-1"]) : Bytes(Int64(g.int(1...60_000)))
+        return (keys + [g.names.key("rate_once:\(g.id(of: 3))")], terms + [kept])
     }
 }
 

@@ -26,10 +26,10 @@ let sessionGenerators: [ProcedureGenerator] = [
         (g.sessionKeys(), [g.pick(["", "0", "1000", "5000"])])
     },
     ProcedureGenerator(SessionProcedures.extend, isReplyUnordered: true) { g in
-        (g.sessionKeys(), [g.chance(0.4) ? "" : g.span()])
+        (g.operationKeys(), [g.chance(0.4) ? "" : g.span(), g.span()])
     },
     ProcedureGenerator(SessionProcedures.delete) { g in
-        (g.sessionKeys(), [g.expectedVersion(), g.pick(["1", "30000", "600000"])])
+        (g.sessionKeys(), [g.expectedVersion(), g.pick(["1", "30000", "600000"]), g.pick(["deleted", "rotated:1"])])
     },
     ProcedureGenerator(SessionProcedures.update, isReplyUnordered: true) { g in
         var names = ["d:a", "d:b", "d:c", "d:dd"].map { Bytes($0) }
@@ -43,8 +43,8 @@ let sessionGenerators: [ProcedureGenerator] = [
     },
     ProcedureGenerator(SessionProcedures.append, isReplyUnordered: true) { g in
         (
-            g.sessionKeys(),
-            [g.pick(["30", "60", "1000"])] + (0..<g.int(1...5)).map { _ in g.pick(["{}", "{\"role\":\"user\"}"]) }
+            g.operationKeys(),
+            [g.pick(["30", "60", "1000"]), g.span()] + (0..<g.int(1...5)).map { _ in g.pick(["{}", "{\"role\":\"user\"}"]) }
         )
     },
     ProcedureGenerator(SessionProcedures.indexAdd) { g in
@@ -57,6 +57,13 @@ extension Generation {
     fileprivate mutating func sessionKeys() -> [Key] {
         let key = names.key("session:\(id(of: 2))")
         return [key, key.companion("deleted")]
+    }
+
+    /// With the marker of an operation, now and then.
+    fileprivate mutating func operationKeys() -> [Key] {
+        let pair = sessionKeys()
+        guard chance(0.4) else { return pair }
+        return pair + [Key(raw: Bytes(Array(pair[0].companion("once").bytes) + Array(":\(pick(["a", "b"]))".utf8)))]
     }
 
     fileprivate mutating func sessionIndex() -> Key { names.key("user_sessions:\(id(of: 2))") }
