@@ -32,7 +32,8 @@ import Testing
 
     static let scenarios: [Scenario] = [
         Scenario(
-            testDescription: "create", status: 201, path: { _ in "/api/v1/sessions" }, body: ["user_id": "bob", "data": ["a": 1]],
+            testDescription: "create", status: 201, path: { _ in "/api/v1/sessions" },
+            body: ["user_id": "bob", "data": ["a": 1]],
             isRight: { $0.json["data"] == ["a": 1] && $0.header("ETag") == "\"1\"" },
             effects: { server, _ in
                 try await server.send(.get, "/api/v1/users/bob/sessions").json["sessions"]?.array?.count ?? -1

@@ -122,7 +122,9 @@ struct SessionRoutes: Sendable {
             optionalBody: true,
             outcomes: [.ok(SessionAnswer.schema, "The session after the change.", headers: Self.changed), Self.missing]
         ) { (call) async throws(StoreError) in
-            Self.answer(try await sessions(call).extend(try call.sessionID(), by: call.body.seconds("ttl_seconds"), once: call.operation), call)
+            Self.answer(
+                try await sessions(call).extend(try call.sessionID(), by: call.body.seconds("ttl_seconds"), once: call.operation),
+                call)
         }
     }
 
@@ -134,7 +136,9 @@ struct SessionRoutes: Sendable {
                 .ok(SessionAnswer.schema, "The session under its new id.", headers: Self.changed), Self.missing,
                 .problem(.conflict),
             ]
-        ) { (call) async throws(StoreError) in Self.answer(try await sessions(call).rotate(try call.sessionID(), once: call.operation), call) }
+        ) { (call) async throws(StoreError) in
+            Self.answer(try await sessions(call).rotate(try call.sessionID(), once: call.operation), call)
+        }
     }
 
     private var append: Route {
