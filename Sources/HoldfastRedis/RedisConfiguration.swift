@@ -3,6 +3,8 @@ public struct RedisConfiguration: Sendable {
     public enum Endpoint: Hashable, Sendable {
         case tcp(host: String, port: Int)
         case unixSocket(path: String)
+        /// The primary that sentinels name: found anew for each connection, and followed when another is promoted.
+        case sentinel(Sentinel)
     }
 
     public enum ProtocolVersion: Int, Sendable {

@@ -18,6 +18,8 @@ public final class RedisStore: Store {
     public let configuration: RedisConfiguration
     private let connection: Connection
     private let hub: SubscriptionHub
+    /// Who finds the primary, where sentinels name it.
+    private let follower: SentinelFollower?
     private let digests = ScriptDigests()
 
     /// Connects to nothing yet.
@@ -26,9 +28,25 @@ public final class RedisStore: Store {
     public init(_ configuration: RedisConfiguration) throws(StoreError) {
         try configuration.validate()
         self.configuration = configuration
-        let connector = try Connector(configuration)
+        let follower: SentinelFollower?
+        let connector: Connector
+        switch configuration.endpoint {
+        case .tcp(let host, let port):
+            follower = nil
+            connector = try Connector(configuration, to: .fixed(.tcp(host: host, port: port)))
+        case .unixSocket(let path):
+            follower = nil
+            connector = try Connector(configuration, to: .fixed(.unixSocket(path: path)))
+        case .sentinel(let sentinel):
+            let guide = try SentinelFollower(sentinel, of: configuration)
+            follower = guide
+            connector = try Connector(
+                configuration, to: .found { () throws(StoreError) in try await guide.primary() }, role: .primary)
+        }
+        self.follower = follower
         connection = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next())
         hub = SubscriptionHub(connector, on: MultiThreadedEventLoopGroup.singleton.next())
+        follower?.lead(connection, hub)
     }
 
     /// How many calls were sent and have no reply yet, those that nobody waits for any more included.
@@ -38,12 +56,14 @@ public final class RedisStore: Store {
     var isListening: Bool { hub.isConnected }
 
     deinit {
+        follower?.close()
         connection.closeWithoutWaiting()
         hub.close()
     }
 
     /// Closes the connection. What is in flight and all later calls fail with ``HoldfastStore/ErrorCode/shuttingDown``.
     public func shutdown() async {
+        follower?.close()
         hub.close()
         await connection.close()
     }
@@ -52,14 +72,10 @@ public final class RedisStore: Store {
     /// ``HoldfastStore/ErrorCode/invalidArgument``, and nothing is sent.
     public func execute(_ operation: Operation) async throws(StoreError) -> Reply {
         try SharedCommands.check(operation)
-        switch await connection.one({ operation.write(to: &$0) }) {
-        case .success(let reply): return reply
-        case .failure(let error):
-            guard repeats(error, isIdempotent: operation.isIdempotent) else { throw error.during(operation.name) }
-            do { return try await connection.one({ operation.write(to: &$0) }).get() } catch {
-                throw error.during(operation.name)
-            }
-        }
+        let first = await connection.one({ operation.write(to: &$0) })
+        if case .success(let reply) = first, follower == nil || !reply.isReadOnlyRefusal { return reply }
+        let result = await again(first, isIdempotent: operation.isIdempotent) { operation.write(to: &$0) }
+        do { return try result.get() } catch { throw error.during(operation.name) }
     }
 
     public func execute(_ batch: Batch) async throws(StoreError) -> [Reply] {
@@ -67,43 +83,11 @@ public final class RedisStore: Store {
         guard let first = operations.first else { return [] }
         if operations.count == 1 { return [try await execute(first)] }
         for operation in operations { try SharedCommands.check(operation) }
-        var result = await send(batch)
-        if case .failure(let error) = result, repeats(error, isIdempotent: operations.allSatisfy(\.isIdempotent)) {
-            result = await send(batch)
-        }
-        let replies: [Reply]
-        do { replies = try result.get() } catch { throw error.during(batch.mode == .pipeline ? "pipeline" : "transaction") }
-        return batch.mode == .pipeline ? replies : try Self.results(ofTransaction: replies, count: operations.count)
-    }
-
-    private func send(_ batch: Batch) async -> Result<[Reply], StoreError> {
-        let operations = batch.operations
         switch batch.mode {
         case .pipeline:
-            return await connection.many(operations.count) { writer in
-                for operation in operations { operation.write(to: &writer) }
-            }
+            do { return try await sendPipeline(operations).get() } catch { throw error.during("pipeline") }
         case .transaction:
-            return await connection.many(operations.count + 2) { writer in
-                writer.command(["MULTI"])
-                for operation in operations { operation.write(to: &writer) }
-                writer.command(["EXEC"])
-            }
-        }
-    }
-
-    /// What EXEC answered. A transaction that was refused while it was queued has done nothing; its first refusal says why.
-    private static func results(ofTransaction replies: [Reply], count: Int) throws(StoreError) -> [Reply] {
-        if case .error(let error)? = replies.first {
-            // Without MULTI what followed was carried out on its own, or not.
-            throw StoreError(StoreError(error).code, error.line, effect: .unknown, operation: "MULTI")
-        }
-        switch replies.last {
-        case .array(let results)? where results.count == count: return results
-        case .error(let error)?:
-            for case .error(let refusal) in replies.dropLast() { throw StoreError(refusal, operation: "transaction") }
-            throw StoreError(error, operation: "EXEC")
-        default: throw StoreError(.unexpectedReply, effect: .unknown, operation: "EXEC")
+            do { return try await sendTransaction(operations) } catch { throw error.during("transaction") }
         }
     }
 
@@ -120,19 +104,81 @@ public final class RedisStore: Store {
     private func evaluate(_ script: Script, _ keys: [Key], _ arguments: [Bytes]) async throws(StoreError) -> Reply {
         let tail = [Bytes(Int64(keys.count))] + keys.map(\.bytes) + arguments
         let short = ["EVALSHA", digests.digest(of: script)] + tail
-        let reply = try await call(short, isIdempotent: script.isIdempotent)
+        let reply = try await send(isIdempotent: script.isIdempotent) { $0.command(short) }.get()
         guard case .error(let error) = reply, error.prefix == "NOSCRIPT" else { return reply }
-        return try await call(["EVAL", Bytes(script.lua)] + tail, isIdempotent: script.isIdempotent)
+        let long = ["EVAL", Bytes(script.lua)] + tail
+        return try await send(isIdempotent: script.isIdempotent) { $0.command(long) }.get()
     }
 
-    private func call(_ arguments: [Bytes], isIdempotent: Bool) async throws(StoreError) -> Reply {
-        let result = await connection.one { $0.command(arguments) }
-        guard case .failure(let error) = result, repeats(error, isIdempotent: isIdempotent) else { return try result.get() }
-        return try await connection.one { $0.command(arguments) }.get()
+    // MARK: - Sending, and sending once more
+
+    private func send(
+        isIdempotent: Bool, _ encode: (inout CommandWriter) -> Void
+    ) async -> Result<Reply, StoreError> {
+        await again(await connection.one(encode), isIdempotent: isIdempotent, encode)
+    }
+
+    /// Sends a command once more where its first result asks for that: what a demoted primary refused, what was provably not sent, and
+    /// what is idempotent.
+    private func again(
+        _ first: Result<Reply, StoreError>, isIdempotent: @autoclosure () -> Bool, _ encode: (inout CommandWriter) -> Void
+    ) async -> Result<Reply, StoreError> {
+        switch first {
+        case .success(let reply):
+            guard let follower, reply.isReadOnlyRefusal else { return first }
+            follower.demoted()
+        case .failure(let error):
+            guard repeats(error, isIdempotent: isIdempotent()) else { return first }
+        }
+        return await connection.one(encode)
+    }
+
+    /// What a demoted primary refused is sent once more, by itself and in order.
+    private func sendPipeline(_ operations: [Operation]) async -> Result<[Reply], StoreError> {
+        let first = await sendAll(operations)
+        guard let follower, case .success(var replies) = first else { return first }
+        let refused = replies.indices.filter { replies[$0].isReadOnlyRefusal }
+        guard !refused.isEmpty else { return first }
+        follower.demoted()
+        guard case .success(let later) = await sendAll(refused.map { operations[$0] }) else { return first }
+        for (place, reply) in zip(refused, later) { replies[place] = reply }
+        return .success(replies)
+    }
+
+    private func sendAll(_ operations: [Operation]) async -> Result<[Reply], StoreError> {
+        await sendMany(operations.count, isIdempotent: operations.allSatisfy(\.isIdempotent)) { writer in
+            for operation in operations { operation.write(to: &writer) }
+        }
+    }
+
+    private func sendTransaction(_ operations: [Operation]) async throws(StoreError) -> [Reply] {
+        func send() async throws(StoreError) -> [Reply] {
+            try await sendMany(operations.count + 2, isIdempotent: operations.allSatisfy(\.isIdempotent)) { writer in
+                writer.command(["MULTI"])
+                for operation in operations { operation.write(to: &writer) }
+                writer.command(["EXEC"])
+            }.get()
+        }
+        var replies = try await send()
+        // A transaction of which something was refused while it was queued has done nothing.
+        if let follower, replies.contains(where: \.isReadOnlyRefusal), case .error? = replies.last {
+            follower.demoted()
+            replies = try await send()
+        }
+        return try TransactionReplies.results(replies, count: operations.count)
+    }
+
+    private func sendMany(
+        _ count: Int, isIdempotent: @autoclosure () -> Bool, _ encode: (inout CommandWriter) -> Void
+    ) async -> Result<[Reply], StoreError> {
+        let result = await connection.many(count, encode)
+        guard case .failure(let error) = result, repeats(error, isIdempotent: isIdempotent()) else { return result }
+        return await connection.many(count, encode)
     }
 
     /// Whether a call that failed so may be sent once more.
     private func repeats(_ error: StoreError, isIdempotent: @autoclosure () -> Bool) -> Bool {
+        if error.code == .timeout { follower?.suspect() }
         guard configuration.retriesOnTimeout else { return false }
         switch error.code {
         case .connectionLost: return error.effect == .none || isIdempotent()
@@ -152,31 +198,17 @@ public final class RedisStore: Store {
     }
 }
 
+extension Reply {
+    /// Whether a server refused a write because it is a replica.
+    fileprivate var isReadOnlyRefusal: Bool {
+        if case .error(let error) = self { error.prefix == "READONLY" } else { false }
+    }
+}
+
 extension Operation {
     /// Whether carrying it out twice has the effect, and gives the answer, of carrying it out once.
     fileprivate var isIdempotent: Bool {
         if case .strings(.set(_, _, let options)) = self { return options.condition == nil && !options.returnsOld }
         return CommandTable.shared[Bytes(name)]?.flags.contains(.idempotent) ?? false
-    }
-}
-
-extension RedisConfiguration {
-    fileprivate func validate() throws(StoreError) {
-        if case .tcp(let host, let port) = endpoint {
-            guard !host.isEmpty else { throw .invalid("host", "The host is empty") }
-            guard (1...65_535).contains(port) else { throw .invalid("port", "\(port) is no port (1-65535)") }
-        }
-        if case .unixSocket(let path) = endpoint {
-            // sockaddr_un holds 108 bytes on Linux, 104 on macOS, with the closing zero.
-            guard (1...103).contains(path.utf8.count) else { throw .invalid("path", "A socket's path has 1 to 103 bytes") }
-        }
-        guard database >= 0 else { throw .invalid("database", "\(database) is no database (0 or more)") }
-        guard commandTimeout > .zero else { throw .invalid("commandTimeout", "A timeout is longer than nothing") }
-        guard connectTimeout > .zero else { throw .invalid("connectTimeout", "A timeout is longer than nothing") }
-        guard maximumInFlight > 0 else { throw .invalid("maximumInFlight", "At least one call must be allowed") }
-        if let clientName {
-            let isPrintable = clientName.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
-            guard isPrintable else { throw .invalid("clientName", "A client name has no spaces or special characters") }
-        }
     }
 }

@@ -249,7 +249,7 @@ import Testing
     @Test func whatThisVersionCannotDoIsReadAndRefusedNotIgnored() async throws {
         let cases: [[String: String]] = [
             ["REDIS_CLUSTER_NODES": "a:1"], ["REDIS_CLUSTER_ENABLED": "true", "REDIS_HOST": "h"],
-            ["REDIS_SENTINELS": "a", "REDIS_SENTINEL_MASTER": "m"], ["SESSION_STORAGE": "jwt"],
+            ["SESSION_STORAGE": "jwt"],
             ["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": "https://u", "UPSTASH_REDIS_REST_TOKEN": "t"],
         ]
         for environment in cases {

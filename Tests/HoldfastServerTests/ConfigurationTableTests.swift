@@ -44,6 +44,8 @@ import Testing
         row("REDIS_CLUSTER_NODES", "a:1,b", "a:1,b:6379", "(none)"),
         row("REDIS_SENTINELS", "a,b:2", "a:26379,b:2", "(none)"),
         row("REDIS_SENTINEL_MASTER", "mymaster", "mymaster", "(none)"),
+        row("REDIS_SENTINEL_USERNAME", "watcher", "watcher", "(none)"),
+        row("REDIS_SENTINEL_PASSWORD", "p@:/%", "***", "(none)"),
         row("REDIS_KEY_PREFIX", "raptorflow:", "raptorflow:", "holdfast:"),
         row("REDIS_DEFAULT_TTL CACHE_DEFAULT_TTL", "1h", "3600s", "3600s"),
         row("CACHE_MEMORY_SIZE", "5000", "5000", "1000"),

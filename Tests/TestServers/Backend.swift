@@ -14,18 +14,19 @@ public import HoldfastStore
 /// namespace of its own.
 public struct Backend: Sendable, CustomStringConvertible {
     public let description: String
-    private let shared: Task<any Store, any Error>
+    private let open: @Sendable () async throws -> any Store
+    private let shared = Locked<Task<any Store, any Error>?>(nil)
 
     private init(_ description: String, _ open: @escaping @Sendable () async throws -> any Store) {
         self.description = description
-        shared = Task.detached { try await open() }
+        self.open = open
     }
 
     /// Every kind of store there is.
-    public static let available: [Backend] = [.embedded, .redis, .redisRESP2, .redisTLS]
+    public static let available: [Backend] = [.embedded, .redis, .redisRESP2, .redisTLS, .sentinel]
 
     /// Those that a server stands behind.
-    public static let servers: [Backend] = [.redis, .redisRESP2, .redisTLS]
+    public static let servers: [Backend] = [.redis, .redisRESP2, .redisTLS, .sentinel]
 
     public static let embedded = Backend("embedded") { EmbeddedStore() }
 
@@ -43,8 +44,18 @@ public struct Backend: Sendable, CustomStringConvertible {
     /// RESP3 over TLS, as an ACL user.
     public static let redisTLS = Backend("redis TLS") { try RedisStore(await SharedRedis.tlsConfiguration()) }
 
+    /// Through three sentinels, to the primary that they name.
+    public static let sentinel = Backend("sentinel") { try RedisStore(await SharedSentinels.configuration()) }
+
     /// The store; the first call of the process starts the server behind it.
-    public func store() async throws -> any Store { try await shared.value }
+    public func store() async throws -> any Store {
+        let task = shared.withLock { [open] shared in
+            let task = shared ?? Task.detached { try await open() }
+            shared = task
+            return task
+        }
+        return try await task.value
+    }
 
     /// A namespace that nobody else uses.
     public func namespace() -> Namespace { Namespace(prefix: "test-\(UInt64.random(in: .min ... .max)):") }
@@ -77,4 +88,11 @@ public enum SharedRedis {
             endpoint: .tcp(host: "127.0.0.1", port: server.tlsPort), username: username, password: password,
             tls: .init(authorityFile: server.certificates?.authority))
     }
+}
+
+/// The primary and sentinels behind ``Backend/sentinel``. Tests that cause failovers start their own ``SentinelSet``.
+public enum SharedSentinels {
+    private static let running = Task.detached { try await SentinelSet.start() }
+
+    public static func configuration() async throws -> RedisConfiguration { try await running.value.configuration() }
 }

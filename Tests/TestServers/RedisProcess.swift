@@ -21,6 +21,10 @@ public final class RedisProcess: Sendable {
         public var users: [String] = []
         /// Further lines of redis.conf, such as `maxmemory 10mb`.
         public var configuration: [String] = []
+        /// Whether it is a sentinel, which knows the lines of ``configuration`` only.
+        var isSentinel = false
+        /// Whether the port plus 10000 must be free too: there a cluster's nodes talk to each other.
+        var needsBusPort = false
 
         public init() {}
     }
@@ -35,6 +39,8 @@ public final class RedisProcess: Sendable {
     /// Certificates for servers of this process, also for such as need others than ``Options/tls`` gives.
     public static func sharedCertificates() throws -> Certificates { try TestFolders.certificates() }
 
+    let password: String?
+    private let isSentinel: Bool
     private let process = Locked<ChildProcess?>(nil)
 
     /// Starts a server and waits until it serves.
@@ -55,11 +61,12 @@ public final class RedisProcess: Sendable {
     private init(_ options: Options) throws {
         folder = try TestFolders.make("redis")
         certificates = options.tls ? try TestFolders.certificates() : nil
-        port = options.tcp ? try FreePort.pick() : 0
+        port = options.tcp ? try FreePort.pick(needsBusPort: options.needsBusPort) : 0
+        password = options.password
+        isSentinel = options.isSentinel
         tlsPort = options.tls ? try FreePort.pick() : 0
-        var lines = [
-            "port \(port)", "bind 127.0.0.1", "dir \(folder)", "save \"\"", "daemonize no", "enable-debug-command local",
-        ]
+        var lines = ["port \(port)", "bind 127.0.0.1", "dir \(folder)", "daemonize no"]
+        if !options.isSentinel { lines += ["save \"\"", "enable-debug-command local"] }
         if options.unixSocket { lines.append("unixsocket \(folder)/redis.sock") }
         if let certificates {
             lines += [
@@ -113,14 +120,16 @@ public final class RedisProcess: Sendable {
         let child: ChildProcess
         do {
             child = try ChildProcess(
-                ["redis-server", folder + "/redis.conf"], standardOutput: folder + "/stdout", standardError: folder + "/stderr")
+                [isSentinel ? "redis-sentinel" : "redis-server", folder + "/redis.conf"], standardOutput: folder + "/stdout",
+                standardError: folder + "/stderr")
         } catch {
-            throw TestServerError("\(error). These tests need a Redis server: install redis-server (scripts/test does).")
+            throw TestServerError(
+                "\(error). These tests need a Redis server: install redis-server and redis-sentinel (scripts/test does).")
         }
         process.withLock { $0 = child }
         try Guardian.watch(child)
-        let end = ContinuousClock.now + .seconds(15)
-        while !log.contains("Ready to accept connections") {
+        let end = ContinuousClock.now + .seconds(30)
+        while !log.contains(isSentinel ? "Sentinel ID is" : "Ready to accept connections") {
             guard child.isRunning, ContinuousClock.now < end else {
                 let errors = (try? String(contentsOfFile: folder + "/stderr", encoding: .utf8)) ?? ""
                 throw TestServerError("redis-server did not come up: \(log.suffix(600)) \(errors.suffix(300))")

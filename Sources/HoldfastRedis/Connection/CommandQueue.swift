@@ -11,6 +11,7 @@ import HoldfastStore
 /// 3. A caller is answered exactly once: its waiter leaves the entry when it is answered, and no entry has one twice.
 /// 4. What was not sent is never sent later, once its caller was told so: its entry has no waiter then, and ``drain(_:)`` leaves
 ///    out the bytes of such entries (`hasHoles`).
+/// 5. While the connection is being left for another (`isLeaving`) nothing more is sent over it; what is unsent outlives it.
 struct CommandQueue<Waiter> {
     struct Limits {
         var inFlight: Int
@@ -77,6 +78,7 @@ struct CommandQueue<Waiter> {
     private var partial: [Reply] = []
     /// Whether a wake of the event loop is on its way.
     private var isScheduled = false
+    private var isLeaving = false
     private(set) var phase = Phase.idle(retryAt: 0, failure: nil)
     private var failures = 0
     var isWritable = true
@@ -114,7 +116,7 @@ struct CommandQueue<Waiter> {
         case .idle:
             phase = .connecting
             return .connect
-        case .ready where !isScheduled && isWritable:
+        case .ready where !isScheduled && isWritable && !isLeaving:
             isScheduled = true
             return .wake
         default: return .queued
@@ -156,7 +158,7 @@ struct CommandQueue<Waiter> {
     /// Hands the bytes that wait to `send`, once the connection is ready and can take them.
     mutating func drain<R>(_ send: ([UInt8]) -> R) -> R? {
         isScheduled = false
-        guard case .ready = phase, isWritable else { return nil }
+        guard case .ready = phase, isWritable, !isLeaving else { return nil }
         if hasHoles { closeHoles() }
         guard unsent > 0 else { return nil }
         unsent = 0
@@ -250,10 +252,39 @@ struct CommandQueue<Waiter> {
         return removeAll()
     }
 
-    /// The connection ended. The next call connects again, at once.
+    /// The connection ended. The next call connects again, at once; where it was being left for another, that one is connected to
+    /// (phase `connecting`) if anything waits for it.
     mutating func disconnected() -> [Abandoned] {
-        if case .ready = phase { phase = .idle(retryAt: 0, failure: nil) }
-        return removeAll()
+        guard case .ready = phase else { return removeAll() }
+        phase = .idle(retryAt: 0, failure: nil)
+        guard isLeaving else { return removeAll() }
+        isLeaving = false
+        isScheduled = false
+        partial = []
+        let sent = entries.count - unsent
+        let abandoned = entries.prefix(sent).compactMap { entry in
+            entry.waiter.map { Abandoned(waiter: $0, effect: .unknown) }
+        }
+        entries.removeFirst(sent)
+        if unsent > 0 { phase = .connecting }
+        return abandoned
+    }
+
+    /// Begins to leave the connection for another: nothing more is sent over it. A pause after failed attempts ends.
+    mutating func leave() {
+        switch phase {
+        case .idle: retryNow()
+        case .ready: isLeaving = true
+        case .connecting, .closed: break
+        }
+    }
+
+    /// Whether the connection is being left and nothing is awaited from it any more.
+    var hasLeft: Bool { isLeaving && sentCount == 0 }
+
+    /// Ends the pause after failed attempts: the next call connects.
+    mutating func retryNow() {
+        if case .idle = phase { phase = .idle(retryAt: 0, failure: nil) }
     }
 
     /// No more calls.
@@ -275,6 +306,7 @@ struct CommandQueue<Waiter> {
         outgoing = CommandWriter()
         partial = []
         isScheduled = false
+        isLeaving = false
         return abandoned
     }
 }

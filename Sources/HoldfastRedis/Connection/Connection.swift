@@ -29,6 +29,8 @@ final class Connection: Sendable {
         var queue: Queue
         var channel: (any NIOCore.Channel)?
         var isTicking = false
+        /// Which attempt to connect counts: what an earlier one brings is not wanted any more.
+        var attempt = 0
     }
 
     private let state: Locked<State>
@@ -135,21 +137,24 @@ final class Connection: Sendable {
     }
 
     private func connect() {
-        let startsTicking = state.withLock { state in
+        let (startsTicking, attempt) = state.withLock { state in
             defer { state.isTicking = true }
-            return !state.isTicking
+            state.attempt += 1
+            return (!state.isTicking, state.attempt)
         }
         if startsTicking { scheduleTick() }
         connector.connect(on: eventLoop, receiver: self).whenComplete { result in
             switch result {
-            case .success(let channel): self.connected(channel)
-            case .failure(let error): self.connectingFailed(error as? StoreError ?? StoreError(.connectionFailed, "\(error)"))
+            case .success(let channel): self.connected(channel, attempt)
+            case .failure(let error):
+                self.connectingFailed(error as? StoreError ?? StoreError(.connectionFailed, "\(error)"), attempt)
             }
         }
     }
 
-    private func connected(_ channel: any NIOCore.Channel) {
+    private func connected(_ channel: any NIOCore.Channel, _ attempt: Int) {
         let isWanted = state.withLock { state in
+            guard state.attempt == attempt else { return false }
             state.queue.connected()
             guard case .ready = state.queue.phase else { return false }
             state.channel = channel
@@ -159,16 +164,45 @@ final class Connection: Sendable {
         drain()
     }
 
-    private func connectingFailed(_ error: StoreError) {
+    private func connectingFailed(_ error: StoreError, _ attempt: Int) {
         let now = Uptime.nanoseconds
         let backoff = connector.configuration.backoff
         let fraction = Double.random(in: 0...1)
         let abandoned = state.withLock { state in
-            state.queue.connectingFailed(error, now: now) { failures in
+            guard state.attempt == attempt else { return [Queue.Abandoned]() }
+            return state.queue.connectingFailed(error, now: now) { failures in
                 UInt64(backoff.pause(afterFailures: failures, fraction: fraction).clampedNanoseconds)
             }
         }
         for gone in abandoned { gone.waiter.fail(error) }
+    }
+
+    // MARK: - Leaving a connection for another
+
+    /// How long replies of a connection that is being left are waited for.
+    private static let farewell = TimeAmount.milliseconds(500)
+
+    /// Makes a new connection, because the server at the other end is not the one to talk to any more. What is not sent yet goes over
+    /// the new one.
+    ///
+    /// - Parameter isGraceful: whether what was sent may have its replies, for half a second; otherwise it fails at once.
+    func renew(isGraceful: Bool) {
+        let (channel, connectsAnew) = state.withLock { state -> ((any NIOCore.Channel)?, Bool) in
+            state.queue.leave()
+            if case .connecting = state.queue.phase { return (nil, true) }
+            return (state.channel, false)
+        }
+        if connectsAnew { return eventLoop.execute { self.connect() } }
+        guard let channel else { return }
+        eventLoop.execute { self.closeIfLeft(channel) }
+        eventLoop.scheduleTask(in: isGraceful ? Self.farewell : .zero) { channel.close(promise: nil) }
+    }
+
+    /// Ends the pause after failed attempts: the next call connects.
+    func retryNow() { state.withLock { $0.queue.retryNow() } }
+
+    private func closeIfLeft(_ channel: any NIOCore.Channel) {
+        if state.withLock({ $0.queue.hasLeft }) { channel.close(promise: nil) }
     }
 
     private func scheduleTick() {
@@ -200,16 +234,16 @@ extension Connection: ConnectionReceiver {
     func received(_ items: [RESPItem]) -> StoreError? {
         var answers: [Queue.Answer] = []
         answers.reserveCapacity(items.count)
-        let failure = state.withLock { state -> StoreError? in
+        let (failure, left) = state.withLock { state -> (StoreError?, (any NIOCore.Channel)?) in
             state.queue.receivedSomething()
             for case .reply(let reply) in items {
                 do throws(StoreError) {
                     if let answer = try state.queue.receive(reply) { answers.append(answer) }
                 } catch {
-                    return error
+                    return (error, nil)
                 }
             }
-            return nil
+            return (nil, state.queue.hasLeft ? state.channel : nil)
         }
         for answer in answers {
             switch answer {
@@ -218,6 +252,7 @@ extension Connection: ConnectionReceiver {
             case .one(let waiter, _), .many(let waiter, _): waiter.fail(StoreError(.internalError, effect: .unknown))
             }
         }
+        if let left { left.close(promise: nil) }
         return failure
     }
 
@@ -226,11 +261,16 @@ extension Connection: ConnectionReceiver {
         if isWritable { drain() }
     }
 
-    func closed(_ error: StoreError) {
-        let abandoned = state.withLock { state in
+    func closed(_ channel: any NIOCore.Channel, _ error: StoreError) {
+        let (abandoned, reconnects) = state.withLock { state -> ([Queue.Abandoned], Bool) in
+            // One that came too late was never used.
+            guard state.channel === channel else { return ([], false) }
             state.channel = nil
-            return state.queue.disconnected()
+            let abandoned = state.queue.disconnected()
+            guard case .connecting = state.queue.phase else { return (abandoned, false) }
+            return (abandoned, true)
         }
+        if reconnects { connect() }
         for gone in abandoned {
             gone.waiter.fail(
                 gone.effect == .none

@@ -3,15 +3,26 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 
-/// Makes connections: socket, TLS, handshake, together within the connect timeout.
+/// Makes connections: socket, TLS, handshake, together within the connect timeout. Finding the address, where it has to be found, has
+/// its own time.
 struct Connector: Sendable {
+    enum Target: Sendable {
+        case fixed(ServerAddress)
+        /// Asked for each new connection.
+        case found(@Sendable () async throws(StoreError) -> ServerAddress)
+    }
+
     let configuration: RedisConfiguration
+    private let target: Target
+    private let role: Handshake.Role
     private let tls: NIOSSLContext?
     private let timeout: TimeAmount
 
     /// - Throws: ``ErrorCode/invalidArgument`` naming the setting, where a certificate file cannot be read.
-    init(_ configuration: RedisConfiguration) throws(StoreError) {
+    init(_ configuration: RedisConfiguration, to target: Target, role: Handshake.Role = .any) throws(StoreError) {
         self.configuration = configuration
+        self.target = target
+        self.role = role
         timeout = .nanoseconds(configuration.connectTimeout.clampedNanoseconds)
         if let tls = configuration.tls {
             self.tls = try tls.makeContext()
@@ -22,6 +33,17 @@ struct Connector: Sendable {
 
     /// Connects and introduces itself; from then on `receiver` gets what the server sends. Fails with a ``StoreError`` of effect none.
     func connect(on eventLoop: any EventLoop, receiver: any ConnectionReceiver) -> EventLoopFuture<any NIOCore.Channel> {
+        switch target {
+        case .fixed(let address): return connect(to: address, on: eventLoop, receiver: receiver)
+        case .found(let find):
+            return eventLoop.makeFutureWithTask { try await find() }
+                .flatMap { connect(to: $0, on: eventLoop, receiver: receiver) }
+        }
+    }
+
+    private func connect(
+        to address: ServerAddress, on eventLoop: any EventLoop, receiver: any ConnectionReceiver
+    ) -> EventLoopFuture<any NIOCore.Channel> {
         let promise = eventLoop.makePromise(of: (any NIOCore.Channel).self)
         let bootstrap = ClientBootstrap(group: eventLoop)
             .connectTimeout(timeout)
@@ -29,27 +51,28 @@ struct Connector: Sendable {
             // Nothing is read before the handler is there to read it: the server may speak first ("max number of clients").
             .channelOption(.autoRead, value: false)
             .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
-            .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try addTLS(to: channel) } }
+            .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try addTLS(to: channel, at: address) } }
         let connected =
-            switch configuration.endpoint {
+            switch address {
             case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
             case .unixSocket(let path): bootstrap.connect(unixDomainSocketPath: path)
             }
         connected.assumeIsolated().whenComplete { result in
             switch result {
-            case .failure(let error): promise.fail(failure(error))
-            case .success(let channel): introduce(channel, receiver: receiver, promise: promise)
+            case .failure(let error): promise.fail(failure(error, at: address))
+            case .success(let channel): introduce(channel, at: address, receiver: receiver, promise: promise)
             }
         }
         return promise.futureResult
     }
 
     private func introduce(
-        _ channel: any NIOCore.Channel, receiver: any ConnectionReceiver, promise: EventLoopPromise<any NIOCore.Channel>
+        _ channel: any NIOCore.Channel, at address: ServerAddress, receiver: any ConnectionReceiver,
+        promise: EventLoopPromise<any NIOCore.Channel>
     ) {
         let done = channel.eventLoop.makePromise(of: Void.self)
         let deadline = channel.eventLoop.scheduleTask(in: timeout) {
-            done.fail(StoreError(.connectionFailed, "The server said nothing in time to \(endpoint)"))
+            done.fail(StoreError(.connectionFailed, "The server said nothing in time to \(address)"))
             channel.close(promise: nil)
         }
         done.futureResult.whenComplete { result in
@@ -58,11 +81,12 @@ struct Connector: Sendable {
             case .success: promise.succeed(channel)
             case .failure(let error):
                 channel.close(promise: nil)
-                promise.fail(failure(error))
+                promise.fail(failure(error, at: address))
             }
         }
         do {
-            let handler = RESPHandler(handshake: Handshake(configuration), introduced: done, receiver: receiver)
+            let handshake = Handshake(configuration, role: role)
+            let handler = RESPHandler(handshake: handshake, introduced: done, receiver: receiver)
             try channel.pipeline.syncOperations.addHandler(handler)
             try channel.syncOptions?.setOption(.autoRead, value: true)
         } catch {
@@ -70,8 +94,8 @@ struct Connector: Sendable {
         }
     }
 
-    private func addTLS(to channel: any NIOCore.Channel) throws {
-        guard let tls, case .tcp(let host, _) = configuration.endpoint else { return }
+    private func addTLS(to channel: any NIOCore.Channel, at address: ServerAddress) throws {
+        guard let tls, case .tcp(let host, _) = address else { return }
         let name = configuration.tls?.serverName ?? host
         // SNI takes names only; without one NIOSSL compares the certificate with the address that was connected to.
         let isAddress = (try? SocketAddress(ipAddress: name, port: 0)) != nil
@@ -79,22 +103,15 @@ struct Connector: Sendable {
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 
-    private func failure(_ error: any Error) -> StoreError {
+    private func failure(_ error: any Error, at address: ServerAddress) -> StoreError {
         if let error = error as? StoreError { return error }
         let text = String(describing: error)
         // Certificates that do not fit are a matter of configuration, not of the server's health.
         let isRefusal =
             text.contains("CERTIFICATE") || text.contains("UNKNOWN_CA") || error is NIOSSLExtraError
             || text.contains("NO_SHARED_CIPHER")
-        guard isRefusal else { return StoreError(.connectionFailed, "\(endpoint): \(text)") }
-        return StoreError(.serverRefused, "No TLS with \(endpoint): \(text)")
-    }
-
-    private var endpoint: String {
-        switch configuration.endpoint {
-        case .tcp(let host, let port): "\(host):\(port)"
-        case .unixSocket(let path): path
-        }
+        guard isRefusal else { return StoreError(.connectionFailed, "\(address): \(text)") }
+        return StoreError(.serverRefused, "No TLS with \(address): \(text)")
     }
 }
 

@@ -1,7 +1,16 @@
 import HoldfastStore
 
-/// The first words with a server, as a value: which protocol, as whom, in which database.
+/// The first words with a server, as a value: which protocol, as whom, in which database, and whether it is what it should be.
 struct Handshake {
+    /// What the server has to be.
+    enum Role: Sendable {
+        case any
+        /// A primary; a server that answers otherwise to ROLE is not used.
+        case primary
+        /// A node of a cluster that is to answer reads although it is a replica.
+        case readReplica
+    }
+
     enum Step: Equatable {
         /// Send these commands; all their replies are awaited.
         case send([[Bytes]])
@@ -13,11 +22,15 @@ struct Handshake {
     private enum Stage { case hello, rest }
 
     private let configuration: RedisConfiguration
+    private let role: Role
     private var stage = Stage.hello
     private var version = RedisConfiguration.ProtocolVersion.resp2
     private var awaited = 0
 
-    init(_ configuration: RedisConfiguration) { self.configuration = configuration }
+    init(_ configuration: RedisConfiguration, role: Role = .any) {
+        self.configuration = configuration
+        self.role = role
+    }
 
     mutating func begin() -> Step {
         guard configuration.protocolVersion == .resp3 else { return continueInRESP2() }
@@ -36,7 +49,11 @@ struct Handshake {
         case (.hello, _):
             version = .resp3
             return rest([])
-        case (.rest, _): return awaited == 0 ? .done(version) : .wait
+        case (.rest, let reply):
+            guard awaited == 0 else { return .wait }
+            // ROLE is the last word.
+            if role == .primary, reply.elements?.first?.bytes != "master" { return .failed(Self.notThePrimary) }
+            return .done(version)
         }
     }
 
@@ -52,6 +69,11 @@ struct Handshake {
     private mutating func rest(_ commands: [[Bytes]]) -> Step {
         var commands = commands
         if configuration.database != 0 { commands.append(["SELECT", Bytes(Int64(configuration.database))]) }
+        switch role {
+        case .any: break
+        case .primary: commands.append(["ROLE"])
+        case .readReplica: commands.append(["READONLY"])
+        }
         // RESP2 without any setting would say nothing; a word shows that there is a Redis that lets us in.
         if commands.isEmpty, version == .resp2 { commands.append(["PING"]) }
         stage = .rest
@@ -61,6 +83,9 @@ struct Handshake {
 
     private var password: Bytes? { configuration.password.flatMap { $0.isEmpty ? nil : Bytes($0) } }
     private var name: Bytes? { configuration.clientName.flatMap { $0.isEmpty ? nil : Bytes($0) } }
+
+    /// Of effect none, and a failure of the server: who is asked again may know better.
+    private static let notThePrimary = StoreError(.serverReadOnly, "The server that the sentinels name is no primary (yet)")
 
     private static func meansNoRESP3(_ error: ReplyError) -> Bool {
         error.prefix == "NOPROTO" || error.line.hasPrefix("ERR unknown command")

@@ -7,7 +7,7 @@ protocol ConnectionReceiver: AnyObject, Sendable {
     func received(_ items: [RESPItem]) -> StoreError?
     func writabilityChanged(to isWritable: Bool)
     /// The connection, which was introduced, has ended.
-    func closed(_ error: StoreError)
+    func closed(_ channel: any NIOCore.Channel, _ error: StoreError)
 }
 
 /// The end of a connection's pipeline: bytes to items, first for the handshake, then for the receiver.
@@ -63,7 +63,7 @@ final class RESPHandler: ChannelInboundHandler {
             introduced.fail(failure ?? StoreError(.connectionFailed, "The server closed the connection at once"))
         } else {
             let error = failure as? StoreError
-            receiver.closed(error ?? StoreError(.connectionLost, effect: .unknown))
+            receiver.closed(context.channel, error ?? StoreError(.connectionLost, effect: .unknown))
         }
         context.fireChannelInactive()
     }

@@ -149,6 +149,13 @@ final class SubscriptionHub: Sendable {
 
     // MARK: - The connection
 
+    /// Makes a new connection, because the server at the other end is not the one to listen to any more.
+    func renew() {
+        let channel = state.withLock { $0.channel }
+        if let channel { return channel.close(promise: nil) }
+        eventLoop.execute { self.tryAgain() }
+    }
+
     private func connect() {
         connector.connect(on: eventLoop, receiver: self).whenComplete { result in
             switch result {
@@ -262,7 +269,7 @@ extension SubscriptionHub: ConnectionReceiver {
 
     func writabilityChanged(to isWritable: Bool) {}
 
-    func closed(_ error: StoreError) {
+    func closed(_ channel: any NIOCore.Channel, _ error: StoreError) {
         let reconnects = state.withLock { state -> Bool in
             state.table.disconnected()
             state.outgoing = CommandWriter()

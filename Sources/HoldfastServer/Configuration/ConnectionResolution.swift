@@ -139,10 +139,15 @@ struct ConnectionResolution {
             warnings.append("REDIS_CLUSTER_NODES has no effect: REDIS_CLUSTER_ENABLED is false")
         }
         switch (given.sentinels, given.sentinelMaster) {
-        case (let nodes?, let master?): redis.sentinel = Redis.Sentinel(nodes: nodes, master: master)
+        case (let nodes?, let master?):
+            redis.sentinel = Redis.Sentinel(
+                nodes: nodes, master: master, username: given.sentinelUsername, password: given.sentinelPassword)
         case (_?, nil): problems.append("REDIS_SENTINEL_MASTER is missing: REDIS_SENTINELS is set, and they know servers by name")
         case (nil, _?): warnings.append("REDIS_SENTINEL_MASTER has no effect: REDIS_SENTINELS is not set")
         case (nil, nil): break
+        }
+        if given.sentinels == nil, given.sentinelUsername != nil || given.sentinelPassword != nil {
+            warnings.append("REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD have no effect: REDIS_SENTINELS is not set")
         }
         if redis.cluster != nil, redis.sentinel != nil {
             problems.append("REDIS_CLUSTER_NODES and REDIS_SENTINELS are both set: accepted is one of them")

@@ -9,9 +9,6 @@ extension HoldfastConfiguration {
             if redis.cluster != nil {
                 lines.append("REDIS_CLUSTER_ENABLED: this version cannot use a Redis Cluster; name one server with REDIS_URL")
             }
-            if redis.sentinel != nil {
-                lines.append("REDIS_SENTINELS: this version cannot ask sentinels; name the server with REDIS_URL")
-            }
         }
         if sessions.storage == .jwt {
             lines.append("SESSION_STORAGE=jwt: this version cannot keep sessions in tokens; use redis or memory")

@@ -81,10 +81,15 @@ extension HoldfastConfiguration.Redis {
         public var nodes: [HostAndPort]
         /// The name under which the sentinels watch the server.
         public var master: String
+        /// The sentinels' own credentials.
+        public var username: String?
+        public var password: Secret?
 
-        public init(nodes: [HostAndPort], master: String) {
+        public init(nodes: [HostAndPort], master: String, username: String? = nil, password: Secret? = nil) {
             self.nodes = nodes
             self.master = master
+            self.username = username
+            self.password = password
         }
     }
 }

@@ -1,15 +1,10 @@
 public import HoldfastRedis
 
 extension HoldfastConfiguration.Redis {
-    /// The same settings for a ``RedisStore``. Says nothing of REST, cluster and sentinels.
+    /// The same settings for a ``RedisStore``. Says nothing of REST and cluster.
     ///
     /// - Parameter clientName: shown in the server's CLIENT LIST.
     public func storeConfiguration(clientName: String? = "holdfast") -> RedisConfiguration {
-        let endpoint: RedisConfiguration.Endpoint =
-            switch address {
-            case .tcp(let host, let port): .tcp(host: host, port: port)
-            case .unixSocket(let path): .unixSocket(path: path)
-            }
         var configuration = RedisConfiguration(
             endpoint: endpoint, username: username, password: password?.value, database: database, tls: tls?.storeConfiguration,
             clientName: clientName)
@@ -17,6 +12,19 @@ extension HoldfastConfiguration.Redis {
         configuration.connectTimeout = connectTimeout
         configuration.retriesOnTimeout = retryOnTimeout
         return configuration
+    }
+
+    private var endpoint: RedisConfiguration.Endpoint {
+        if let sentinel {
+            return .sentinel(
+                .init(
+                    nodes: sentinel.nodes.map { RedisConfiguration.Node(host: $0.host, port: $0.port) }, primary: sentinel.master,
+                    username: sentinel.username, password: sentinel.password?.value))
+        }
+        return switch address {
+        case .tcp(let host, let port): .tcp(host: host, port: port)
+        case .unixSocket(let path): .unixSocket(path: path)
+        }
     }
 }
 

@@ -72,6 +72,11 @@ extension Setting {
             "REDIS_SENTINELS", in: .topology, .nodes(defaultPort: 26379), \.connection.sentinels,
             "sentinels that know the server's address"),
         Setting("REDIS_SENTINEL_MASTER", in: .topology, .text, \.connection.sentinelMaster, "the name the sentinels watch it by"),
+        Setting(
+            "REDIS_SENTINEL_USERNAME", in: .topology, .text, \.connection.sentinelUsername, "the user (ACL) at the sentinels"),
+        Setting(
+            "REDIS_SENTINEL_PASSWORD", in: .topology, .secret, \.connection.sentinelPassword,
+            "the password at the sentinels; the server's is not tried there"),
     ]
 
     private static let memory: [Setting] = [

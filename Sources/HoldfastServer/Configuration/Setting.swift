@@ -106,4 +106,6 @@ struct ConnectionSettings: Sendable {
     var clusterNodes: [HostAndPort]?
     var sentinels: [HostAndPort]?
     var sentinelMaster: String?
+    var sentinelUsername: String?
+    var sentinelPassword: Secret?
 }

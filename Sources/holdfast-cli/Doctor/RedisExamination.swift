@@ -13,6 +13,7 @@ struct RedisExamination {
     init(_ redis: HoldfastConfiguration.Redis) { self.redis = redis }
 
     func findings() async -> [Finding] {
+        if let sentinel = redis.sentinel { return await findings(through: sentinel) }
         var findings: [Finding] = []
         /// Adds what a layer found, and says whether to go on.
         func holds(_ found: [Finding]) -> Bool {
@@ -27,6 +28,25 @@ struct RedisExamination {
         findings += await ServerExamination(store: store, prefix: redis.keyPrefix).findings()
         await store.shutdown()
         return findings
+    }
+
+    // MARK: - Sentinels
+
+    /// What the sentinels say, and then the primary, looked at like any server.
+    private func findings(through sentinel: HoldfastConfiguration.Redis.Sentinel) async -> [Finding] {
+        do {
+            guard let primary = try await configuration().primaryBySentinels() else { return [] }
+            var direct = redis
+            direct.sentinel = nil
+            direct.address = .tcp(host: primary.host, port: primary.port)
+            let found = Finding.right("Sentinels", "they say that \(sentinel.master) is at \(primary)")
+            return [found] + (await RedisExamination(direct).findings())
+        } catch {
+            let advice =
+                error.code == .serverRefused
+                ? "check REDIS_SENTINEL_MASTER, REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD" : "check REDIS_SENTINELS"
+            return [.wrong("Sentinels", "\(error.message.firstLine): \(advice)")]
+        }
     }
 
     // MARK: - Name and address

@@ -1,0 +1,40 @@
+import HoldfastStore
+
+extension RedisConfiguration {
+    /// - Throws: ``ErrorCode/invalidArgument`` naming the setting that cannot work.
+    func validate() throws(StoreError) {
+        try endpoint.validate()
+        guard database >= 0 else { throw .invalid("database", "\(database) is no database (0 or more)") }
+        guard commandTimeout > .zero else { throw .invalid("commandTimeout", "A timeout is longer than nothing") }
+        guard connectTimeout > .zero else { throw .invalid("connectTimeout", "A timeout is longer than nothing") }
+        guard maximumInFlight > 0 else { throw .invalid("maximumInFlight", "At least one call must be allowed") }
+        if let clientName {
+            let isPrintable = clientName.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+            guard isPrintable else { throw .invalid("clientName", "A client name has no spaces or special characters") }
+        }
+    }
+}
+
+extension RedisConfiguration.Endpoint {
+    fileprivate func validate() throws(StoreError) {
+        switch self {
+        case .tcp(let host, let port): try RedisConfiguration.Node(host: host, port: port).validate()
+        case .unixSocket(let path):
+            // sockaddr_un holds 108 bytes on Linux, 104 on macOS, with the closing zero.
+            guard (1...103).contains(path.utf8.count) else { throw .invalid("path", "A socket's path has 1 to 103 bytes") }
+        case .sentinel(let sentinel):
+            guard !sentinel.nodes.isEmpty else { throw .invalid("sentinel.nodes", "At least one sentinel is needed") }
+            for node in sentinel.nodes { try node.validate() }
+            guard !sentinel.primary.isEmpty, !sentinel.primary.contains(where: \.isWhitespace) else {
+                throw .invalid("sentinel.primary", "The name of what the sentinels watch has no spaces and is not empty")
+            }
+        }
+    }
+}
+
+extension RedisConfiguration.Node {
+    fileprivate func validate() throws(StoreError) {
+        guard !host.isEmpty else { throw .invalid("host", "The host is empty") }
+        guard (1...65_535).contains(port) else { throw .invalid("port", "\(port) is no port (1-65535)") }
+    }
+}

@@ -1,0 +1,94 @@
+import HoldfastStore
+import NIOPosix
+
+/// All the sentinels that are known: those of the configuration and those that these have named.
+final class Sentinels: Sendable {
+    typealias Node = RedisConfiguration.Node
+
+    private struct State {
+        var nodes: [Node]
+        /// Whose turn it is in ``next()``.
+        var turn = 0
+    }
+
+    /// What strangers say is not believed without end.
+    private static let limit = 64
+    /// How long the others are waited for once one has answered.
+    private static let grace = Duration.milliseconds(250)
+
+    let name: String
+    /// How to reach one of them: the endpoint is left out of account.
+    let configuration: RedisConfiguration
+    private let state: Locked<State>
+
+    init(_ sentinel: RedisConfiguration.Sentinel, of configuration: RedisConfiguration) {
+        name = sentinel.primary
+        var configuration = configuration
+        configuration.username = sentinel.username
+        configuration.password = sentinel.password
+        configuration.database = 0
+        if !sentinel.usesTLS { configuration.tls = nil }
+        self.configuration = configuration
+        state = Locked(State(nodes: sentinel.nodes))
+    }
+
+    var known: [Node] { state.withLock { $0.nodes } }
+
+    /// One sentinel after the other, for who needs any of them.
+    func next() -> Node {
+        state.withLock { state in
+            state.turn = (state.turn + 1) % state.nodes.count
+            return state.nodes[state.turn]
+        }
+    }
+
+    /// Asks all at once where the primary is.
+    ///
+    /// - Throws: with effect none: ``ErrorCode/connectionFailed`` where none could be asked, ``ErrorCode/serverRefused`` where none
+    ///   lets us in or knows the name.
+    func primary() async throws(StoreError) -> Node {
+        let nodes = known
+        let inquiry = await withTaskGroup(of: Result<SentinelAnswer, StoreError>?.self) { group in
+            for node in nodes { group.addTask { await self.ask(node) } }
+            var inquiry = SentinelInquiry(asked: nodes.count)
+            var hasTimer = false
+            while !inquiry.isComplete, let result = await group.next() {
+                // Nil is the timer's.
+                guard let result else { break }
+                inquiry.receive(result)
+                guard inquiry.best != nil, !hasTimer else { continue }
+                hasTimer = true
+                group.addTask {
+                    try? await Task.sleep(for: Self.grace)
+                    return nil
+                }
+            }
+            group.cancelAll()
+            return inquiry
+        }
+        learn(inquiry.learned)
+        return try inquiry.outcome().primary
+    }
+
+    private func learn(_ nodes: [Node]) {
+        state.withLock { state in
+            for node in nodes where state.nodes.count < Self.limit && !state.nodes.contains(node) { state.nodes.append(node) }
+        }
+    }
+
+    /// Over a connection of its own, which is short: one that was kept might be dead when it is needed.
+    private func ask(_ node: Node) async -> Result<SentinelAnswer, StoreError> {
+        do throws(StoreError) {
+            let connector = try Connector(configuration, to: .fixed(ServerAddress(node)))
+            let connection = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next())
+            defer { connection.closeWithoutWaiting() }
+            let questions = SentinelAnswer.questions(about: name)
+            let replies = await connection.many(questions.count) { writer in
+                for question in questions { writer.command(question) }
+            }
+            return .success(try SentinelAnswer(try replies.get(), name: name))
+        } catch {
+            return .failure(error)
+        }
+    }
+}

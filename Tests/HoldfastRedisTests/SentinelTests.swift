@@ -1,0 +1,109 @@
+import HoldfastStore
+import TestServers
+import Testing
+
+@testable import HoldfastRedis
+
+/// Real sentinels, and real failovers.
+@Suite struct SentinelTests {
+    private static func failoverOptions(_ replicas: Int = 1) -> SentinelSet.Options {
+        var options = SentinelSet.Options()
+        options.replicas = replicas
+        options.downAfter = 1000
+        return options
+    }
+
+    @Test func aKilledPrimaryIsFollowedUnderLoad() async throws {
+        let servers = try await SentinelSet.start(Self.failoverOptions(2))
+        defer { servers.stop() }
+        var configuration = servers.configuration()
+        let store = try RedisStore(configuration)
+        let load = CounterLoad(store, callers: 8)
+        try await load.run {
+            try await load.acknowledges(500)
+            servers.servers[0].kill()
+            try await load.acknowledges(500, "Writes did not go on after the promotion")
+        }
+        #expect(load.wrongAnswers == [])
+        let role = try await store(.raw("ROLE")).elements?.first?.bytes
+        #expect(role == "master")
+        await store.shutdown()
+    }
+
+    @Test func aSentinelMayBeDeadAndTheOthersAreLearned() async throws {
+        var options = SentinelSet.Options()
+        options.password = "of-the-servers"
+        options.sentinelPassword = "of-the-sentinels"
+        let servers = try await SentinelSet.start(options)
+        defer { servers.stop() }
+        // Only one is told of; it is killed once the others have been learned from it.
+        var configuration = servers.configuration()
+        guard case .sentinel(var sentinel) = configuration.endpoint else { return }
+        sentinel.nodes = [sentinel.nodes[0]]
+        configuration.endpoint = .sentinel(sentinel)
+        let sentinels = Sentinels(sentinel, of: configuration)
+        let primary = try await sentinels.primary()
+        #expect(primary.port == servers.servers[0].port)
+        #expect(Set(sentinels.known.map(\.port)) == Set(servers.sentinels.map(\.port)))
+        servers.sentinels[0].kill()
+        #expect(try await sentinels.primary() == primary)
+
+        sentinel.password = "wrong"
+        let refusal = await #expect(throws: StoreError.self) { try await Sentinels(sentinel, of: configuration).primary() }
+        #expect(refusal?.code == .connectionFailed)
+        sentinel.nodes = [.init(host: "127.0.0.1", port: servers.sentinels[1].port)]
+        let wrong = await #expect(throws: StoreError.self) { try await Sentinels(sentinel, of: configuration).primary() }
+        #expect(wrong?.code == .serverRefused && wrong?.message.contains("WRONGPASS") == true, "\(wrong as Any)")
+        sentinel.password = options.sentinelPassword
+        sentinel.primary = "nothing"
+        let unknown = await #expect(throws: StoreError.self) { try await Sentinels(sentinel, of: configuration).primary() }
+        #expect(unknown?.code == .serverRefused && unknown?.message.contains("nothing") == true, "\(unknown as Any)")
+    }
+
+    @Test func whenNoSentinelAnswersNothingIsSent() async throws {
+        let port = try FreePort.pick()
+        var configuration = RedisConfiguration(
+            endpoint: .sentinel(.init(nodes: [.init(host: "127.0.0.1", port: port)], primary: "main")))
+        configuration.commandTimeout = .seconds(120)
+        let store = try RedisStore(configuration)
+        let error = await #expect(throws: StoreError.self) { try await store(.incr(Key(raw: "n"))) }
+        #expect(error?.code == .connectionFailed)
+        #expect(error?.effect == StoreError.Effect.none)
+        await store.shutdown()
+    }
+
+    @Test func aDemotedPrimarysRefusalIsSentToTheNewOne() async throws {
+        let servers = try await SentinelSet.start(Self.failoverOptions())
+        defer { servers.stop() }
+        let store = try RedisStore(servers.configuration())
+        #expect(try await store(.incr(Key(raw: "n"))) == 1)
+        let (listener, channel) = (Signal(), Channel("news"))
+        let listening = Task {
+            try await store.withSubscription(to: [.channel(channel)]) { subscription in
+                listener.send()
+                for await event in subscription where event == .message(channel: channel, payload: "promoted") { return true }
+                return false
+            }
+        }
+        try await listener.wait()
+        _ = try await servers.sentinels[0].ask("SENTINEL", "FAILOVER", Bytes(SentinelSet.name))
+        // Each attempt may meet the old primary, a replica by then, or the new one; none is answered wrongly.
+        var count = 1
+        try await eventually(within: .seconds(60), "The new primary was not followed") {
+            do throws(StoreError) {
+                count = try await store(.incr(Key(raw: "n")))
+            } catch {
+                guard error.isServerFailure else { throw error }
+            }
+            let role = try await servers.servers[1].ask("ROLE").elements?.first?.bytes
+            let found = try await servers.servers[1].ask("GET", "n").integer
+            return role == "master" && found == Int64(count)
+        }
+        try await eventually(within: .seconds(60), "Subscriptions did not follow the new primary") {
+            try await servers.servers[1].ask("PUBSUB", "NUMSUB", "news").elements?.last?.integer == 1
+        }
+        _ = try await store(.publish(channel, "promoted"))
+        #expect(try await listening.value)
+        await store.shutdown()
+    }
+}

@@ -1,0 +1,113 @@
+public import HoldfastRedis
+import HoldfastStore
+
+/// A primary, its replicas and three sentinels that watch it.
+///
+///     let servers = try await SentinelSet.start()
+///     defer { servers.stop() }
+public final class SentinelSet: Sendable {
+    public struct Options: Sendable {
+        public var replicas = 1
+        /// After how many milliseconds without an answer a server counts as down. Long, unless a test kills servers: a loaded machine
+        /// is not to cause a failover by itself.
+        public var downAfter = 60_000
+        public var password: String?
+        public var sentinelPassword: String?
+
+        public init() {}
+    }
+
+    public static let name = "main"
+
+    /// The primary at the start, then its replicas.
+    public let servers: [RedisProcess]
+    public let sentinels: [RedisProcess]
+    private let options: Options
+
+    /// Starts everything and waits until all know each other; about 4 s.
+    public static func start(_ options: Options = Options()) async throws -> SentinelSet {
+        let primary = try await RedisProcess.start(server(options))
+        var servers = [primary]
+        for _ in 0..<options.replicas {
+            var replica = server(options)
+            replica.configuration.append("replicaof 127.0.0.1 \(primary.port)")
+            servers.append(try await RedisProcess.start(replica))
+        }
+        for replica in servers.dropFirst() {
+            try await polled("a replica did not connect to its primary") {
+                try await replica.ask("ROLE").elements?.dropFirst(3).first?.bytes == "connected"
+            }
+        }
+        var sentinels: [RedisProcess] = []
+        for _ in 0..<3 { sentinels.append(try await RedisProcess.start(sentinel(options, watching: primary))) }
+        let set = SentinelSet(servers, sentinels, options)
+        for sentinel in sentinels { try await set.isReady(sentinel) }
+        return set
+    }
+
+    private init(_ servers: [RedisProcess], _ sentinels: [RedisProcess], _ options: Options) {
+        self.servers = servers
+        self.sentinels = sentinels
+        self.options = options
+    }
+
+    /// How to reach the primary through the sentinels.
+    public func configuration() -> RedisConfiguration {
+        let nodes = sentinels.map { RedisConfiguration.Node(host: "127.0.0.1", port: $0.port) }
+        return RedisConfiguration(
+            endpoint: .sentinel(.init(nodes: nodes, primary: Self.name, password: options.sentinelPassword)),
+            password: options.password)
+    }
+
+    public func stop() {
+        for process in sentinels + servers { process.stop() }
+    }
+
+    private static func server(_ options: Options) -> RedisProcess.Options {
+        var server = RedisProcess.Options()
+        server.unixSocket = false
+        server.password = options.password
+        server.configuration = ["repl-diskless-sync yes", "repl-diskless-sync-delay 0"]
+        if let password = options.password { server.configuration.append("masterauth \(password)") }
+        return server
+    }
+
+    private static func sentinel(_ options: Options, watching primary: RedisProcess) -> RedisProcess.Options {
+        var sentinel = RedisProcess.Options()
+        sentinel.unixSocket = false
+        sentinel.isSentinel = true
+        sentinel.configuration = [
+            "sentinel monitor \(name) 127.0.0.1 \(primary.port) 2",
+            "sentinel down-after-milliseconds \(name) \(options.downAfter)",
+            "sentinel failover-timeout \(name) 4000",
+        ]
+        if let password = options.password { sentinel.configuration.append("sentinel auth-pass \(name) \(password)") }
+        if let password = options.sentinelPassword {
+            sentinel.password = password
+            sentinel.configuration.append("sentinel sentinel-pass \(password)")
+        }
+        return sentinel
+    }
+
+    private func isReady(_ sentinel: RedisProcess) async throws {
+        let replicas = Int64(options.replicas)
+        try await polled("the sentinels did not find each other and the replicas") {
+            let parts = try await sentinel.ask("SENTINEL", "MASTER", Bytes(Self.name)).elements ?? []
+            func value(_ name: Bytes) -> Int64? {
+                parts.firstIndex { $0.bytes == name }.flatMap { parts.indices.contains($0 + 1) ? parts[$0 + 1].integer : nil }
+            }
+            return value("num-slaves") == replicas && value("num-other-sentinels") == 2
+        }
+    }
+}
+
+/// Waits until servers are as they should be; what goes wrong meanwhile only means "not yet".
+func polled(_ failure: String, _ condition: () async throws -> Bool) async throws {
+    let end = ContinuousClock.now + .seconds(60)
+    var last = ""
+    while ContinuousClock.now < end {
+        do { if try await condition() { return } } catch { last = "\(error)" }
+        try await Task.sleep(for: .milliseconds(20))
+    }
+    throw TestServerError("\(failure) \(last)")
+}
