@@ -16,8 +16,7 @@ import Testing
     @Test func aKilledPrimaryIsFollowedUnderLoad() async throws {
         let servers = try await SentinelSet.start(Self.failoverOptions(2))
         defer { servers.stop() }
-        var configuration = servers.configuration()
-        let store = try RedisStore(configuration)
+        let store = try RedisStore(servers.configuration())
         let load = CounterLoad(store, callers: 8)
         try await load.run {
             try await load.acknowledges(500)

@@ -103,7 +103,7 @@ public final class SentinelSet: Sendable {
 
 /// Waits until servers are as they should be; what goes wrong meanwhile only means "not yet".
 func polled(_ failure: String, _ condition: () async throws -> Bool) async throws {
-    let end = ContinuousClock.now + .seconds(60)
+    let end = ContinuousClock.now + .seconds(120)
     var last = ""
     while ContinuousClock.now < end {
         do { if try await condition() { return } } catch { last = "\(error)" }
