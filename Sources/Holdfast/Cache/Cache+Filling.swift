@@ -15,31 +15,32 @@ extension Cache {
     ///   - factory: computes the value; nil is one. What it throws goes to all callers that wait, unless an entry past its TTL is
     ///     still within ``CacheConfiguration/failSafe``, which is then served; failures are not kept.
     /// - Throws: what the factory throws, or ``StoreError`` as ``get(_:as:)`` and ``set(_:_:ttl:)``.
-    public func getOrSet<Value: Codable & Sendable>(
+    @inlinable nonisolated(nonsending) public func getOrSet<Value: Codable & Sendable>(
         _ key: String, ttl: Duration? = nil, as type: Value.Type = Value.self,
         factory: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
         if let value: Value = near(key) { return value }
-        return try await resolve(key, ttl: ttl, as: type, factory: factory).value
+        return try await fetchOrCompute(key, ttl: ttl, as: type, factory: factory).value
     }
 
     /// A value with its source.
     public struct Resolved<Value: Sendable>: Sendable {
         public let value: Value
         public let source: CacheSource
+
+        @usableFromInline init(value: Value, source: CacheSource) {
+            self.value = value
+            self.source = source
+        }
     }
 
     /// As ``getOrSet(_:ttl:as:factory:)``, and says where the value came from.
-    public func resolve<Value: Codable & Sendable>(
+    @inlinable nonisolated(nonsending) public func resolve<Value: Codable & Sendable>(
         _ key: String, ttl: Duration? = nil, as type: Value.Type = Value.self,
         factory: @escaping @Sendable () async throws -> Value
     ) async throws -> Resolved<Value> {
         if let value: Value = near(key) { return Resolved(value: value, source: .near) }
-        let key = try checked(key)
-        _ = try core.lifetime(ttl, scope.category)
-        return try await core.flights.run(scope.flight(key)) {
-            try await fill(key, ttl, type, factory)
-        }
+        return try await fetchOrCompute(key, ttl: ttl, as: type, factory: factory)
     }
 
     /// Computes a value anew, whether or not there is one, and keeps it by the same rules as ``getOrSet(_:ttl:as:factory:)``: not if
@@ -56,6 +57,17 @@ extension Cache {
     }
 
     // MARK: - Inside
+
+    /// What is not near, from the store or the factory.
+    @usableFromInline func fetchOrCompute<Value: Codable & Sendable>(
+        _ key: String, ttl: Duration?, as type: Value.Type, factory: @escaping @Sendable () async throws -> Value
+    ) async throws -> Resolved<Value> {
+        let key = try checked(key)
+        _ = try core.lifetime(ttl, scope.category)
+        return try await core.flights.run(scope.flight(key)) {
+            try await fill(key, ttl, type, factory)
+        }
+    }
 
     private func fill<Value: Codable & Sendable>(
         _ key: String, _ ttl: Duration?, _ type: Value.Type, _ factory: @Sendable () async throws -> Value

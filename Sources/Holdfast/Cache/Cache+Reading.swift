@@ -9,7 +9,7 @@ extension Cache {
     ///
     /// - Throws: ``ErrorCode/decodingFailed`` where the entry was written as another type. An entry that a newer version of
     ///   Holdfast wrote is a miss.
-    @inlinable public func get<Value: Codable & Sendable>(
+    @inlinable nonisolated(nonsending) public func get<Value: Codable & Sendable>(
         _ key: String, as type: Value.Type = Value.self
     ) async throws(StoreError) -> Cached<Value> {
         if let value: Value = near(key) { return .hit(value, from: .near) }
@@ -17,7 +17,7 @@ extension Cache {
     }
 
     /// The bytes that ``setBytes(_:_:ttl:)`` kept. As ``get(_:as:)`` otherwise.
-    public func getBytes(_ key: String) async throws(StoreError) -> Cached<Bytes> {
+    nonisolated(nonsending) public func getBytes(_ key: String) async throws(StoreError) -> Cached<Bytes> {
         if let value: Bytes = near(key) { return .hit(value, from: .near) }
         return try await fetch(try checked(key)) { (envelope) throws(StoreError) in try CacheCodec.bytes(from: envelope) }
     }
@@ -25,7 +25,7 @@ extension Cache {
     /// The values of several keys, in their order. One round trip for those that are not near.
     ///
     /// - Throws: ``ErrorCode/tooLarge`` for more than ``CacheConfiguration/maximumBatch`` keys; as ``get(_:as:)`` otherwise.
-    public func getMany<Value: Codable & Sendable>(
+    nonisolated(nonsending) public func getMany<Value: Codable & Sendable>(
         _ keys: [String], as type: Value.Type = Value.self
     ) async throws(StoreError) -> [Cached<Value>] {
         try checkBatch(keys.count)
@@ -84,7 +84,8 @@ extension Cache {
 
     @inlinable func near<Value: Sendable>(_ key: String) -> Value? {
         guard let object = core.near.find(scope, key, ObjectIdentifier(Value.self)) else { return nil }
-        return (object as? NearBox<Value>)?.value
+        // What is kept as a value of a type is a box of that type; a checked cast costs a look into the runtime's tables.
+        return unsafeDowncast(object, to: NearBox<Value>.self).value
     }
 
     @usableFromInline func fetch<Value: Codable & Sendable>(

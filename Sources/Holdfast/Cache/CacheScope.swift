@@ -10,6 +10,8 @@ import HoldfastStore
     let space: NearSpace
     /// What a category puts before each key.
     let prefix: String
+    /// Space and prefix, as the near cache wants them.
+    let head: NearHead
 
     init(place: CachePlace, category: CacheCategory?, counter: Int) {
         self.place = place
@@ -17,6 +19,7 @@ import HoldfastStore
         self.counter = counter
         space = NearSpace(place)
         prefix = category.map { $0.name + ":" } ?? ""
+        head = NearHead(space: space, prefix: prefix)
     }
 
     /// The name of an entry: its key with the category's prefix.

@@ -14,6 +14,7 @@ import HoldfastStore
     }
 
     struct Value: Sendable {
+        /// A ``NearBox`` of a value of this type.
         let object: any AnyObject & Sendable
         let type: ObjectIdentifier
         /// Served without asking the store until then, on the clock that never steps back.
@@ -29,7 +30,7 @@ import HoldfastStore
         var counters: [CacheCounters] = [CacheCounters()]
 
         func ticket(_ key: NearKey) -> Ticket { Ticket(group: groups[State.group(key)], all: all) }
-        static func group(_ key: NearKey) -> Int { key.hashValue & 255 }
+        static func group(_ key: NearKey) -> Int { key.hash & 255 }
     }
 
     private let configuration: NearCacheConfiguration
@@ -45,26 +46,30 @@ import HoldfastStore
 
     // MARK: - Reading
 
-    /// The value of an entry, where there is a fresh one of this type. Allocates nothing.
+    /// The ``NearBox`` of an entry, where there is a fresh value of this type. Allocates nothing.
     @usableFromInline func find(_ scope: CacheScope, _ key: String, _ type: ObjectIdentifier) -> (any AnyObject & Sendable)? {
         let now = time.uptime
-        let key = NearKey(space: scope.space, prefix: scope.prefix, key: key)
-        return state.withLock { state in
-            guard let value = state.table.use(key, where: { $0.type == type && $0.freshUntil > now }) else { return nil }
-            state.counters[scope.counter].nearHits += 1
-            return value.object
+        return key.withBytes { key in
+            let hash = scope.head.hash(key)
+            return state.withLock { state in
+                let value = state.table.use(
+                    hash, matches: { $0.isMade(of: scope.head, key) }, holds: { $0.type == type && $0.freshUntil > now })
+                guard let value else { return nil }
+                state.counters[scope.counter].nearHits += 1
+                return value.object
+            }
         }
     }
 
     /// A value that may be served while the server is away, with the time since it stopped being fresh.
     func findUsable<T: Sendable>(_ scope: CacheScope, _ key: String, as type: T.Type) -> (value: T, age: Duration)? {
         let now = time.uptime
-        let value = state.withLock { $0.table.peek(scope.near(key)) }
+        let value = state.withLock { $0.table.peek(scope.head.key(key)) }
         guard let value, value.usableUntil > now, let box = value.object as? NearBox<T> else { return nil }
         return (box.value, max(.zero, now - value.freshUntil))
     }
 
-    func ticket(_ scope: CacheScope, _ key: String) -> Ticket { state.withLock { $0.ticket(scope.near(key)) } }
+    func ticket(_ scope: CacheScope, _ key: String) -> Ticket { state.withLock { $0.ticket(scope.head.key(key)) } }
 
     /// Puts in what was read, unless it was changed here since the ticket.
     ///
@@ -74,14 +79,14 @@ import HoldfastStore
     func put<T: Sendable>(
         _ value: T, _ scope: CacheScope, _ key: String, size: Int, life: Duration?, grace: Duration, ticket: Ticket
     ) {
-        insert(NearBox(value), T.self, scope.near(key), size, life, grace, ticket, isWrite: false)
+        insert(NearBox(value), T.self, scope.head.key(key), size, life, grace, ticket, isWrite: false)
     }
 
     // MARK: - Changing
 
     /// Removes the value of a key that is changed and makes its tickets void.
     func change(space: NearSpace, name: String) {
-        let key = NearKey(space: space, prefix: "", key: name)
+        let key = NearKey(space: space, name: name)
         state.withLock { state in
             state.table.remove(key)
             state.groups[State.group(key)] &+= 1
@@ -93,13 +98,13 @@ import HoldfastStore
     func finish<T: Sendable>(
         _ value: T, _ scope: CacheScope, _ key: String, size: Int, life: Duration?, grace: Duration, ticket: Ticket
     ) {
-        insert(NearBox(value), T.self, scope.near(key), size, life, grace, ticket, isWrite: true)
+        insert(NearBox(value), T.self, scope.head.key(key), size, life, grace, ticket, isWrite: true)
     }
 
     /// Removes the values of a space whose names pass the test, and makes all tickets void.
     func change(space: NearSpace, where matches: (String) -> Bool) {
         state.withLock { state in
-            state.table.removeAll { $0.space == space && matches($0.name) }
+            state.table.removeAll { $0.name(in: space).map(matches) ?? false }
             state.all &+= 1
         }
     }
@@ -124,8 +129,8 @@ import HoldfastStore
             let now = state.ticket(key)
             let isGood = now.group == ticket.group && now.all == ticket.all
             if isGood {
-                // 200 bytes for slot, box, bucket and the string's own header.
-                state.table.insert(value, for: key, cost: size + key.key.utf8.count + 200)
+                // 256 bytes for slot, links, box, the headers of box and name, and arrays that double.
+                state.table.insert(value, for: key, cost: size + key.count + 256)
             } else if isWrite {
                 state.table.remove(key)
             }
@@ -163,8 +168,4 @@ import HoldfastStore
 @usableFromInline final class NearBox<Value: Sendable>: Sendable {
     @usableFromInline let value: Value
     init(_ value: Value) { self.value = value }
-}
-
-extension CacheScope {
-    func near(_ key: String) -> NearKey { NearKey(space: space, prefix: prefix, key: key) }
 }

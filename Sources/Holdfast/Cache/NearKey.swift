@@ -8,83 +8,85 @@ import HoldfastStore
     import Darwin
 #endif
 
-/// An entry's name in the near cache, in the parts in which a call has them: joining them would allocate on the hot path.
+/// An entry's name in the near cache: its space, its category's prefix and its key, one after the other.
 ///
-/// Equal and hashed as the joined text: the entry `a:b` is the same as the entry `b` of the category `a`.
-struct NearKey: Hashable {
-    let space: NearSpace
-    let prefix: String
-    let key: String
-
-    static func == (left: NearKey, right: NearKey) -> Bool {
-        guard left.space == right.space else { return false }
-        if left.prefix == right.prefix { return left.key.hasSameBytes(as: right.key) }
-        // Reached when the dictionary passes a neighbour, so on the hot path too: joining would allocate.
-        guard left.count == right.count else { return false }
-        var (one, other) = (Letters(left), Letters(right))
-        while let letter = one.next() { if letter != other.next() { return false } }
-        return true
-    }
-
-    private var count: Int { prefix.utf8.count + key.utf8.count }
-
-    private struct Letters: IteratorProtocol {
-        var prefix: String.UTF8View.Iterator
-        var key: String.UTF8View.Iterator
-
-        init(_ name: NearKey) {
-            prefix = name.prefix.utf8.makeIterator()
-            key = name.key.utf8.makeIterator()
-        }
-
-        mutating func next() -> UInt8? { prefix.next() ?? key.next() }
-    }
-
-    func hash(into hasher: inout Hasher) {
-        // The hasher takes bytes as a stream, so the border between the parts does not show.
-        Self.feed(prefix, to: &hasher)
-        Self.feed(key, to: &hasher)
-        hasher.combine(space.hash)
-    }
-
-    private static func feed(_ text: String, to hasher: inout Hasher) {
-        if text.isEmpty { return }
-        let wasContiguous: Void? = text.utf8.withContiguousStorageIfAvailable {
-            hasher.combine(bytes: UnsafeRawBufferPointer($0))
-        }
-        if wasContiguous == nil { for byte in text.utf8 { withUnsafeBytes(of: byte) { hasher.combine(bytes: $0) } } }
-    }
-
-    /// Category's prefix included.
-    var name: String { prefix + key }
-}
-
-/// A workspace of a tenant, with the hash of its name, which is reckoned once for a view and not at each hit.
-struct NearSpace: Hashable {
-    let name: String
+/// One run of bytes, so that the entry `a:b` is the same as the entry `b` of the category `a`, and so that names are told apart as
+/// the store does, byte by byte. A hit does not make one: it asks by ``NearHead`` and key, as it has them.
+struct NearKey: HashedKey {
+    private let bytes: [UInt8]
     let hash: Int
 
-    init(_ place: CachePlace) {
-        // NUL cannot stand in a workspace's name.
-        name = place.namespace.head.lossyString + "\u{0}" + place.workspace
-        hash = name.hashValue
+    init(space: NearSpace, name: String) { self.init(NearHead(space: space, prefix: ""), name) }
+
+    fileprivate init(_ head: NearHead, _ key: String) {
+        bytes = head.bytes + key.utf8
+        hash = key.withBytes { head.hash($0) }
     }
 
-    static func == (left: NearSpace, right: NearSpace) -> Bool { left.hash == right.hash && left.name == right.name }
-    func hash(into hasher: inout Hasher) { hasher.combine(hash) }
+    var count: Int { bytes.count }
+
+    /// Whether this is the entry of this head and key.
+    func isMade(of head: NearHead, _ key: UnsafeRawBufferPointer) -> Bool {
+        guard bytes.count == head.bytes.count + key.count else { return false }
+        return bytes.withUnsafeBytes { bytes in
+            bytes.hasSameBytes(as: head.bytes, at: 0) && bytes.hasSameBytes(as: key, at: head.bytes.count)
+        }
+    }
+
+    /// The name with the category's prefix; nil where the entry is of another space.
+    func name(in space: NearSpace) -> String? {
+        guard bytes.starts(with: space.bytes) else { return nil }
+        return String(decoding: bytes.dropFirst(space.bytes.count), as: UTF8.self)
+    }
+}
+
+/// What the names of all entries of a view begin with, hashed once for the view and not at each hit.
+struct NearHead: Sendable {
+    fileprivate let bytes: [UInt8]
+    private let hasher: ByteHasher
+
+    init(space: NearSpace, prefix: String) {
+        bytes = space.bytes + prefix.utf8
+        var hasher = ByteHasher()
+        bytes.withUnsafeBytes { hasher.combine($0) }
+        self.hasher = hasher
+    }
+
+    /// The hash of the name of this head and a key.
+    func hash(_ key: UnsafeRawBufferPointer) -> Int { hasher.hash(key) }
+
+    func key(_ key: String) -> NearKey { NearKey(self, key) }
+}
+
+/// A workspace of a tenant.
+struct NearSpace: Hashable, Sendable {
+    fileprivate let bytes: [UInt8]
+
+    init(_ place: CachePlace) {
+        // NUL cannot stand in a workspace's name: no space's bytes begin with those of another one.
+        bytes = Array(place.namespace.head) + [0] + place.workspace.utf8 + [0]
+    }
 }
 
 extension String {
+    /// The bytes of the text, where they are if that is possible.
+    @inline(__always)
+    func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        var text = self
+        return text.withUTF8 { body(UnsafeRawBufferPointer($0)) }
+    }
+
     /// Whether both are the same bytes, as keys are compared: Swift's own equality takes "é" and "e" with an accent for one.
-    func hasSameBytes(as other: String) -> Bool {
-        guard utf8.count == other.utf8.count else { return false }
-        // By memcmp: this is on the path of every near hit.
-        let isSame = utf8.withContiguousStorageIfAvailable { one in
-            other.utf8.withContiguousStorageIfAvailable { two in
-                guard let left = one.baseAddress, let right = two.baseAddress else { return true }
-                return memcmp(left, right, one.count) == 0
-            }
-        }
-        return isSame.flatMap { $0 } ?? utf8.elementsEqual(other.utf8)
+    func hasSameBytes(as other: String) -> Bool { utf8.elementsEqual(other.utf8) }
+}
+
+extension UnsafeRawBufferPointer {
+    fileprivate func hasSameBytes(as other: UnsafeRawBufferPointer, at offset: Int) -> Bool {
+        guard let here = baseAddress, let there = other.baseAddress else { return other.isEmpty }
+        return memcmp(here + offset, there, other.count) == 0
+    }
+
+    fileprivate func hasSameBytes(as other: [UInt8], at offset: Int) -> Bool {
+        other.withUnsafeBytes { hasSameBytes(as: $0, at: offset) }
     }
 }

@@ -8,11 +8,10 @@
 /// Invariants:
 /// 1. `index` holds exactly the live slots; each live slot is linked in the queue it names; free slots are in `free`.
 /// 2. `bytes` is the sum of the live slots' costs; after `insert` count and bytes are within their limits.
-struct NearTable<Key: Hashable, Value> {
+struct NearTable<Key: HashedKey, Value> {
     enum Place { case small, main }
 
     struct Slot {
-        let key: Key
         var cost: Int
         var place: Place
         /// Towards the newer and towards the older neighbour; -1 at the ends.
@@ -29,9 +28,10 @@ struct NearTable<Key: Hashable, Value> {
 
     let maximumCount: Int
     let maximumBytes: Int
-    private var index: [Key: Int] = [:]
+    private var index = PlaceIndex()
     private var slots: ContiguousArray<Slot?> = []
-    /// What a hit touches stands apart from the slots, so that it need not copy one.
+    // What a hit touches stands apart from the slots, so that it need not copy one.
+    private var keys: ContiguousArray<Key?> = []
     private var values: ContiguousArray<Value?> = []
     private var uses: ContiguousArray<UInt8> = []
     private var free: [Int] = []
@@ -49,14 +49,21 @@ struct NearTable<Key: Hashable, Value> {
     var bytes: Int { small.bytes + main.bytes }
 
     /// A value, without counting as use.
-    func peek(_ key: Key) -> Value? { index[key].flatMap { values[$0] } }
+    func peek(_ key: Key) -> Value? { place(of: key).flatMap { values[$0] } }
 
-    /// A value, if it passes the test; counts as use.
+    /// The value of the key of this hash that `matches`, if it `holds`; counts as use.
     @inline(__always)
-    mutating func use(_ key: Key, where holds: (Value) -> Bool) -> Value? {
-        guard let place = index[key], let value = values[place], holds(value) else { return nil }
+    mutating func use(_ hash: Int, matches: (Key) -> Bool, holds: (Value) -> Bool) -> Value? {
+        guard let place = place(of: hash, where: matches), let value = values[place], holds(value) else { return nil }
         if uses[place] < 3 { uses[place] += 1 }
         return value
+    }
+
+    private func place(of key: Key) -> Int? { place(of: key.hash) { $0 == key } }
+
+    @inline(__always)
+    private func place(of hash: Int, where matches: (Key) -> Bool) -> Int? {
+        index.find(hash) { place in keys[place].map(matches) ?? false }
     }
 
     /// Puts a value in, replacing the key's old one. One that would take more than a tenth of the bytes is not taken.
@@ -65,7 +72,7 @@ struct NearTable<Key: Hashable, Value> {
             remove(key)
             return
         }
-        if let place = index[key], let slot = slots[place] {
+        if let place = place(of: key), let slot = slots[place] {
             values[place] = value
             slots[place]?.cost = cost
             change(slot.place) { $0.bytes += cost - slot.cost }
@@ -73,26 +80,28 @@ struct NearTable<Key: Hashable, Value> {
             return
         }
         makeRoom(count: 1, bytes: cost)
-        let queue: Place = ghosts.remove(key.hashValue) ? .main : .small
+        let queue: Place = ghosts.remove(key.hash) ? .main : .small
         let place = free.popLast() ?? slots.count
         if place == slots.count {
             slots.append(nil)
+            keys.append(nil)
             values.append(nil)
             uses.append(0)
         }
-        slots[place] = Slot(key: key, cost: cost, place: queue)
+        slots[place] = Slot(cost: cost, place: queue)
+        keys[place] = key
         values[place] = value
         uses[place] = 0
-        index[key] = place
+        index.insert(place, hash: key.hash)
         link(place, into: queue)
     }
 
     mutating func remove(_ key: Key) {
-        if let place = index[key] { release(place) }
+        if let place = place(of: key) { release(place) }
     }
 
     mutating func removeAll(where matches: (Key) -> Bool) {
-        for key in index.keys where matches(key) { remove(key) }
+        for place in keys.indices where keys[place].map(matches) ?? false { release(place) }
     }
 
     mutating func removeAll() {
@@ -116,7 +125,7 @@ struct NearTable<Key: Hashable, Value> {
 
     private mutating func shrinkSmall() {
         let place = small.oldest
-        guard let slot = slots[place] else { return }
+        guard let key = keys[place] else { return }
         if uses[place] > 0 {
             unlink(place)
             uses[place] = 0
@@ -124,7 +133,7 @@ struct NearTable<Key: Hashable, Value> {
         } else {
             release(place)
             evictions += 1
-            ghosts.add(slot.key.hashValue, capacity: maximumCount)
+            ghosts.add(key.hash, capacity: maximumCount)
         }
     }
 
@@ -143,11 +152,12 @@ struct NearTable<Key: Hashable, Value> {
     // MARK: - Links
 
     private mutating func release(_ place: Int) {
-        guard let slot = slots[place] else { return }
+        guard slots[place] != nil else { return }
         unlink(place)
+        index.remove(place)
         slots[place] = nil
+        keys[place] = nil
         values[place] = nil
-        index[slot.key] = nil
         free.append(place)
     }
 
@@ -184,6 +194,11 @@ struct NearTable<Key: Hashable, Value> {
         case .main: body(&main)
         }
     }
+}
+
+/// A key that knows its hash; equal ones have the same.
+protocol HashedKey: Equatable {
+    var hash: Int { get }
 }
 
 /// The hashes of keys that left lately, oldest first out. Two keys of one hash only cost a key a better place than it earned.

@@ -35,6 +35,8 @@ final class SingleFlight: Sendable {
         var flights: [Int: Flight] = [:]
         /// The flights that can be joined.
         var open: [Name: Int] = [:]
+        /// The flight that each waiter is in, so that one who leaves need not search them all.
+        var joined: [Int: Int] = [:]
         var nextID = 0
 
         mutating func newID() -> Int {
@@ -44,6 +46,7 @@ final class SingleFlight: Sendable {
 
         mutating func remove(_ id: Int) -> Flight? {
             guard let flight = flights.removeValue(forKey: id) else { return nil }
+            for waiter in flight.waiters.keys { joined[waiter] = nil }
             if open[flight.name] == id { open[flight.name] = nil }
             return flight
         }
@@ -71,6 +74,9 @@ final class SingleFlight: Sendable {
         return box.value
     }
 
+    /// Whether nothing is computed and nobody waits.
+    var isIdle: Bool { state.withLock { $0.flights.isEmpty && $0.open.isEmpty && $0.joined.isEmpty } }
+
     /// Lets nobody join the flight of this name any more.
     func forget(_ name: Name) { state.withLock { $0.open[name] = nil } }
 
@@ -94,11 +100,13 @@ final class SingleFlight: Sendable {
             if Task.isCancelled { return .stop }
             if let id = state.open[name], state.flights[id]?.type == type {
                 state.flights[id]?.waiters[waiter] = continuation
+                state.joined[waiter] = id
                 return .wait
             }
             let id = state.newID()
             state.flights[id] = Flight(name: name, type: type, waiters: [waiter: continuation])
             state.open[name] = id
+            state.joined[waiter] = id
             return .start(id)
         }
         switch step {
@@ -129,7 +137,7 @@ final class SingleFlight: Sendable {
 
     private func leave(_ waiter: Int) {
         let (continuation, task) = state.withLock { state -> (Waiter?, Task<Void, Never>?) in
-            guard let id = state.flights.first(where: { $0.value.waiters[waiter] != nil })?.key else { return (nil, nil) }
+            guard let id = state.joined.removeValue(forKey: waiter) else { return (nil, nil) }
             let continuation = state.flights[id]?.waiters.removeValue(forKey: waiter)
             guard state.flights[id]?.waiters.isEmpty == true else { return (continuation, nil) }
             return (continuation, state.remove(id)?.task)

@@ -149,7 +149,7 @@ extension Keyspace {
     private mutating func randomFields(_ key: Key, _ count: Int64?, withValues: Bool) throws(ReplyError) -> Reply {
         let hash = try collection(HashValue.self, at: key)
         guard let count else { return Reply(hash?.fields.draw(1, using: &random).first?.key) }
-        let drawn = hash?.fields.draw(count, using: &random) ?? []
+        let drawn = try draw(count, from: hash?.fields) { $0.key.count + (withValues ? $0.value.count : 0) }
         return .array(drawn.map { withValues ? .array([.bytes($0.key), .bytes($0.value)]) : .bytes($0.key) })
     }
 }

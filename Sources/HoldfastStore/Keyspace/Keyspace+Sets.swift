@@ -98,7 +98,7 @@ extension Keyspace {
         case .srandmember(let key, let count):
             let set = try collection(SetValue.self, at: key)
             guard let count else { return Reply(set?.members.draw(1, using: &random).first?.key) }
-            return Reply(set?.members.draw(count, using: &random).map(\.key) ?? [])
+            return Reply(try draw(count, from: set?.members) { $0.key.count }.map(\.key))
         case .smove(let source, let destination, let member): return Reply(try smove(source, destination, member))
         case .sunion(let keys): return .set(try union(keys).members.map { .bytes($0.key) })
         case .sinter(let keys): return .set(try intersection(keys).members.map { .bytes($0.key) })

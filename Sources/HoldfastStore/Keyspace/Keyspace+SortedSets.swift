@@ -166,7 +166,7 @@ extension Keyspace {
     private mutating func randomMembers(_ key: Key, _ count: Int64?, withScores: Bool) throws(ReplyError) -> Reply {
         let sortedSet = try collection(SortedSetValue.self, at: key)
         guard let count else { return Reply(sortedSet?.members.draw(1, using: &random).first?.key) }
-        let drawn = sortedSet?.members.draw(count, using: &random) ?? []
+        let drawn = try draw(count, from: sortedSet?.members) { $0.key.count }
         return Reply(drawn.map { ScoredMember($0.key, $0.value) }, withScores: withScores)
     }
 }

@@ -1,7 +1,8 @@
-import Holdfast
 import HoldfastStore
 import HoldfastTesting
 import Testing
+
+@testable import Holdfast
 
 @Suite struct CacheFillingTests {
     let time = ManualTime()
@@ -99,6 +100,27 @@ import Testing
         await started.wait()
         caller.cancel()
         await ended.wait()
+    }
+
+    @Test func whenAllGiveUpAtOnceNothingIsLeft() async throws {
+        let flights = SingleFlight()
+        let space = NearSpace(CachePlace(namespace: Namespace(), workspace: "w"))
+        let (started, ended) = (Locked(0), Locked(0))
+        let callers = (0..<2000).map { number in
+            Task {
+                try await flights.run(SingleFlight.Name(space: space, key: "\(number / 2)")) {
+                    started.withLock { $0 += 1 }
+                    // Until it is cancelled.
+                    try? await Task.sleep(for: .seconds(3600))
+                    ended.withLock { $0 += 1 }
+                }
+            }
+        }
+        while started.withLock({ $0 }) < 1000 { await Task.yield() }
+        for caller in callers { caller.cancel() }
+        for caller in callers { await #expect(throws: CancellationError.self) { try await caller.value } }
+        #expect(flights.isIdle)
+        while ended.withLock({ $0 }) < started.withLock({ $0 }) { await Task.yield() }
     }
 
     @Test func aFailureGoesToAllAndIsNotKept() async throws {

@@ -5,18 +5,26 @@ import Testing
 @testable import Holdfast
 
 @Suite struct NearTableTests {
+    struct Number: HashedKey, ExpressibleByIntegerLiteral {
+        let value: Int
+        var hash: Int { value }
+        init(_ value: Int) { self.value = value }
+        init(integerLiteral value: Int) { self.value = value }
+    }
+
     @Test func itKeepsWithinItsLimits() {
-        var table = NearTable<Int, Int>(maximumCount: 50, maximumBytes: 1000)
+        var table = NearTable<Number, Int>(maximumCount: 50, maximumBytes: 1000)
         var random = RandomSource(seed: 3)
         for _ in 0..<20_000 {
-            let key = Int.random(in: 0..<200, using: &random)
+            let number = Int.random(in: 0..<200, using: &random)
+            let key = Number(number)
             switch Int.random(in: 0..<10, using: &random) {
             case 0: table.remove(key)
-            case 1...4: _ = table.use(key) { $0 == key }
-            default: table.insert(key, for: key, cost: Int.random(in: 1...99, using: &random))
+            case 1...4: _ = table.use(key.hash, matches: { $0 == key }, holds: { $0 == number })
+            default: table.insert(number, for: key, cost: Int.random(in: 1...99, using: &random))
             }
             #expect(table.count <= 50 && table.bytes <= 1000)
-            #expect(table.peek(key).map { $0 == key } ?? true)
+            #expect(table.peek(key).map { $0 == number } ?? true)
         }
         #expect(table.evictions > 0)
         table.removeAll { _ in true }
@@ -24,28 +32,32 @@ import Testing
     }
 
     @Test func aScanLeavesWhatIsInUse() {
-        var table = NearTable<Int, Int>(maximumCount: 100, maximumBytes: .max)
+        var table = NearTable<Number, Int>(maximumCount: 100, maximumBytes: .max)
+        func use(_ key: Int) {
+            let key = Number(key)
+            _ = table.use(key.hash, matches: { $0 == key }, holds: { _ in true })
+        }
         for round in 0..<3 {
             for key in 0..<50 {
-                if round == 0 { table.insert(key, for: key, cost: 1) } else { _ = table.use(key) { _ in true } }
+                if round == 0 { table.insert(key, for: Number(key), cost: 1) } else { use(key) }
             }
         }
-        for key in 1000..<11_000 { table.insert(key, for: key, cost: 1) }
-        let left = (0..<50).filter { table.peek($0) != nil }.count
+        for key in 1000..<11_000 { table.insert(key, for: Number(key), cost: 1) }
+        let left = (0..<50).filter { table.peek(Number($0)) != nil }.count
         #expect(left == 50, "an LRU of this size would have none of them left")
     }
 
     @Test func aKeyThatComesBackSoonStaysLonger() {
-        var table = NearTable<Int, Int>(maximumCount: 10, maximumBytes: .max)
-        for key in 0..<15 { table.insert(key, for: key, cost: 1) }
+        var table = NearTable<Number, Int>(maximumCount: 10, maximumBytes: .max)
+        for key in 0..<15 { table.insert(key, for: Number(key), cost: 1) }
         #expect(table.peek(0) == nil)
         table.insert(0, for: 0, cost: 1)
-        for key in 100..<130 { table.insert(key, for: key, cost: 1) }
+        for key in 100..<130 { table.insert(key, for: Number(key), cost: 1) }
         #expect(table.peek(0) == 0)
     }
 
     @Test func whatIsTooLargeIsNotTaken() {
-        var table = NearTable<Int, Int>(maximumCount: 10, maximumBytes: 100)
+        var table = NearTable<Number, Int>(maximumCount: 10, maximumBytes: 100)
         table.insert(1, for: 1, cost: 10)
         table.insert(2, for: 1, cost: 11)
         #expect(table.peek(1) == nil)
@@ -72,6 +84,20 @@ import Testing
         #expect(try await cache.get("k", as: Int.self) == .hit(1, from: .near))
         #expect(try await cache.getMany(["k"], as: Int.self) == [.hit(1, from: .near)])
         #expect(counting.calls == calls)
+    }
+
+    /// Another job of the actor can only run where the one that is running gives it up.
+    @MainActor @Test func aNearHitDoesNotLeaveTheCallersActor() async throws {
+        try await cache.set("k", 1)
+        for _ in 0..<1000 {
+            var isLeft = false
+            Task { @MainActor in isLeft = true }
+            #expect(try await cache.get("k").value == 1)
+            #expect(try await cache.getOrSet("k") { 2 } == 1)
+            #expect(try await cache.getMany(["k"], as: Int.self).first?.value == 1)
+            #expect(!isLeft)
+            await Task.yield()
+        }
     }
 
     @Test func whatOthersChangeIsSeenAfterTheNearTTL() async throws {
@@ -115,6 +141,14 @@ import Testing
         #expect(try await cache.get("agent_memory:a", as: Int.self) == .hit(1, from: .near))
         try await cache.delete("agent_memory:a")
         #expect(try await memory.get("a", as: Int.self) == .miss)
+    }
+
+    @Test func workspacesThatOnlyLookAlikeAreTwo() async throws {
+        let (one, other) = (try cache.workspace("caf\u{E9}"), try cache.workspace("cafe\u{301}"))
+        try await one.set("k", 1)
+        #expect(try await other.get("k", as: Int.self) == .miss)
+        try await other.delete("k")
+        #expect(try await one.get("k", as: Int.self) == .hit(1, from: .near))
     }
 
     @Test func aValueReadBeforeAChangeIsNotPutInAfterIt() throws {
