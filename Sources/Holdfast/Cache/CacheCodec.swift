@@ -18,6 +18,11 @@ enum CacheCodec {
     static func encode<Value: Encodable>(_ value: Value) throws(StoreError) -> Envelope {
         let name = typeName(of: Value.self)
         if isNil(value) { return Envelope(codec: .json, typeName: name, isNil: true, payload: Bytes()) }
+        // Its own text, which keeps every number as it was written.
+        if let json = value as? JSONValue {
+            guard let text = json.encoded() else { throw .invalid("value", "An infinity or NaN cannot be stored") }
+            return Envelope(codec: .json, typeName: name, payload: text)
+        }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         do {
@@ -36,6 +41,12 @@ enum CacheCodec {
         if envelope.isNil {
             guard let none = nilValue(type) else { throw mismatch(envelope, name) }
             return none
+        }
+        if name == anyType {
+            guard let value = JSONValue(json: envelope.payload).flatMap({ $0 as? Value }) else {
+                throw mismatch(envelope, name)
+            }
+            return value
         }
         do {
             return try JSONDecoder().decode(type, from: Data(envelope.payload))

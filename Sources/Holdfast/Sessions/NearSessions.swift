@@ -143,6 +143,7 @@ final class NearSessions: Sendable {
         func cost(_ value: JSONValue) -> Int {
             switch value {
             case .null, .bool, .integer, .double: 32
+            case .number(let number): 48 + number.text.utf8.count
             case .string(let text): 48 + text.utf8.count
             case .array(let values): values.reduce(64) { $0 + cost($1) }
             case .object(let members): members.reduce(128) { $0 + 48 + $1.key.utf8.count + cost($1.value) }

@@ -15,7 +15,7 @@ extension JSONValue {
 
     /// Reads one JSON text; nil where it is none, or is nested deeper than ``maximumDepth``.
     ///
-    /// Of several members with one name the last counts. Integers beyond 64 bits become doubles.
+    /// Of several members with one name the last counts. A number beyond the range of a `Double` (`1e999`) is refused.
     public init?(json: some Collection<UInt8>) {
         let value = Array(json).withUnsafeBufferPointer { text -> JSONValue? in
             var parser = JSONParser(text)
@@ -41,6 +41,7 @@ private struct JSONWriter {
             guard value.isFinite else { return false }
             // Swift prints the shortest digits that read back the same, always with a point or an exponent.
             text.append(contentsOf: value.description.utf8)
+        case .number(let value): text.append(contentsOf: value.text.utf8)
         case .string(let value): write(value)
         case .array(let values):
             append("[")
@@ -184,9 +185,10 @@ private struct JSONParser {
             guard digits() else { return nil }
         }
         let digits = String(decoding: text[start..<position], as: UTF8.self)
-        // Minus zero is a double: an integer has no such value.
+        // Minus zero is no integer: that has no such value.
         if isInteger, digits != "-0", let integer = Int64(digits) { return .integer(integer) }
-        return Double(digits).flatMap { $0.isFinite ? .double($0) : nil }
+        guard let double = Double(digits), double.isFinite else { return nil }
+        return double.description == digits ? .double(double) : .number(JSONNumber(text: digits))
     }
 
     private mutating func digits() -> Bool {

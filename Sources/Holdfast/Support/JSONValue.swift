@@ -1,15 +1,29 @@
 /// Any JSON value, for what callers store without a Swift type of their own.
 ///
-/// Integers that fit 64 bits stay integers; every other number is a double. `1` and `1.0` are therefore different values, as they are
-/// different texts. Objects have no order; their text has their keys sorted by bytes (see ``encoded()``).
+/// A number comes back as it was written: an integer of 64 bits and what a double writes the same way are those, and any other keeps its
+/// text (``JSONNumber``). `1`, `1.0` and `1e0` are therefore different values, as they are different texts. Objects have no order;
+/// their text has their keys sorted by bytes (see ``encoded()``).
 public enum JSONValue: Hashable, Sendable {
     case null
     case bool(Bool)
     case integer(Int64)
     case double(Double)
+    case number(JSONNumber)
     case string(String)
     case array([JSONValue])
     case object([String: JSONValue])
+}
+
+/// A number whose text no `Int64` and no `Double` would write again: `18446744073709551616`, `0.1000`, `1e5`.
+///
+/// ``JSONValue/init(json:)`` makes them. ``JSONValue/integer`` and ``JSONValue/double`` read them, rounded as `Double` rounds.
+public struct JSONNumber: Hashable, Sendable {
+    /// As it was written; a number by JSON's grammar, and finite as a `Double`.
+    public let text: String
+
+    init(text: String) { self.text = text }
+
+    var double: Double? { Double(text) }
 }
 
 // MARK: - Looking inside
@@ -26,6 +40,7 @@ extension JSONValue {
         switch self {
         case .integer(let value): value
         case .double(let value): Int64(exactly: value)
+        case .number(let value): value.double.flatMap { Int64(exactly: $0) }
         default: nil
         }
     }
@@ -34,6 +49,7 @@ extension JSONValue {
         switch self {
         case .integer(let value): Double(value)
         case .double(let value): value
+        case .number(let value): value.double
         default: nil
         }
     }
@@ -74,6 +90,8 @@ extension JSONValue: ExpressibleByBooleanLiteral, ExpressibleByIntegerLiteral,
 
 // MARK: - Codable
 
+/// Coders have no numbers of their own text: what fits neither 64 bits nor a `Double` is rounded to one. ``encoded()`` and
+/// ``init(json:)`` lose nothing.
 extension JSONValue: Codable {
     public init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
@@ -83,6 +101,8 @@ extension JSONValue: Codable {
             self = .bool(value)
         } else if let value = try? container.decode(Int64.self) {
             self = .integer(value)
+        } else if let value = try? container.decode(UInt64.self) {
+            self = .number(JSONNumber(text: value.description))
         } else if let value = try? container.decode(Double.self) {
             self = .double(value)
         } else if let value = try? container.decode(String.self) {
@@ -101,6 +121,12 @@ extension JSONValue: Codable {
         case .bool(let value): try container.encode(value)
         case .integer(let value): try container.encode(value)
         case .double(let value): try container.encode(value)
+        case .number(let value):
+            if let integer = UInt64(value.text) {
+                try container.encode(integer)
+            } else {
+                try container.encode(value.double)
+            }
         case .string(let value): try container.encode(value)
         case .array(let value): try container.encode(value)
         case .object(let value): try container.encode(value)

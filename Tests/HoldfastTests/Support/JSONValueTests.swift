@@ -22,9 +22,26 @@ import Testing
     }
 
     @Test func whateverSpacingAndEscapesAreRead() {
-        #expect(JSONValue(json: Bytes(" { \"a\" : [ 1 , 2e2 , \"\\u00e9\\ud83d\\ude00\\/\" ] }\n")) == ["a": [1, 200.0, "é😀/"]])
+        #expect(JSONValue(json: Bytes(" { \"a\" : [ 1 , 2.5 , \"\\u00e9\\ud83d\\ude00\\/\" ] }\n")) == ["a": [1, 2.5, "é😀/"]])
         #expect(JSONValue(json: Bytes(#"{"a":1,"a":2}"#)) == ["a": 2])
-        #expect(JSONValue(json: Bytes("9223372036854775808")) == .double(9_223_372_036_854_775_808))
+    }
+
+    @Test(arguments: [
+        "9223372036854775808", "18446744073709551616", "-9223372036854775809", "1e5", "1E+5", "1.0", "1.50", "1", "-0", "-0.0", "0.0",
+        "1e0", "100000.0", "3.14159265358979323846264338327950288", "1e-400", "12345678901234567890.12345678901234567890",
+    ])
+    func aNumberKeepsItsText(_ text: String) throws {
+        let value = try #require(JSONValue(json: Bytes(text)))
+        #expect(value.encoded() == Bytes(text))
+        #expect(value.double == Double(text))
+        #expect(try JSONDecoder().decode(Double.self, from: JSONEncoder().encode(value)) == value.double)
+    }
+
+    @Test func aNumberIsReadAsWhatItIs() {
+        #expect(JSONValue(json: Bytes("1")) == .integer(1) && JSONValue(json: Bytes("1.5")) == .double(1.5))
+        #expect(JSONValue(json: Bytes("1e2"))?.integer == 100 && JSONValue(json: Bytes("1e2"))?.double == 100)
+        #expect(JSONValue(json: Bytes("9223372036854775808"))?.integer == nil)
+        #expect(JSONValue(json: Bytes("1.0")) != JSONValue(json: Bytes("1")))
     }
 
     @Test(arguments: [
