@@ -32,6 +32,59 @@ import Testing
     }
 
     @Test(arguments: Backend.available)
+    func ofWritersAtOneVersionOneWins(_ backend: Backend) async throws {
+        let (one, other) = try await caches(backend)
+        /// How many of twenty concurrent writers in two processes were not refused.
+        func winners(_ condition: CacheCondition) async throws -> Int {
+            try await withThrowingTaskGroup(of: Bool.self) { group in
+                for number in 0..<20 {
+                    group.addTask {
+                        do {
+                            return try await (number % 2 == 0 ? one : other).set("k", number, if: condition).isKept
+                        } catch let error as StoreError where error.code == .preconditionFailed {
+                            return false
+                        }
+                    }
+                }
+                return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+            }
+        }
+        await #expect(throws: StoreError.self) { try await one.set("k", 0, if: .present) }
+        await #expect(throws: StoreError.self) { try await one.delete("k", if: .present) }
+        #expect(try await winners(.absent) == 1)
+        let read = try #require(try await other.getVersioned("k", as: Int.self).value)
+        #expect(try await winners(.version(read.version)) == 1)
+        #expect(try await winners(.version(read.version)) == 0)
+        #expect(try await winners(.present) == 20)
+        let last = try #require(try await other.getVersioned("k", as: Int.self).value)
+        await #expect(throws: StoreError.self) { try await one.delete("k", if: .version(read.version)) }
+        #expect(try await one.delete("k", if: .version(last.version)).value)
+        #expect(try await !other.exists("k"))
+        // A TTL of zero is a conditional deletion.
+        let kept = try await one.set("k", 1)
+        await #expect(throws: StoreError.self) { try await one.set("k", 2, ttl: .zero, if: .version(last.version)) }
+        let version = try #require(kept.version)
+        #expect(try await !one.set("k", 2, ttl: .zero, if: .version(version)).isKept)
+        #expect(try await !other.exists("k"))
+    }
+
+    @Test(arguments: Backend.available)
+    func whatIsOnlyKeptForEmergenciesCountsAsAbsent(_ backend: Backend) async throws {
+        let cache = Cache(
+            failover: Failover(local: try await backend.store()), namespace: backend.namespace(),
+            configuration: CacheConfiguration(failSafe: .seconds(3600), near: NearCacheConfiguration(entries: 0)))
+        let old = try #require(try await cache.set("k", 1, ttl: .milliseconds(1)).version)
+        let end = ContinuousClock.now + .seconds(30)
+        while try await cache.get("k", as: Int.self) != .miss {
+            try #require(ContinuousClock.now < end)
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        await #expect(throws: StoreError.self) { try await cache.set("k", 2, if: .version(old)) }
+        await #expect(throws: StoreError.self) { try await cache.set("k", 2, if: .present) }
+        #expect(try await cache.set("k", 2, if: .absent).isKept)
+    }
+
+    @Test(arguments: Backend.available)
     func patternsMeanTheSameEverywhere(_ backend: Backend) async throws {
         let (one, other) = try await caches(backend)
         try await one.setMany(["users:1": 1, "users:22": 2, "users": 3, "user{1}": 4, "a*b": 5])

@@ -36,8 +36,44 @@ import Testing
     @Test func aTTLOfZeroKeepsNothing() async throws {
         let server = try ServerUnderTest()
         _ = try await server.send(.put, Self.entry, ["value": 1])
-        #expect(try await server.send(.put, Self.entry, ["value": 2, "ttl_seconds": 0]).status == 200)
+        let put = try await server.send(.put, Self.entry, ["value": 2, "ttl_seconds": 0])
+        #expect(put.status == 200 && put.json["stored"] == 0 && put.header("ETag") == nil)
         #expect(try await server.send(.get, Self.entry).status == 404)
+        let batch: JSONValue = ["entries": ["a": 1, "b": 2], "ttl_seconds": 0]
+        #expect(try await server.send(.post, "/api/v1/cache/batch/set", batch).json["stored"] == 0)
+        let warmed = try await server.send(.post, "/api/v1/cache/warm/outbreak_data", batch)
+        #expect(warmed.json["warmed"] == [] && warmed.json["failed"] == [])
+        #expect(try await server.send(.get, "/api/v1/cache/keys").json["count"] == 0)
+    }
+
+    @Test func aConditionalWriteIsMadeOnlyAtTheVersionThatItNames() async throws {
+        let server = try ServerUnderTest()
+        func put(_ value: JSONValue, _ headers: [String: String]) async throws -> ServerUnderTest.Reply {
+            try await server.send(.put, Self.entry, ["value": value], headers: headers)
+        }
+        for header in ["*", "\"1\""] {
+            let missing = try await put(0, ["If-Match": header])
+            #expect(missing.status == 412 && missing.code == "precondition-failed")
+        }
+        let first = try await put(1, ["If-None-Match": "*"])
+        let tag = try #require(first.header("ETag"))
+        #expect(first.status == 200 && first.json["stored"] == 1)
+        #expect(try await put(9, ["If-None-Match": "*"]).status == 412)
+        #expect(try await server.send(.get, Self.entry).header("ETag") == tag)
+        let second = try await put(2, ["If-Match": tag])
+        #expect(second.status == 200 && second.header("ETag") != tag)
+        for stale in [tag, "W/\(tag)", "\"x\"", "\"\"", "x"] { #expect(try await put(9, ["If-Match": stale]).status == 412) }
+        #expect(try await put(3, ["If-Match": "*"]).status == 200)
+        let read = try await server.send(.get, Self.entry)
+        #expect(read.json["value"] == 3)
+        let current = try #require(read.header("ETag"))
+        #expect(try await server.send(.get, Self.entry, headers: ["If-None-Match": current]).status == 304)
+        #expect(try await server.send(.get, Self.entry, headers: ["If-None-Match": tag]).status == 200)
+        #expect(try await server.send(.delete, Self.entry, headers: ["If-Match": tag]).status == 412)
+        #expect(try await server.send(.delete, Self.entry, headers: ["If-Match": current]).json["deleted"] == true)
+        #expect(try await server.send(.delete, Self.entry, headers: ["If-Match": "*"]).status == 412)
+        #expect(try await put(1, ["If-None-Match": tag]).field == "If-None-Match")
+        #expect(try await put(1, ["If-None-Match": "*", "If-Match": "*"]).field == "If-None-Match")
     }
 
     @Test func batchesTellWhatIsMissing() async throws {

@@ -54,7 +54,8 @@ import Testing
             .post, "/api/v1/sessions", text: #"{"user_id":"u","kind":"conversation","data":{"n":\#(value)}}"#)
         let id = try #require(created.json["id"]?.string)
         #expect(created.text.contains(#""n":\#(value)"#))
-        let set = try await server.send(.patch, "/api/v1/sessions/\(id)", text: #"{"set":{"m":\#(value)},"expect":{"n":\#(value)}}"#)
+        let set = try await server.send(
+            .patch, "/api/v1/sessions/\(id)", text: #"{"set":{"m":\#(value)},"expect":{"n":\#(value)}}"#)
         #expect(set.status == 200 && set.text.contains(#""m":\#(value)"#))
         let appended = try await server.send(
             .post, "/api/v1/sessions/\(id)/messages", text: #"{"messages":[{"role":"user","content":\#(value)}]}"#)

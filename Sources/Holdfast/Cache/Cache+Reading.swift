@@ -16,7 +16,19 @@ extension Cache {
         return try await fetch(key, as: type)
     }
 
-    /// The bytes that ``setBytes(_:_:ttl:)`` kept. As ``get(_:as:)`` otherwise.
+    /// The value of a key with its version, for a later conditional write. As ``get(_:as:)`` otherwise: a near copy has the version that
+    /// it was read with, which a write that is refused drops.
+    nonisolated(nonsending) public func getVersioned<Value: Codable & Sendable>(
+        _ key: String, as type: Value.Type = Value.self
+    ) async throws(StoreError) -> Cached<Versioned<Value>> {
+        if let value: Versioned<Value> = near(key) { return .hit(value, from: .near) }
+        return try await fetch(try checked(key)) { (envelope) throws(StoreError) in
+            Versioned(
+                value: try CacheCodec.decode(type, from: envelope), version: CacheVersion(stamp: envelope.stamp))
+        }
+    }
+
+    /// The bytes that ``setBytes(_:_:ttl:if:)`` kept. As ``get(_:as:)`` otherwise.
     nonisolated(nonsending) public func getBytes(_ key: String) async throws(StoreError) -> Cached<Bytes> {
         if let value: Bytes = near(key) { return .hit(value, from: .near) }
         return try await fetch(try checked(key)) { (envelope) throws(StoreError) in try CacheCodec.bytes(from: envelope) }

@@ -15,7 +15,7 @@ extension Cache {
     ///
     /// - Parameters:
     ///   - group: a name to warm it by; by default the view's category, or `default`.
-    ///   - ttl: as for ``set(_:_:ttl:)``, with the TTL of the category that is named like the group.
+    ///   - ttl: as for ``set(_:_:ttl:if:)``, with the TTL of the category that is named like the group.
     /// - Throws: ``ErrorCode/invalidArgument`` or ``ErrorCode/tooLarge`` naming `key`, `ttl` or `group`.
     public func registerWarmer<Value: Codable & Sendable>(
         _ key: String, group: String? = nil, ttl: Duration? = nil, as type: Value.Type = Value.self,
@@ -86,7 +86,7 @@ extension Cache {
     @discardableResult
     public func warm<Value: Codable & Sendable>(
         with entries: [String: Value], ttl: Duration? = nil
-    ) async throws(StoreError) -> Decider {
+    ) async throws(StoreError) -> Decided<Int> {
         try await setMany(entries, ttl: ttl)
     }
 }

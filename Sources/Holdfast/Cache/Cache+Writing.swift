@@ -9,28 +9,37 @@ extension Cache {
     /// - Parameters:
     ///   - value: nil is a value too, and is told from a miss.
     ///   - ttl: nil for the category's, or the default one. Zero means "do not keep": what was there is removed.
-    /// - Returns: who keeps it.
-    /// - Throws: ``ErrorCode/invalidArgument`` naming `key`, `ttl` or `value`; ``ErrorCode/tooLarge`` naming `key` or `value`.
+    ///   - condition: writes only where this holds, decided in the same atomic step; nil to write in any case. The version is one of
+    ///     ``getVersioned(_:as:)`` or of an earlier write.
+    /// - Returns: who keeps it, and its version.
+    /// - Throws: ``ErrorCode/invalidArgument`` naming `key`, `ttl` or `value`; ``ErrorCode/tooLarge`` naming `key` or `value`. With a
+    ///   condition: ``ErrorCode/preconditionFailed`` where it does not hold, ``ErrorCode/unavailable`` while the server is away,
+    ///   because it cannot be known here. Nothing is changed then.
     @discardableResult
     public func set<Value: Codable & Sendable>(
-        _ key: String, _ value: Value, ttl: Duration? = nil
-    ) async throws(StoreError) -> Decider {
-        try await keep(value, try CacheCodec.encode(value), try checked(key), ttl)
+        _ key: String, _ value: Value, ttl: Duration? = nil, if condition: CacheCondition? = nil
+    ) async throws(StoreError) -> CacheWrite {
+        try await keep(value, try CacheCodec.encode(value), try checked(key), ttl, condition)
     }
 
-    /// Keeps bytes as they are. As ``set(_:_:ttl:)`` otherwise; only ``getBytes(_:)`` and ``entry(_:)`` read them.
+    /// Keeps bytes as they are. As ``set(_:_:ttl:if:)`` otherwise; only ``getBytes(_:)`` and ``entry(_:)`` read them.
     @discardableResult
-    public func setBytes(_ key: String, _ bytes: Bytes, ttl: Duration? = nil) async throws(StoreError) -> Decider {
-        try await keep(bytes, Envelope(codec: .bytes, payload: bytes), try checked(key), ttl)
+    public func setBytes(
+        _ key: String, _ bytes: Bytes, ttl: Duration? = nil, if condition: CacheCondition? = nil
+    ) async throws(StoreError) -> CacheWrite {
+        try await keep(bytes, Envelope(codec: .bytes, payload: bytes), try checked(key), ttl, condition)
     }
 
     /// Keeps several values with one TTL. One round trip; each entry is written whole, but the entries together are not atomic.
+    ///
+    /// - Returns: how many are kept: all, or none where the TTL is zero and what was there is removed.
     @discardableResult
     public func setMany<Value: Codable & Sendable>(
         _ values: [String: Value], ttl: Duration? = nil
-    ) async throws(StoreError) -> Decider {
+    ) async throws(StoreError) -> Decided<Int> {
         try checkBatch(values.count)
         var operations: [Operation] = []
+        var kept = 0
         var changes: [CacheChange] = []
         for (key, value) in values {
             let entry = scope.entry(try checked(key))
@@ -39,28 +48,32 @@ extension Cache {
             operations.append(.keys(.unlink([CachePlace.lease(of: entry)])))
             if let write = try prepare(try CacheCodec.encode(value), ttl: ttl) {
                 operations.append(.strings(.set(entry, write.bytes, SetOptions(expiration: .after(write.kept)))))
+                kept += 1
             } else {
                 operations.append(.keys(.unlink([entry])))
             }
         }
-        if operations.isEmpty { return core.failover.decider }
+        if operations.isEmpty { return Decided(0, by: core.failover.decider) }
         let batch = Batch(.pipeline, operations)
         core.near.count(scope) { $0.writes += values.count }
-        return try await core.write(changes) { (store) async throws(StoreError) in
+        return try await core.write(changes) { [kept] (store) async throws(StoreError) in
             for reply in try await store.execute(batch) {
                 if case .error(let error) = reply { throw StoreError(error, operation: "SET") }
             }
-        }.by
+            return kept
+        }
     }
 
     /// Removes an entry, and keeps a fill that is under way from bringing it back. One round trip.
     ///
     /// While the server is away it is removed here, and on the server before calls go to it again.
     ///
+    /// - Parameter condition: as for ``set(_:_:ttl:if:)``.
     /// - Returns: whether there was one, where that decided.
     @discardableResult
-    public func delete(_ key: String) async throws(StoreError) -> Decided<Bool> {
+    public func delete(_ key: String, if condition: CacheCondition? = nil) async throws(StoreError) -> Decided<Bool> {
         let change = scope.change(try checked(key))
+        if let condition { return try await deleteConditionally(key, change, condition) }
         let decided = try await core.write([change]) { (store) async throws(StoreError) in try await change.remove(from: store) }
         core.near.count(scope) { $0.removals += decided.value }
         return decided.map { $0 > 0 }
@@ -69,31 +82,61 @@ extension Cache {
     // MARK: - Inside
 
     private func keep<Value: Sendable>(
-        _ value: Value, _ envelope: Envelope, _ key: String, _ ttl: Duration?
-    ) async throws(StoreError) -> Decider {
-        guard let write = try prepare(envelope, ttl: ttl) else { return try await delete(key).by }
+        _ value: Value, _ envelope: Envelope, _ key: String, _ ttl: Duration?, _ condition: CacheCondition?
+    ) async throws(StoreError) -> CacheWrite {
+        guard let write = try prepare(envelope, ttl: ttl) else {
+            return CacheWrite(by: try await delete(key, if: condition).by, version: nil)
+        }
         let (entry, change) = (scope.entry(key), scope.change(key))
         core.near.count(scope) { $0.writes += 1 }
         core.announce(change)
         let ticket = core.near.ticket(scope, key)
         do throws(StoreError) {
-            let decided = try await core.perform([change]) { (store) async throws(StoreError) in
-                _ = try await store.transaction(
-                    .set(entry, write.bytes, expiration: .after(write.kept)), .unlink([CachePlace.lease(of: entry)]))
+            // What cannot be known here is not decided here.
+            let decided = try await core.perform([change], policy: condition == nil ? .local : .fail) {
+                (store) async throws(StoreError) in
+                if let condition {
+                    let step = Procedure.cacheWrite(entry, if: condition, value: write.bytes, kept: write.kept)
+                    guard try await store.run(step) else { throw Self.refused }
+                } else {
+                    _ = try await store.transaction(
+                        .set(entry, write.bytes, expiration: .after(write.kept)), .unlink([CachePlace.lease(of: entry)]))
+                }
             }
             core.flights.forget(scope.flight(key))
             core.near.finish(
                 value, scope, key, size: write.bytes.count, life: write.lifetime, grace: write.kept - write.lifetime,
                 ticket: ticket)
-            return decided.by
+            return CacheWrite(by: decided.by, version: write.version)
         } catch {
             core.announce(change)
             throw error
         }
     }
 
+    private func deleteConditionally(
+        _ key: String, _ change: CacheChange, _ condition: CacheCondition
+    ) async throws(StoreError) -> Decided<Bool> {
+        let step = Procedure.cacheWrite(scope.entry(key), if: condition, value: nil, kept: .milliseconds(1))
+        core.announce(change)
+        defer { core.announce(change) }
+        let decided = try await core.perform([change], policy: .fail) { (store) async throws(StoreError) in
+            guard try await store.run(step) else { throw Self.refused }
+        }
+        // Nothing was there where absence was the condition.
+        let isRemoved = condition != .absent
+        core.near.count(scope) { $0.removals += isRemoved ? 1 : 0 }
+        return Decided(isRemoved, by: decided.by)
+    }
+
+    private static var refused: StoreError {
+        StoreError(
+            .preconditionFailed, "The entry is at another version", operation: CacheProcedures.write.identifier, field: "version")
+    }
+
     struct Write {
         let bytes: Bytes
+        let version: CacheVersion
         let lifetime: Duration
         /// How long the store keeps it: the TTL and the fail-safe time.
         let kept: Duration
@@ -104,7 +147,8 @@ extension Cache {
         guard let lifetime = try core.lifetime(ttl, scope.category) else { return nil }
         var envelope = envelope
         let now = core.now
-        envelope.stamp = now.milliseconds
+        let version = CacheVersion(at: now, random: core.random())
+        envelope.stamp = version.stamp
         envelope.expiry = now + lifetime
         envelope.grace = min(max(.zero, core.configuration.failSafe), Envelope.longestGrace)
         let bytes = try envelope.encoded()
@@ -112,6 +156,6 @@ extension Cache {
             throw StoreError(
                 .tooLarge, "An encoded value has at most \(core.configuration.maximumValueBytes) bytes", field: "value")
         }
-        return Write(bytes: bytes, lifetime: lifetime, kept: lifetime + envelope.grace)
+        return Write(bytes: bytes, version: version, lifetime: lifetime, kept: lifetime + envelope.grace)
     }
 }

@@ -51,9 +51,10 @@ import HoldfastStore
 
     /// As ``write(_:_:)`` without telling the near cache, for a writer that does so itself.
     func perform<Output: Sendable>(
-        _ changes: [CacheChange], _ body: (_ store: any Store) async throws(StoreError) -> Output
+        _ changes: [CacheChange], policy: OutagePolicy = .local,
+        _ body: (_ store: any Store) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
-        try await failover.perform(.local) { (store, decider) async throws(StoreError) in
+        try await failover.perform(policy) { (store, decider) async throws(StoreError) in
             // Remembered before it is done: if the server returns in between, the next call to it settles first.
             if decider == .server { try await settle(store) } else { remembered.remember(changes) }
             return try await body(store)
@@ -99,7 +100,7 @@ import HoldfastStore
 
     /// Whether an entry may be served as it is.
     func isFresh(_ envelope: Envelope, by decider: Decider) -> Bool {
-        if case .local(let since) = decider, envelope.stamp < since.milliseconds { return false }
+        if case .local(let since) = decider, CacheVersion(stamp: envelope.stamp).moment < since { return false }
         // Without fail-safe time the store's own clock ends an entry; only one that is kept beyond its TTL needs our clock.
         guard envelope.grace > .zero, let expiry = envelope.expiry else { return true }
         return now < expiry

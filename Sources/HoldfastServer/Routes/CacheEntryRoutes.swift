@@ -1,4 +1,3 @@
-import Crypto
 import HTTPTypes
 import Holdfast
 import HoldfastStore
@@ -12,6 +11,9 @@ struct CacheEntryRoutes: Sendable {
         .path("workspace", .string(1...255), "A group of entries within the tenant, such as `default`."),
         .path("key", .string(1...1024), "The entry's name, percent-encoded."),
     ]
+    private static let tagged: [(name: String, note: String)] = [("ETag", "The value's version: another one after each write.")]
+    private static let ifAbsent = Route.Parameter.header(
+        "If-None-Match", .oneOf(["*"]), "`*`: only when there is no value, else 412.")
     static let workspace = Schema.string(1...255).described("A group of entries within the tenant; `default` if not given.")
     static let ttl = Schema.number(0...31_622_400).described(
         "How long the value is kept. 0 keeps nothing; the server's default if not given.")
@@ -24,18 +26,22 @@ struct CacheEntryRoutes: Sendable {
                     .query("ttl", .boolean, "Whether to tell `ttl_seconds` too, for one more round trip."), .ifNoneMatch,
                 ],
                 outcomes: [
-                    .ok(Self.entrySchema, "The value.", headers: [("ETag", "Changes with the value.")]), .notModified,
+                    .ok(Self.entrySchema, "The value.", headers: Self.tagged), .notModified,
                     .problem(.notFound, "There is no value, or it has ended."),
                     .problem(.decodingFailed, "The entry holds something that is no JSON."),
                 ], handler: get),
             Route(
                 .put, Self.path, "putCacheEntry", "Keeps a value, replacing what was there.", group: "Cache entries",
-                access: .role(.operator), parameters: Self.names,
+                access: .role(.operator), parameters: Self.names + [.ifMatch, Self.ifAbsent],
                 body: .object([.required("value", .any), .optional("ttl_seconds", Self.ttl)]),
-                outcomes: [.ok(Self.storedSchema, "Kept."), .problem(.tooLarge)], handler: put),
+                outcomes: [
+                    .ok(Self.storedSchema, "Kept, unless the TTL is 0.", headers: Self.tagged), .problem(.tooLarge),
+                    .problem(.preconditionFailed),
+                ], handler: put),
             Route(
                 .delete, Self.path, "deleteCacheEntry", "Removes an entry.", group: "Cache entries", access: .role(.operator),
-                parameters: Self.names, outcomes: [.ok(Self.deletedSchema, "It is gone.")], handler: delete),
+                parameters: Self.names + [.ifMatch],
+                outcomes: [.ok(Self.deletedSchema, "It is gone."), .problem(.preconditionFailed)], handler: delete),
             Route(
                 .post, "/api/v1/cache/batch/get", "getCacheEntries", "The values of several keys, in one round trip.",
                 group: "Cache entries", access: .role(.reader),
@@ -61,32 +67,41 @@ struct CacheEntryRoutes: Sendable {
 
     private func get(_ call: Call) async throws(StoreError) -> Answer {
         let (cache, key) = try target(call)
-        guard let value = try await cache.get(key, as: JSONValue.self).value else {
+        guard let found = try await cache.getVersioned(key, as: JSONValue.self).value else {
             throw StoreError(.notFound, "There is no such cache entry", field: "key")
         }
         var ttl: Duration?
         if call.flag("ttl") { ttl = try await cache.ttl(key) }
         let json = JSONValue.object([
-            ("workspace", .string(cache.workspace)), ("key", .string(key)), ("value", value),
+            ("workspace", .string(cache.workspace)), ("key", .string(key)), ("value", found.value),
             ("ttl_seconds", ttl.map { JSONValue($0.inSeconds) }),
         ])
-        return call.answer(json, tag: Self.tag(value))
-    }
-
-    /// By the value itself: the same on every instance, near copy or not.
-    private static func tag(_ value: JSONValue) -> EntityTag {
-        EntityTag(Base64URL.encode(Array(SHA256.hash(data: Array(value.answerBytes)).prefix(15))))
+        return call.answer(json, tag: EntityTag(found.version.description))
     }
 
     private func put(_ call: Call) async throws(StoreError) -> Answer {
         let (cache, key) = try target(call)
-        let by = try await cache.set(key, call.body["value"] ?? .null, ttl: call.body.seconds("ttl_seconds"))
-        return .json(["stored": 1, "decided_by": .string(by.word)])
+        let write = try await cache.set(
+            key, call.body["value"] ?? .null, ttl: call.body.seconds("ttl_seconds"), if: try Self.condition(call))
+        let tag: HTTPFields = write.version.map { [.eTag: EntityTag($0.description).text] } ?? [:]
+        return .json(["stored": write.isKept ? 1 : 0, "decided_by": .string(write.by.word)], headers: tag)
+    }
+
+    /// What `If-Match` and `If-None-Match: *` ask for.
+    private static func condition(_ call: Call) throws(StoreError) -> CacheCondition? {
+        let isAbsenceMeant = call.optionalString("If-None-Match") != nil
+        guard let tag = call.optionalString("If-Match") else { return isAbsenceMeant ? .absent : nil }
+        guard !isAbsenceMeant else { throw .invalid("If-None-Match", "It cannot hold together with If-Match") }
+        if tag == "*" { return .present }
+        guard let version = EntityTag.opaque(in: tag).flatMap(CacheVersion.init) else {
+            throw StoreError(.preconditionFailed, "If-Match names no version of this resource", field: "If-Match")
+        }
+        return .version(version)
     }
 
     private func delete(_ call: Call) async throws(StoreError) -> Answer {
         let (cache, key) = try target(call)
-        let decided = try await cache.delete(key)
+        let decided = try await cache.delete(key, if: try Self.condition(call))
         return .json(["deleted": .bool(decided.value), "decided_by": .string(decided.by.word)])
     }
 
@@ -104,8 +119,8 @@ struct CacheEntryRoutes: Sendable {
     private func setMany(_ call: Call) async throws(StoreError) -> Answer {
         let entries = call.body["entries"]?.object ?? [:]
         let cache = try state.cache(for: call, workspace: call.body["workspace"]?.string)
-        let by = try await cache.setMany(entries, ttl: call.body.seconds("ttl_seconds"))
-        return .json(["stored": JSONValue(entries.count), "decided_by": .string(by.word)])
+        let kept = try await cache.setMany(entries, ttl: call.body.seconds("ttl_seconds"))
+        return .json(["stored": JSONValue(kept.value), "decided_by": .string(kept.by.word)])
     }
 
     private func target(_ call: Call) throws(StoreError) -> (Cache, key: String) {
@@ -118,7 +133,8 @@ struct CacheEntryRoutes: Sendable {
         .required("workspace", .string), .required("key", .string), .required("value", .any), .optional("ttl_seconds", .number),
     ]).named("CacheEntry")
     static let storedSchema = Schema.object([
-        .required("stored", Schema.integer.described("How many entries.")), .required("decided_by", Decider.schema),
+        .required("stored", Schema.integer.described("How many entries are kept: none where `ttl_seconds` is 0.")),
+        .required("decided_by", Decider.schema),
     ]).named("Stored")
     static let deletedSchema = Schema.object([
         .required("deleted", Schema.boolean.described("Whether there was one.")), .required("decided_by", Decider.schema),

@@ -11,9 +11,12 @@ struct EntityTag: Sendable, Hashable {
     init(_ opaque: String) { text = "\"\(opaque)\"" }
 
     /// The version in a strong tag of ours.
-    static func version(in tag: some StringProtocol) -> Int64? {
+    static func version(in tag: some StringProtocol) -> Int64? { opaque(in: tag).flatMap { Int64($0) } }
+
+    /// What stands between the quotes of a strong tag.
+    static func opaque(in tag: some StringProtocol) -> String? {
         guard tag.count > 2, tag.first == "\"", tag.last == "\"" else { return nil }
-        return Int64(tag.dropFirst().dropLast())
+        return String(tag.dropFirst().dropLast())
     }
 
     /// Whether a list of tags (or `*`) names this one. Weak ones count only where `weakly` (`If-None-Match`).

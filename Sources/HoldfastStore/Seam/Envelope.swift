@@ -33,7 +33,7 @@ public struct Envelope: Hashable, Sendable {
     public var codec: Codec
     /// The type that the payload was written from, as the service names it. At most ``maximumNameLength`` bytes.
     public var typeName: String
-    /// Orders writes: usually the milliseconds at which it was written.
+    /// Orders writes and tells them apart, by a rule of the service; the cache's is the milliseconds of the write and 20 random bits.
     public var stamp: Int64
     /// When the value stops being fresh, by the writer's clock; nil for never.
     public var expiry: Timestamp?

@@ -20,7 +20,7 @@ enum OutageDemo {
         let cache = Cache(failover: failover, namespace: namespace)
         let clock = ContinuousClock()
         let start = clock.now
-        let decider = try await cache.set("kept", "here")
+        let decider = try await cache.set("kept", "here").by
         let found = try await cache.get("kept", as: String.self).value
         journal.check(
             "the cache goes on in this process, and says so", decider.isLocal && found == "here",
