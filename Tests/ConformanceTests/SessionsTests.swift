@@ -44,6 +44,43 @@ import Testing
         #expect(try await fixture.end(of: fixture.hash(created.id)) == .integer(created.ends.milliseconds))
     }
 
+    /// What another program may leave under a session's key.
+    static let damages: [@Sendable (Key) -> [Command<Reply>]] = [
+        { [.raw("DEL", $0.bytes), .raw("SET", $0.bytes, "text")] }, { [.raw("DEL", $0.bytes), .raw("RPUSH", $0.bytes, "a")] },
+        { [.raw("DEL", $0.bytes), .raw("HSET", $0.bytes, "a", "b")] }, { [.raw("HSET", $0.bytes, "d:x", "{")] },
+        { [.raw("HSET", $0.bytes, "expires", "soon")] },
+    ]
+
+    @Test(arguments: Backend.available)
+    func damagedSessionsAreNamedAndCanBeEnded(_ backend: Backend) async throws {
+        let fixture = try await Fixture(backend)
+        let sessions = fixture.sessions
+        func isDamage(_ body: () async throws -> Void) async {
+            let error = await #expect(throws: StoreError.self) { try await body() }
+            #expect(error?.code == .unsupportedFormat && error?.field == "id" && error?.effect == StoreError.Effect.none)
+        }
+        let good = try await sessions.create(userID: "u").id
+        var ids: [SessionID] = []
+        for damage in Self.damages {
+            let id = try await sessions.create(userID: "u").id
+            for command in damage(fixture.hash(id)) { _ = try await fixture.store(command) }
+            ids.append(id)
+            await isDamage { _ = try await sessions.get(id) }
+            await isDamage { _ = try await sessions.extend(id) }
+        }
+        let page = try await sessions.list(userID: "u")
+        #expect(page.sessions.map(\.id) == [good] && Set(page.damaged) == Set(ids))
+        // Each by itself, and all together.
+        #expect(try await sessions.delete(ids[0]))
+        #expect(try await sessions.get(ids[0]).value == nil)
+        #expect(try await !sessions.delete(ids[0]))
+        await #expect(throws: StoreError.self) { try await sessions.delete(ids[1], ifVersion: 7) }
+        #expect(try await sessions.revokeAll(userID: "u", keeping: good) == ids.count - 1)
+        let left = try await sessions.list(userID: "u")
+        #expect(left.sessions.map(\.id) == [good] && left.damaged.isEmpty)
+        for id in ids { #expect(try await sessions.get(id).value == nil) }
+    }
+
     @Test(arguments: Backend.available)
     func fiftyConcurrentUpdatesOfDifferentFieldsAllSurvive(_ backend: Backend) async throws {
         let fixture = try await Fixture(backend)
@@ -240,6 +277,6 @@ import Testing
         let id = SessionID.random()
         try await fixture.store(.set(fixture.hash(id), "x"))
         let error = await #expect(throws: StoreError.self) { try await fixture.sessions.get(id) }
-        #expect(error?.code == .wrongType)
+        #expect(error?.code == .unsupportedFormat)
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import HTTPTypes
 import Holdfast
 import HoldfastRedis
@@ -62,6 +63,92 @@ import Testing
         #expect(health.status == 503 && health.json["dependencies"]?["redis"] == "refused")
         #expect(try await server.send(.put, "/api/v1/cache/entries/w/k", ["value": 1]).status == 503)
         #expect(try await server.send(.get, "/health/live", key: nil).status == 200)
+    }
+
+    @Test(arguments: [
+        ErrorCode.connectionFailed, .connectionLost, .timeout, .serverLoading, .serverReadOnly, .serverBusy, .outOfMemory,
+    ])
+    func beforeTheBreakerOpensEveryFailureOfTheServerIsA503(code: ErrorCode) async throws {
+        let store = FaultyStore(EmbeddedStore())
+        let failover = Failover(
+            server: store, local: EmbeddedStore(), configuration: .init(thresholds: .init(failures: 1000, successes: 1)))
+        let server = try ServerUnderTest(state: AgentState(failover: failover))
+        let created = try await server.send(.post, "/api/v1/sessions", ["user_id": "ann"])
+        let id = try #require(created.json["id"]?.string)
+        for effect in [StoreError.Effect.none, .unknown] {
+            let error = StoreError(code, effect: effect)
+            #expect(error.isOutage)
+            store.fail(with: error)
+            for (method, path, body) in [
+                (.patch, "/api/v1/sessions/\(id)", ["set": ["a": 1]]), (.delete, "/api/v1/sessions/\(id)", nil),
+                (.get, "/api/v1/users/ann/sessions", nil), (.post, "/api/v1/sessions", ["user_id": "ann"]),
+            ] as [(HTTPRequest.Method, String, JSONValue?)] {
+                let reply = try await server.send(method, path, body)
+                #expect(reply.status == 503 && reply.code == code.name && reply.header("Retry-After") != nil)
+                #expect(reply.json["effect"]?.string == effect.rawValue)
+            }
+            store.recover()
+        }
+    }
+
+    /// Waits for a condition, at most a minute.
+    private func wait(until condition: () async throws -> Bool) async throws {
+        let deadline = ContinuousClock.now + .seconds(60)
+        while try await !condition() {
+            try #require(ContinuousClock.now < deadline, "it did not come about in time")
+            try await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
+    @Test func aServerThatComesBackWithAnotherPasswordIsARefusalAndNoOutage() async throws {
+        var options = RedisProcess.Options()
+        options.password = "one"
+        let redis = try await RedisProcess.start(options)
+        defer { redis.stop() }
+        func restart(password: String) async throws {
+            let path = redis.folder + "/redis.conf"
+            let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+            let others = lines.filter { !$0.hasPrefix("requirepass") } + ["requirepass \"\(password)\""]
+            try others.joined(separator: "\n").write(toFile: path, atomically: true, encoding: .utf8)
+            try await redis.restart()
+        }
+        let store = try RedisStore(
+            RedisConfiguration(endpoint: .unixSocket(path: redis.socketPath), password: "one"))
+        let failover = Failover(
+            server: store, local: EmbeddedStore(),
+            configuration: .init(thresholds: .init(failures: 1, successes: 1), checkInterval: .milliseconds(50)))
+        let server = try ServerUnderTest(state: AgentState(failover: failover))
+        func put(_ key: String) async throws -> ServerUnderTest.Reply {
+            try await server.send(.put, "/api/v1/cache/entries/w/\(key)", ["value": 1])
+        }
+        await failover.start()
+        let watch = Task { await failover.run() }
+        #expect(try await put("a").json["decided_by"] == "server")
+
+        redis.kill()
+        try await wait { failover.localSince != nil }
+        #expect(try await put("b").json["decided_by"] == "local")
+
+        try await restart(password: "two")
+        try await wait { failover.refusal != nil }
+        #expect(try await server.send(.get, "/health/ready", key: nil).status == 503)
+        #expect(try await server.send(.get, "/health", key: nil).json["dependencies"]?["redis"] == "refused")
+        for reply in [
+            try await put("c"), try await server.send(.get, "/api/v1/cache/entries/w/none"),
+            try await server.send(.post, "/api/v1/limits/check", ["subject": ["user": "ann"]]),
+            try await server.send(.post, "/api/v1/sessions", ["user_id": "ann"]),
+            try await server.send(.get, "/api/v1/sessions/00000000-0000-0000-0000-000000000000"),
+        ] {
+            #expect(reply.status == 503 && reply.code == "server-refused", "\(reply.text)")
+        }
+
+        try await restart(password: "one")
+        try await wait { failover.refusal == nil && failover.localSince == nil }
+        try await wait { try await put("d").json["decided_by"] == "server" }
+        #expect(try await server.send(.get, "/health/ready", key: nil).status == 200)
+        watch.cancel()
+        await watch.value
+        await store.shutdown()
     }
 
     @Test func theDetailsOfARealRedisAreProbed() async throws {

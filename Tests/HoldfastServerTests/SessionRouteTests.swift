@@ -91,6 +91,25 @@ import Testing
         #expect(try await server.send(.post, "/api/v1/sessions/\(next)/extend").status == 200)
     }
 
+    @Test func aDamagedSessionIsNamedMaskedAndCanBeEnded() async throws {
+        let server = try ServerUnderTest()
+        let (id, _) = try await create(server)
+        let (other, _) = try await create(server)
+        for id in [id, other] {
+            let key = server.state.namespace.key("session:\(id)")
+            _ = try await server.state.failover.local(.set(key, "damage"))
+        }
+        let read = try await server.send(.get, "/api/v1/sessions/\(id)")
+        #expect(read.status == 409 && read.code == "unsupported-format" && read.field == "id" && !read.text.contains(id))
+        #expect(try await server.send(.get, "/api/v1/cache/session/\(id)").status == 409)
+        let list = try await server.send(.get, "/api/v1/users/ann/sessions")
+        #expect(list.status == 200 && list.json["sessions"] == [] && list.json["damaged"]?.array?.count == 2)
+        #expect(!list.text.contains(id))
+        #expect(try await server.send(.delete, "/api/v1/sessions/\(id)").status == 204)
+        #expect(try await server.send(.delete, "/api/v1/users/ann/sessions").json["revoked"] == 1)
+        #expect(try await server.send(.get, "/api/v1/sessions/\(other)").status == 404)
+    }
+
     @Test func tenantsDoNotSeeEachOthersSessions() async throws {
         let server = try ServerUnderTest()
         let (id, _) = try await create(server)

@@ -32,7 +32,7 @@ extension RateLimiter {
                     try call.procedure(mode.script, sharedBy: decider.isLocal ? configuration.instances : 1))
             }
         } catch {
-            guard configuration.outage != .local, error.code == .unavailable || error.isServerFailure else { throw error }
+            guard configuration.outage != .local, error.isOutage else { throw error }
             let now = failover.time.now
             return RateLimitDecision(
                 .storeAway, at: now, by: .local(since: failover.localSince ?? now), isAllowed: configuration.outage == .open)

@@ -56,7 +56,7 @@ extension SessionProcedures {
             return answer()
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
-        guard var session = try Existing(keys[0], in: &store, now) else { return .null }
+        guard var session = Existing(keys[0], in: &store, now) else { return absent(keys[0], in: &store) }
         guard arguments[2].isEmpty || arguments[2] == session.version else { return session.refused("version") }
         var rest = arguments[3...]
         for (name, expected) in takePairs(&rest) {
@@ -131,7 +131,7 @@ extension SessionProcedures {
             return answer()
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
-        guard var session = try Existing(keys[0], in: &store, now) else { return .null }
+        guard var session = Existing(keys[0], in: &store, now) else { return absent(keys[0], in: &store) }
         if isDone(keys, in: &store) { return try Self.fields(of: keys[0], in: &store, now) }
         let numbers = try store.hmget(keys[0], ["window", "first", "next", "size"]).map { $0?.integer }
         guard let window = numbers[0] else { return session.refused("kind") }

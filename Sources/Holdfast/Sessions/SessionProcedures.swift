@@ -7,35 +7,46 @@ public import HoldfastStore
 /// deletion arrive in, what was deleted stays deleted.
 ///
 /// Replies are lists of names and values by turns: the session's fields and `now`, the moment of the answer; or `refused` with a
-/// reason (`version`, `field`, `size`, `fields`, `kind`). Null stands for "there is no such session".
+/// reason (`version`, `field`, `size`, `fields`, `kind`, `damaged`). Null stands for "there is no such session". `damaged`: something
+/// lies under the session's key that is none; only `delete` touches it.
 ///
 /// An operation with a name (``OperationID``) gives a third key, its marker, in the session's slot. Where that is there the operation
 /// was done, and the session is answered as it is; otherwise it is written with the effect.
 public enum SessionProcedures {
     public static let all: [Script] = [create, adopt, read, extend, delete, update, append, indexAdd, indexSweep]
 
-    /// Defines for the scripts on an existing session: its meta fields, `slide` and `answer`; ends the script with null where there
-    /// is none.
-    static let existing = """
-        local meta = redis.call('HMGET', KEYS[1], 'expires', 'ends', 'idle', 'accessed', 'version')
+    /// Reads the meta fields and says whether they are whole; ends the script with null where there is no session.
+    static let present = """
+        local meta = redis.pcall('HMGET', KEYS[1], 'expires', 'ends', 'idle', 'accessed', 'version')
+        local isHash = not meta.err
+        if not isHash then meta = {false, false, false, false, false} end
         local expires, ends, idle, accessed = tonumber(meta[1]), tonumber(meta[2]), tonumber(meta[3]), tonumber(meta[4])
-        if not (expires and ends and idle and accessed and meta[5]) or expires <= now then return false end
-        local function text(number) return string.format('%.0f', number) end
-        local function slide(span)
-          expires = math.max(expires, math.min(now + span, ends))
-          redis.call('HSET', KEYS[1], 'accessed', text(now), 'expires', text(expires))
-          redis.call('PEXPIREAT', KEYS[1], text(expires))
-        end
-        local function answer()
-          local reply = redis.call('HGETALL', KEYS[1])
-          reply[#reply + 1] = 'now'
-          reply[#reply + 1] = text(now)
-          return reply
-        end
-        local function isDone() return KEYS[3] and redis.call('EXISTS', KEYS[3]) == 1 end
-        local function mark(kept) if KEYS[3] then redis.call('SET', KEYS[3], meta[5], 'PXAT', text(now + tonumber(kept))) end end
+        local isWhole = expires and ends and idle and accessed and meta[5]
+        if isWhole and expires <= now or not isWhole and redis.call('EXISTS', KEYS[1]) == 0 then return false end
 
         """
+
+    /// Defines for the scripts on an existing session: its meta fields, `slide` and `answer`; ends the script where there is none, or
+    /// a damaged one.
+    static let existing =
+        present + """
+            if not isWhole then return {'refused', 'damaged'} end
+            local function text(number) return string.format('%.0f', number) end
+            local function slide(span)
+              expires = math.max(expires, math.min(now + span, ends))
+              redis.call('HSET', KEYS[1], 'accessed', text(now), 'expires', text(expires))
+              redis.call('PEXPIREAT', KEYS[1], text(expires))
+            end
+            local function answer()
+              local reply = redis.call('HGETALL', KEYS[1])
+              reply[#reply + 1] = 'now'
+              reply[#reply + 1] = text(now)
+              return reply
+            end
+            local function isDone() return KEYS[3] and redis.call('EXISTS', KEYS[3]) == 1 end
+            local function mark(kept) if KEYS[3] then redis.call('SET', KEYS[3], meta[5], 'PXAT', text(now + tonumber(kept))) end end
+
+            """
 
     /// KEYS: the session, its tombstone. ARGV: idle TTL and absolute TTL in milliseconds; then fields and values by turns.
     /// Result: the session; null where there is one or was one. Cost: O(fields).
@@ -102,7 +113,7 @@ public enum SessionProcedures {
             return answer()
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
-        guard var session = try Existing(keys[0], in: &store, now) else { return .null }
+        guard var session = Existing(keys[0], in: &store, now) else { return absent(keys[0], in: &store) }
         if let interval = arguments[0].integer,
             now.milliseconds - session.accessed.milliseconds >= min(interval, session.idle / 10)
         {
@@ -124,7 +135,7 @@ public enum SessionProcedures {
             return answer()
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
-        guard var session = try Existing(keys[0], in: &store, now) else { return .null }
+        guard var session = Existing(keys[0], in: &store, now) else { return absent(keys[0], in: &store) }
         if isDone(keys, in: &store) { return try fields(of: keys[0], in: &store, now) }
         try session.slide(arguments[0].integer ?? session.idle, in: &store)
         try store.hincrby(keys[0], "version", 1)
@@ -135,24 +146,31 @@ public enum SessionProcedures {
     /// Ends a session and leaves a tombstone until the session would have ended in any case.
     /// KEYS: the session, its tombstone. ARGV: the expected version, or empty; how long a tombstone stays at most, milliseconds; what the
     /// tombstone says.
-    /// Result: `user` and `ends`; `refused`, `version`; or null. Cost: O(fields).
+    /// Result: `user`, empty where that cannot be read; `refused` with `version`; or null. Cost: O(fields).
+    ///
+    /// A damaged session is at no version; without an expected one it is removed like any other.
     public static let delete = Script(
         "session.delete", version: 1, needsMemory: false,
-        lua: existing + """
-            if ARGV[2] ~= '' and ARGV[2] ~= meta[5] then return {'refused', 'version', 'version', meta[5]} end
-            local user = redis.call('HGET', KEYS[1], 'user') or ''
+        lua: present + """
+            if ARGV[2] ~= '' and ARGV[2] ~= meta[5] then return {'refused', 'version', 'version', meta[5] or ''} end
+            local user = isHash and redis.call('HGET', KEYS[1], 'user') or ''
+            local last = now + tonumber(ARGV[3])
+            if isWhole then last = math.min(ends, last) end
             redis.call('DEL', KEYS[1])
-            redis.call('SET', KEYS[2], ARGV[4], 'PXAT', text(math.min(ends, now + tonumber(ARGV[3]))))
-            return {'user', user, 'ends', text(ends)}
+            redis.call('SET', KEYS[2], ARGV[4], 'PXAT', string.format('%.0f', last))
+            return {'user', user}
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
-        guard let session = try Existing(keys[0], in: &store, now) else { return .null }
-        guard arguments[0].isEmpty || arguments[0] == session.version else { return session.refused("version") }
-        let user = try store.hget(keys[0], "user") ?? ""
+        let session = Existing(keys[0], in: &store, now)
+        if session == nil, absent(keys[0], in: &store).isNull { return .null }
+        let meta = (try? store.hmget(keys[0], ["version", "user"])) ?? [nil, nil]
+        guard arguments[0].isEmpty || arguments[0] == meta[0] else {
+            return Reply.list(["refused", "version", "version", meta[0] ?? ""])
+        }
+        let last = now + .milliseconds(arguments[1].integer ?? 0)
         store.delete(keys[0])
-        let tombstoneEnds = min(session.ends, now + .milliseconds(arguments[1].integer ?? 0))
-        try store.set(keys[1], arguments[2], expiry: tombstoneEnds)
-        return Reply.list(["user", user, "ends", Bytes(session.ends.milliseconds)])
+        try store.set(keys[1], arguments[2], expiry: session.map { min($0.ends, last) } ?? last)
+        return Reply.list(["user", meta[1] ?? ""])
     }
 
     // MARK: - What the Swift twins share
@@ -167,9 +185,10 @@ public enum SessionProcedures {
         let accessed: Timestamp
         let version: Bytes
 
-        init?(_ key: Key, in store: inout Keyspace, _ now: Timestamp) throws(ReplyError) {
-            let meta = try store.hmget(key, ["expires", "ends", "idle", "accessed", "version"])
-            guard let expires = meta[0]?.integer, let ends = meta[1]?.integer, let idle = meta[2]?.integer,
+        /// Nil where there is none or a damaged one; see ``absent(_:in:)``.
+        init?(_ key: Key, in store: inout Keyspace, _ now: Timestamp) {
+            guard let meta = try? store.hmget(key, SessionProcedures.metaFields), let expires = meta[0]?.integer,
+                let ends = meta[1]?.integer, let idle = meta[2]?.integer,
                 let accessed = meta[3]?.integer, let version = meta[4], expires > now.milliseconds
             else { return nil }
             self.key = key
@@ -199,6 +218,16 @@ public enum SessionProcedures {
         func refused(_ reason: Bytes, _ more: [Bytes] = []) -> Reply {
             Reply.list(["refused", reason] + (reason == "version" ? ["version", version] : more))
         }
+    }
+
+    static let metaFields: [Bytes] = ["expires", "ends", "idle", "accessed", "version"]
+
+    /// The reply where ``Existing`` found none: null, or that something else lies there.
+    static func absent(_ key: Key, in store: inout Keyspace) -> Reply {
+        guard store.exists(key) else { return .null }
+        let meta = (try? store.hmget(key, metaFields)) ?? []
+        let isWhole = meta.count == 5 && meta.prefix(4).allSatisfy { $0?.integer != nil } && meta[4] != nil
+        return isWhole ? .null : Reply.list(["refused", "damaged"])
     }
 
     /// Whether the operation's marker is there.

@@ -15,18 +15,20 @@ struct SessionReply: Sendable {
 
     /// The names and values; nil where there is no such session.
     /// - Throws: the refusal, where it is one.
-    func pairs() throws(StoreError) -> [Bytes]? {
+    func pairs(of id: SessionID) throws(StoreError) -> [Bytes]? {
         guard let list else { return nil }
-        if list.first == "refused" { throw Self.refusal(list) }
+        if list.count > 1, list[0] == "refused" {
+            throw list[1] == "damaged" ? .damagedSession(id) : Self.refusal(list)
+        }
         return list
     }
 
     /// The session and the moment of the answer by the store's clock; nil where there is no such session.
     func session(_ id: SessionID) throws(StoreError) -> (Session, Timestamp)? {
-        guard let pairs = try pairs() else { return nil }
+        guard let pairs = try pairs(of: id) else { return nil }
         let last = pairs.suffix(2)
         guard last.first == "now", let now = last.last?.integer, let session = SessionFields.session(id, pairs) else {
-            throw StoreError(.unsupportedFormat, "The session was written by another version or by something else")
+            throw .damagedSession(id)
         }
         return (session, Timestamp(milliseconds: now))
     }
@@ -43,5 +45,13 @@ struct SessionReply: Sendable {
         case "kind": return .invalid("kind", "Only conversations have messages")
         default: return StoreError(.unexpectedReply, effect: .unknown)
         }
+    }
+}
+
+extension StoreError {
+    /// Something lies under a session's key that cannot be read as one. ``Sessions/delete(_:ifVersion:)`` removes it.
+    static func damagedSession(_ id: SessionID) -> StoreError {
+        StoreError(
+            .unsupportedFormat, "Session \(id.masked) was written by another version or by something else", field: "id")
     }
 }

@@ -51,10 +51,16 @@ extension Sessions {
     }
 
     private func original(_ id: SessionID) async throws(StoreError) -> Original? {
-        let hash = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
-            try await store(.hgetall(keys.session(id)))
-        }.value
-        guard let expires = hash["expires"], let version = hash["version"]?.integer else { return nil }
+        let hash: [Bytes: Bytes]
+        do throws(StoreError) {
+            hash = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
+                try await store(.hgetall(keys.session(id)))
+            }.value
+        } catch {
+            throw error.code == .wrongType ? .damagedSession(id) : error
+        }
+        if hash.isEmpty { return nil }
+        guard let expires = hash["expires"], let version = hash["version"]?.integer else { throw .damagedSession(id) }
         return Original(version: version, expires: expires, fields: hash.flatMap { [$0.key, $0.value] })
     }
 
@@ -89,6 +95,6 @@ extension Sessions {
 
     /// Best effort: its id has been told to nobody, so what stays ends by itself.
     private func discard(_ copy: SessionID) async throws(StoreError) {
-        do { try await delete(copy) } catch  where error.isServerFailure || error.code == .unavailable {}
+        do { try await delete(copy) } catch  where error.isOutage {}
     }
 }

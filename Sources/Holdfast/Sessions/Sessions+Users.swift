@@ -4,6 +4,9 @@ public import HoldfastStore
 public struct SessionPage: Sendable {
     /// In the order of the moments at which they end in any case, the last first: the newest first, where all have one lifetime.
     public let sessions: [Session]
+    /// Those of the page whose keys hold something that cannot be read as a session: ``Sessions/delete(_:ifVersion:)`` and
+    /// ``Sessions/revokeAll(userID:keeping:)`` remove them.
+    public let damaged: [SessionID]
     /// Where the next page begins; nil where this was the last. Opaque, and no secret.
     public let cursor: String?
 }
@@ -16,8 +19,7 @@ extension Sessions {
     /// sessions that have gone are removed.
     ///
     /// Looking does not let them stay longer. Their ids are secrets: show ``SessionID/masked``. A page can be shorter than `limit`
-    /// although another follows. A session that is there from the first page to the last is returned once, unless another that
-    /// ends in the same millisecond goes meanwhile.
+    /// although another follows. A session that is there from the first page to the last is returned exactly once.
     ///
     /// - Parameters:
     ///   - limit: 1 to 200.
@@ -29,19 +31,18 @@ extension Sessions {
         let start = try cursor.map { (text) throws(StoreError) in try IndexPosition(text) }
         let index = keys.index(of: userID)
         return try await failover.perform(.fail) { (store, _) async throws(StoreError) in
-            let entries = try await store(.zrangeWithScores(index, IndexPosition.range(from: start, limit: limit)))
+            let (entries, next) = try await IndexPosition.page(of: index, from: start, limit: limit, in: store)
             let ids = entries.compactMap { entry in try? SessionID(entry.member.lossyString) }
-            let hashes = try await store.pipeline(ids.map { Command<[Bytes: Bytes]>.hgetall(keys.session($0)) })
-            var (sessions, gone): ([Session], [Bytes]) = ([], [])
-            for (id, hash) in zip(ids, hashes) {
-                // One that has been written by something else is left to whoever did.
-                let session = SessionFields.session(id, hash.flatMap { [$0.key, $0.value] })
-                if hash.isEmpty { gone.append(Bytes(id.text)) } else if let session { sessions.append(session) }
+            var (sessions, damaged, gone): ([Session], [SessionID], [Bytes]) = ([], [], [])
+            for (id, found) in zip(ids, try await read(ids, in: store)) {
+                switch found {
+                case .session(let session): sessions.append(session)
+                case .damaged: damaged.append(id)
+                case .gone: gone.append(Bytes(id.text))
+                }
             }
             if !gone.isEmpty { _ = try await store(.zrem(index, gone)) }
-            let isLast = entries.count < limit
-            let next = isLast ? nil : IndexPosition(after: start, entries, without: Set(gone))
-            return SessionPage(sessions: sessions, cursor: next?.text)
+            return SessionPage(sessions: sessions, damaged: damaged, cursor: next?.text)
         }.value
     }
 
@@ -62,7 +63,7 @@ extension Sessions {
     /// are ended and the others are not; calling it again ends those.
     ///
     /// - Parameter keeping: one that stays, as for "log out everywhere else".
-    /// - Returns: how many were ended.
+    /// - Returns: how many were ended, damaged ones included.
     /// - Throws: ``ErrorCode/unavailable`` while the server is away: they are then not ended, but this process answers nothing of them
     ///   any more until the server is back. Try again.
     @discardableResult
@@ -87,6 +88,26 @@ extension Sessions {
     }
 
     // MARK: - Inside
+
+    private enum Found { case session(Session), damaged, gone }
+
+    /// What lies under the keys of sessions, in one round trip.
+    private func read(_ ids: [SessionID], in store: any Store) async throws(StoreError) -> [Found] {
+        if ids.isEmpty { return [] }
+        let commands = ids.map { Command<[Bytes: Bytes]>.hgetall(keys.session($0)) }
+        var found: [Found] = []
+        for (place, reply) in try await store.execute(Batch(.pipeline, commands.map(\.operation))).enumerated() {
+            do throws(StoreError) {
+                let hash = try commands[place].output(of: reply)
+                let session = SessionFields.session(ids[place], hash.flatMap { [$0.key, $0.value] })
+                found.append(hash.isEmpty ? .gone : session.map(Found.session) ?? .damaged)
+            } catch {
+                guard error.code == .wrongType else { throw error }
+                found.append(.damaged)
+            }
+        }
+        return found
+    }
 
     private func dropNear(_ userID: String, _ index: Key, _ kept: SessionID?) {
         near.dropAll(
@@ -126,36 +147,5 @@ extension Sessions {
             if !gone.isEmpty { removed += try await store(.zrem(index, gone)) }
             guard members.count == Self.maximumPage else { return (live, removed) }
         }
-    }
-}
-
-/// A place in an index: behind the first `skipped` of the entries that end at a moment, counted from the last member down.
-struct IndexPosition: Hashable {
-    let ends: Int64
-    let skipped: Int64
-
-    init(_ text: String) throws(StoreError) {
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false).map { Int64($0) }
-        guard parts.count == 2, let ends = parts[0], let skipped = parts[1], ends > 0, skipped >= 0 else {
-            throw .invalid("cursor", "It is none of this list's")
-        }
-        self.ends = ends
-        self.skipped = skipped
-    }
-
-    /// Behind a page that began at `start`; nil where the page is empty.
-    init?(after start: IndexPosition?, _ entries: [ScoredMember], without gone: Set<Bytes>) {
-        guard let last = entries.last else { return nil }
-        ends = Int64(last.score)
-        let kept = entries.lazy.filter { $0.score == last.score && !gone.contains($0.member) }.count
-        skipped = Int64(kept) + (start?.ends == ends ? start?.skipped ?? 0 : 0)
-    }
-
-    var text: String { "\(ends)-\(skipped)" }
-
-    static func range(from start: IndexPosition?, limit: Int) -> SortedSetRange {
-        let scores = start.map { ScoreRange.atMost(Double($0.ends)) } ?? .all
-        return SortedSetRange(
-            .scores(scores), isReversed: true, limit: .init(offset: start?.skipped ?? 0, count: Int64(limit)))
     }
 }

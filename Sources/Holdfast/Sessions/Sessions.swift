@@ -95,7 +95,8 @@ public struct Sessions: Sendable {
     /// - Parameter touch: false to look without letting it stay longer.
     /// - Returns: the session, or nil where there is none (it never was, has expired or was deleted). While the server is away:
     ///   the near copy, ``Session/isStale``, within its expiry and ``NearCopies/staleLimit``, which does not slide.
-    /// - Throws: ``ErrorCode/unavailable`` while the server is away and this process has no copy.
+    /// - Throws: ``ErrorCode/unavailable`` while the server is away and this process has no copy; ``ErrorCode/unsupportedFormat`` naming
+    ///   `id` where something else has been written to the session's key. ``delete(_:ifVersion:)`` removes that.
     public func get(_ id: SessionID, touch: Bool = true) async throws(StoreError) -> Decided<Session?> {
         let key = keys.session(id)
         let interval = touch ? Bytes(max(0, configuration.touchInterval.milliseconds)) : Bytes()
@@ -176,13 +177,15 @@ public struct Sessions: Sendable {
     func end(_ id: SessionID, ifVersion version: Int64?, epitaph: Bytes) async throws(StoreError) -> Bool {
         guard let user = try await remove(id, ifVersion: version, epitaph: epitaph) else { return false }
         // The session is gone; an entry that stays behind is removed by whoever reads it.
-        _ = try? await failover.perform(.fail) { (store, _) async throws(StoreError) in
-            try await store(.zrem(keys.index(of: user), Bytes(id.text)))
+        if !user.isEmpty {
+            _ = try? await failover.perform(.fail) { (store, _) async throws(StoreError) in
+                try await store(.zrem(keys.index(of: user), Bytes(id.text)))
+            }
         }
         return true
     }
 
-    /// Removes a session without its index entry; answers its user.
+    /// Removes a session without its index entry; answers its user, empty where it was damaged so that nobody can tell.
     func remove(
         _ id: SessionID, ifVersion version: Int64? = nil, epitaph: Bytes = "deleted"
     ) async throws(StoreError) -> String? {
@@ -195,7 +198,7 @@ public struct Sessions: Sendable {
             try await store.run(
                 Procedure(SessionProcedures.delete, keys: pair, arguments: arguments, decode: SessionReply.init))
         }
-        guard let pairs = try reply.value.pairs() else { return nil }
+        guard let pairs = try reply.value.pairs(of: id) else { return nil }
         return pairs.count > 1 ? pairs[1].string : nil
     }
 

@@ -18,9 +18,10 @@ extension ErrorCode {
         case .unsupportedMediaType: .unsupportedMediaType
         case .idempotencyMismatch, .commandFailed: .unprocessableContent
         case .rateLimited: .tooManyRequests
-        case .timeout, .deadlineExceeded: .gatewayTimeout
-        case .cancelled, .shuttingDown, .overloaded, .unavailable, .connectionFailed, .connectionLost, .serverLoading,
-            .serverReadOnly, .serverBusy, .serverRefused, .outOfMemory:
+        // The caller's own deadline; the store's is the server's failure, below.
+        case .deadlineExceeded: .gatewayTimeout
+        case .cancelled, .shuttingDown, .overloaded, .unavailable, .connectionFailed, .connectionLost, .timeout,
+            .serverLoading, .serverReadOnly, .serverBusy, .serverRefused, .outOfMemory:
             .serviceUnavailable
         // The server's answer makes no sense to us: a fault, not a state that passes by itself.
         case .protocolViolation, .unexpectedReply: .badGateway
@@ -31,7 +32,9 @@ extension ErrorCode {
     /// After how many seconds trying again is sensible; nil where waiting does not help or nobody can say.
     var retryAfterSeconds: Int? {
         switch self {
-        case .unavailable, .connectionFailed, .connectionLost, .serverLoading, .serverReadOnly, .serverBusy, .overloaded: 1
+        case .unavailable, .connectionFailed, .connectionLost, .timeout, .serverLoading, .serverReadOnly, .serverBusy,
+            .overloaded:
+            1
         case .shuttingDown, .inProgress: 1
         case .outOfMemory: 5
         default: nil

@@ -47,7 +47,8 @@ struct CacheRoutes: Sendable {
                 parameters: [
                     .query("pattern", Self.pattern, "Which keys (`*` if not given)."), Self.workspace, .limit, .cursor,
                 ],
-                outcomes: [.ok(CacheAnswer.keysSchema, "A page; it may be empty and not the last.")], handler: listKeys),
+                outcomes: [.ok(CacheAnswer.keysSchema, "A page of at most `limit` keys; it may be empty and not the last.")],
+                handler: listKeys),
         ]
     }
 

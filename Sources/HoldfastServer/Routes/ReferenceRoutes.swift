@@ -29,7 +29,7 @@ struct ReferenceRoutes: Sendable {
                 group: "Cache management", access: .role(.reader), parameters: [SessionRoutes.id, .ifNoneMatch],
                 outcomes: [
                     .ok(SessionAnswer.schema, "The session.", headers: [("ETag", "Its version.")]), .notModified,
-                    .problem(.notFound, "There is no such session."),
+                    .problem(.notFound, "There is no such session."), SessionRoutes.damaged,
                 ]
             ) { (call) async throws(StoreError) in
                 guard let session = try await sessions(call).get(try call.sessionID(), touch: false).value else {

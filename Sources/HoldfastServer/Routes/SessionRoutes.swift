@@ -13,6 +13,8 @@ struct SessionRoutes: Sendable {
     private static let data = Schema.map(of: .any, maximum: 256).described("The session's fields.")
     private static let changed: [(name: String, note: String)] = [("ETag", "The session's version.")]
     private static let ttl = Schema.number(0.001...31_622_400).described("How long it stays without being used.")
+    static let damaged = Route.Outcome.problem(
+        .unsupportedFormat, "Something that cannot be read as a session lies in its place; DELETE removes it.")
     private static let missing = Route.Outcome.problem(.notFound, "There is no such session.")
 
     var routes: [Route] { [create, get, update, delete, extend, rotate, append, list, revoke] }
@@ -65,7 +67,9 @@ struct SessionRoutes: Sendable {
             parameters: [
                 Self.id, .query("touch", .boolean, "false to look without letting it stay longer."), .ifNoneMatch,
             ],
-            outcomes: [.ok(SessionAnswer.schema, "The session.", headers: Self.changed), .notModified, Self.missing]
+            outcomes: [
+                .ok(SessionAnswer.schema, "The session.", headers: Self.changed), .notModified, Self.missing, Self.damaged,
+            ]
         ) { (call) async throws(StoreError) in
             let touch = call.parameters["touch"]?.bool ?? true
             guard let session = try await sessions(call).get(try call.sessionID(), touch: touch).value else {
@@ -179,6 +183,10 @@ struct SessionRoutes: Sendable {
                 .ok(
                     .object([
                         .required("sessions", .array(of: SessionAnswer.listedSchema)),
+                        .required(
+                            "damaged",
+                            Schema.array(of: .string).described(
+                                "The masked ids of entries that cannot be read as sessions; revoking all removes them too.")),
                         .required("next_cursor", Schema.string.orNull),
                     ]), "A page.")
             ]
@@ -190,6 +198,7 @@ struct SessionRoutes: Sendable {
                 userID: user, limit: Int(call.integer("limit", default: 50)), cursor: start)
             return .json([
                 "sessions": .array(page.sessions.map(SessionAnswer.listed)),
+                "damaged": .array(page.damaged.map { .string($0.masked) }),
                 "next_cursor": page.cursor.map { .string(cursor.encode($0)) } ?? .null,
             ])
         }

@@ -5,7 +5,8 @@
 /// time looks for it (``run()``); before calls go to it again, the return hooks hand over what was kept for it.
 ///
 /// A refusal of credentials or configuration is no outage: it is thrown to the caller and shown by ``refusal``, and never turned into
-/// local decisions.
+/// local decisions. One that ends an outage, as when the server is restarted with another password, ends the local decisions too:
+/// every call answers it until the server accepts us.
 public final class Failover: Sendable {
     public struct Configuration: Sendable {
         public var thresholds: ServerHealth.Thresholds
@@ -80,7 +81,8 @@ public final class Failover: Sendable {
     /// The body may run twice: on the server, and, when that fails for the server's sake and the policy is `.local`, on the local
     /// store. Cost while up: two short critical sections at most.
     ///
-    /// - Throws: ``ErrorCode/unavailable`` for `.fail` while the server is known to be away; otherwise what the body throws.
+    /// - Throws: ``ErrorCode/unavailable`` for `.fail` while the server is known to be away; ``refusal`` where the server was last heard
+    ///   refusing us; otherwise what the body throws. What means "the server is away" has ``StoreError/isOutage``.
     public func perform<Output: Sendable>(
         _ policy: OutagePolicy, _ body: (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
@@ -105,6 +107,7 @@ public final class Failover: Sendable {
         _ policy: OutagePolicy, since: Timestamp,
         _ body: (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
+        if let refusal { throw refusal }
         switch policy {
         case .fail: throw StoreError(.unavailable, "The configured server has been away since \(since.milliseconds) (Unix ms)")
         case .local:

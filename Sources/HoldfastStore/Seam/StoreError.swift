@@ -74,6 +74,10 @@ extension StoreError {
         self.init(code, reply.line, effect: scriptMayHaveRun ? .unknown : .none, operation: operation)
     }
 
+    /// Whether the call failed because the server is away or failing, so that trying again later can help: ``ErrorCode/unavailable`` where
+    /// that was known beforehand, else what the call itself met (``isServerFailure``). ``effect`` says whether it may have happened.
+    public var isOutage: Bool { code == .unavailable || isServerFailure }
+
     /// Whether the error tells about the server rather than about the call: what the breaker counts, and what an
     /// ``OutagePolicy`` answers to.
     public var isServerFailure: Bool {

@@ -7,6 +7,8 @@ let sessionGenerators: [ProcedureGenerator] = [
     ProcedureGenerator(SessionProcedures.create, isReplyUnordered: true) { g in
         var fields: [Bytes] = ["user", Bytes(g.id()), "kind", "user"]
         if g.chance(0.7) { fields += ["d:a", "1", "size", "4", "fields", "1"] }
+        // Damaged, as by another program.
+        if g.chance(0.1) { fields += [g.pick(["idle", "ends"]), "x"] }
         if g.chance(0.6) { fields += ["window", Bytes(Int64(g.int(1...3)))] }
         return (g.sessionKeys(), [g.span(), g.span()] + fields)
     },
