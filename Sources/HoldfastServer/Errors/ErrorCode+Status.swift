@@ -21,7 +21,8 @@ extension ErrorCode {
         // The caller's own deadline; the store's is the server's failure, below.
         case .deadlineExceeded: .gatewayTimeout
         case .cancelled, .shuttingDown, .overloaded, .unavailable, .connectionFailed, .connectionLost, .timeout,
-            .serverLoading, .serverReadOnly, .serverBusy, .serverRefused, .outOfMemory:
+            .serverLoading, .serverReadOnly, .serverBusy, .serverRefused, .outOfMemory,
+            .storageFailed:
             .serviceUnavailable
         // The server's answer makes no sense to us: a fault, not a state that passes by itself.
         case .protocolViolation, .unexpectedReply: .badGateway
@@ -36,7 +37,7 @@ extension ErrorCode {
             .overloaded:
             1
         case .shuttingDown, .inProgress: 1
-        case .outOfMemory: 5
+        case .outOfMemory, .storageFailed: 5
         default: nil
         }
     }

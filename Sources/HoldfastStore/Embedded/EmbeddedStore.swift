@@ -1,7 +1,8 @@
 /// The store that needs no server: a key space in this process, with the same answers as Redis.
 ///
 /// One lock guards the key space, so every operation, transaction and procedure is atomic. Calls never wait on anything but that
-/// lock, for the time of one operation.
+/// lock, for the time of one operation; one that keeps its entries in a folder (``open(_:journal:_:time:observer:)``) may also wait
+/// for the disk, see `EmbeddedStore+Journal.swift`.
 public final class EmbeddedStore: Store {
     public struct Configuration: Sendable {
         public var limits: Keyspace.Limits
@@ -14,22 +15,39 @@ public final class EmbeddedStore: Store {
         }
     }
 
-    private let keyspace: Locked<Keyspace>
+    let keyspace: Locked<Keyspace>
+    /// What keeps the entries in a folder; nil where they live in memory only.
+    let journal: Journal?
     private let subscribers = Subscribers()
     private let time: any TimeSource
 
     public init(_ configuration: Configuration = Configuration(), time: any TimeSource = .system) {
         self.time = time
-        keyspace = Locked(Keyspace(limits: configuration.limits, seed: configuration.seed ?? .random(in: .min ... .max)))
+        keyspace = Locked(configuration.keyspace())
+        journal = nil
     }
 
-    public func execute(_ operation: Operation) async throws(StoreError) -> Reply { perform(operation) }
+    init(_ keyspace: Locked<Keyspace>, _ journal: Journal, time: any TimeSource) {
+        self.time = time
+        self.keyspace = keyspace
+        self.journal = journal
+    }
+
+    deinit { journal?.askForEnd() }
+
+    public func execute(_ operation: Operation) async throws(StoreError) -> Reply {
+        guard let journal else { return perform(operation) }
+        return try await perform([operation], journal)[0]
+    }
 
     public func execute(_ batch: Batch) async throws(StoreError) -> [Reply] {
         switch batch.mode {
-        case .pipeline: return batch.operations.map { perform($0) }
+        case .pipeline:
+            guard let journal else { return batch.operations.map { perform($0) } }
+            return try await perform(batch.operations, journal)
         case .transaction:
             try admit(batch.operations)
+            if let journal { return try await transact(batch.operations, journal) }
             let replies = atomically { keyspace in batch.operations.map { keyspace.execute($0) } }
             // Deliveries follow the change that they tell of.
             return zip(batch.operations, replies).map { operation, reply in deliver(operation) ?? reply }
@@ -40,7 +58,7 @@ public final class EmbeddedStore: Store {
         let script = procedure.script
         let now = procedure.arguments.first?.integer.map(Timestamp.init(milliseconds:))
         let arguments = Array(procedure.arguments.dropFirst())
-        let reply = atomically { keyspace -> Reply in
+        func step(_ keyspace: inout Keyspace) -> Reply {
             if let now { keyspace.advance(to: now) }
             do throws(ReplyError) {
                 if script.needsMemory { try keyspace.makeRoom(for: procedure.growth) }
@@ -49,7 +67,8 @@ public final class EmbeddedStore: Store {
                 return .error(error)
             }
         }
-        return try procedure.output(of: reply)
+        guard let journal else { return try procedure.output(of: atomically(step)) }
+        return try procedure.output(of: try await durably(journal, mayWrite: true, step))
     }
 
     public func withSubscription<Result: Sendable>(
@@ -86,11 +105,17 @@ public final class EmbeddedStore: Store {
         while true {
             try await time.sleep(for: interval)
             // A bite of 200 keeps the lock for well under a millisecond.
-            while atomically({ $0.removeExpired(limit: 200) }) == 200 { await Task.yield() }
+            while removeExpired() == 200 { await Task.yield() }
         }
     }
 
     // MARK: - Inside
+
+    private func removeExpired() -> Int {
+        let (removed, _, wakes) = step { $0.removeExpired(limit: 200) }
+        if wakes { journal?.doorbell.ring() }
+        return removed
+    }
 
     /// Refuses a transaction as a whole where a server would refuse to queue one of its commands.
     private func admit(_ operations: [Operation]) throws(StoreError) {
@@ -104,12 +129,12 @@ public final class EmbeddedStore: Store {
         }
     }
 
-    private func perform(_ operation: Operation) -> Reply {
+    func perform(_ operation: Operation) -> Reply {
         deliver(operation) ?? atomically { $0.execute(operation) }
     }
 
     /// Publishes, where the operation is a publication.
-    private func deliver(_ operation: Operation) -> Reply? {
+    func deliver(_ operation: Operation) -> Reply? {
         guard case .pubSub(.publish(let channel, let payload)) = operation.resolved else { return nil }
         return Reply(subscribers.publish(payload, on: channel))
     }
@@ -121,6 +146,23 @@ public final class EmbeddedStore: Store {
             return body(&keyspace)
         }
     }
+
+    /// A step whose effects are logged.
+    ///
+    /// - Returns: what the body answers, where the log ends, and whether the journal has to be woken.
+    func step<R>(_ body: (inout Keyspace) -> R) -> (result: R, end: Int, wakes: Bool) {
+        let now = time.now
+        return keyspace.withLock { keyspace in
+            keyspace.advance(to: now)
+            let result = body(&keyspace)
+            let wakes = keyspace.log.endStep()
+            return (result, keyspace.log.end, wakes)
+        }
+    }
+}
+
+extension EmbeddedStore.Configuration {
+    func keyspace() -> Keyspace { Keyspace(limits: limits, seed: seed ?? .random(in: .min ... .max)) }
 }
 
 extension Operation {

@@ -3,6 +3,8 @@ struct Entry: Sendable {
     var value: Value
     /// When it ends; nil for never.
     var expiry: Timestamp?
+    /// The last snapshot that needs no copy of it any more. Lies where alignment leaves a gap.
+    var snapshot: UInt32 = 0
     /// Changes with every change of the entry, and is never used twice in a key space: what WATCH compares.
     var revision: UInt64
     /// What it costs in memory, key included.

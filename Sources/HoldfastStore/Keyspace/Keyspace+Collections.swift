@@ -46,6 +46,7 @@ extension Keyspace {
         _ type: C.Type, in slot: Int, changed: (R) -> Bool, _ body: (inout C) throws(ReplyError) -> R
     ) throws(ReplyError) -> R {
         guard var collection = C(entries[slot].value) else { throw .wrongType }
+        preserve(slot)
         // The entry gives up its reference while the body has the collection, so that nothing is copied.
         entries[slot].value = .string(Bytes())
         do {

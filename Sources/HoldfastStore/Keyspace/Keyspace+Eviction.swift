@@ -71,7 +71,7 @@ extension Keyspace {
     ///
     /// - Throws: Redis's OOM when nothing (more) may be evicted.
     mutating func makeRoom(for growth: Int) throws(ReplyError) {
-        guard limits.maximumBytes > 0 else { return }
+        guard limits.maximumBytes > 0, !isLoading else { return }
         // What can never fit does not throw everything else out first.
         guard growth <= limits.maximumBytes else { throw .outOfMemory }
         while usedBytes > limits.maximumBytes - growth {

@@ -37,6 +37,7 @@ extension Keyspace {
     mutating func setExpiry(_ expiry: Timestamp?, at slot: Int) {
         let old = entries[slot].expiry
         guard old != expiry else { return }
+        preserve(slot)
         if let old { expiries.remove(ExpiryMark(moment: old, slot: slot)) }
         if let expiry { expiries.insert(ExpiryMark(moment: expiry, slot: slot)) }
         entries[slot].expiry = expiry

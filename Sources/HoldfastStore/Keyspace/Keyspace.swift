@@ -7,7 +7,8 @@
 /// Invariants:
 /// 1. An entry whose expiry is not after ``now`` is never seen: every access goes through ``slot(of:)``.
 /// 2. `usedBytes` is the sum of all entries' costs, `expiries` holds exactly the entries with an expiry, `candidates` exactly those
-///    that may be evicted: entries are added, changed and removed only by `put`, `change`, `setExpiry` and `removeEntry`.
+///    that may be evicted: entries are added, changed and removed only by `put`, `change`, `setExpiry` and `removeEntry` (and all
+///    at once by `removeAll`). Each of these shows an entry to the snapshot before it changes it.
 /// 3. A collection is never empty: `change` removes an entry whose collection became so.
 /// 4. Every change emits effects that, carried out on the state before it, give the state after it, at any later time.
 public struct Keyspace: Sendable {
@@ -43,6 +44,14 @@ public struct Keyspace: Sendable {
     private var revision: UInt64 = 0
     private var recordsEffects = false
     private var effects: [Operation] = []
+    /// The effects as bytes, for a journal.
+    var log = EffectLog()
+    /// The snapshot that is being taken; see `Keyspace+Snapshot.swift`.
+    var snapshot: Snapshot?
+    /// Counts snapshots; an entry with this number needs no copy.
+    var snapshotNumber: UInt32 = 0
+    /// While a journal is loaded no room is made: what was accepted once is.
+    var isLoading = false
 
     public init(limits: Limits = Limits(), seed: UInt64 = .random(in: .min ... .max)) {
         self.limits = limits
@@ -77,9 +86,11 @@ public struct Keyspace: Sendable {
         let slot: Int
         if let existing = entries.slot(of: key) {
             slot = existing
+            preserve(slot)
             entries[slot].value = value
         } else {
-            slot = entries.insert(Entry(value: value, revision: 0), for: Key(raw: key.bytes.compacted()))
+            let entry = Entry(value: value, snapshot: snapshotNumber, revision: 0)
+            slot = entries.insert(entry, for: Key(raw: key.bytes.compacted()))
             entries[slot].usage.lastUsed = now.milliseconds
             updateCandidacy(at: slot)
         }
@@ -91,6 +102,7 @@ public struct Keyspace: Sendable {
     @discardableResult
     mutating func removeEntry(_ key: Key) -> Entry? {
         guard let slot = entries.slot(of: key) else { return nil }
+        preserve(slot)
         if let expiry = entries[slot].expiry { expiries.remove(ExpiryMark(moment: expiry, slot: slot)) }
         if let place = entries[slot].candidate { removeCandidate(at: place) }
         usedBytes -= entries[slot].cost
@@ -99,6 +111,7 @@ public struct Keyspace: Sendable {
 
     /// Removes everything. Does not emit.
     mutating func removeAll() {
+        preserveAll()
         entries = SlotTable()
         expiries = SortedList()
         candidates = []
@@ -137,6 +150,7 @@ public struct Keyspace: Sendable {
 
     /// Tells of a change. The operation is only built when someone listens.
     mutating func emit(_ effect: @autoclosure () -> Operation) {
+        if log.isOn { log.append(effect()) }
         if recordsEffects { effects.append(effect()) }
     }
 }

@@ -16,6 +16,9 @@ struct SlotTable<Key: Hashable, Value> {
     var count: Int { index.count }
     var isEmpty: Bool { index.isEmpty }
 
+    /// Slots in use and free ones between them.
+    var slotCount: Int { slots.count }
+
     func slot(of key: Key) -> Int? { index[key] }
 
     /// Reads or changes the entry in a slot that is in use.

@@ -101,6 +101,10 @@ struct SortedList<Element: Comparable> {
     }
 }
 
+extension SortedList: Sequence {
+    func makeIterator() -> some IteratorProtocol<Element> { chunks.joined().makeIterator() }
+}
+
 extension SortedList: Sendable where Element: Sendable {}
 
 extension ContiguousArray {

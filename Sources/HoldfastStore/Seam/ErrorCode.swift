@@ -69,6 +69,10 @@ extension ErrorCode {
     public static let deadlineExceeded = ErrorCode("deadline-exceeded", "The caller's deadline has passed")
     public static let cancelled = ErrorCode("cancelled", "The caller gave up")
     public static let shuttingDown = ErrorCode("shutting-down", "This process is ending")
+    /// The data folder cannot be written: what must be durable is refused, reads go on.
+    public static let storageFailed = ErrorCode("storage-failed", "The data folder cannot be written")
+    public static let folderInUse = ErrorCode("folder-in-use", "Another process uses the data folder")
+    public static let dataUnreadable = ErrorCode("data-unreadable", "The data folder holds what this version cannot read")
     public static let internalError = ErrorCode("internal-error", "Something went wrong here")
 }
 
@@ -80,6 +84,7 @@ extension ErrorCode {
         .unauthenticated, .forbidden, .methodNotAllowed, .unsupportedMediaType,
         .connectionFailed, .connectionLost, .timeout, .serverLoading, .serverReadOnly, .serverBusy, .outOfMemory, .serverRefused,
         .protocolViolation, .unexpectedReply, .unavailable,
-        .overloaded, .deadlineExceeded, .cancelled, .shuttingDown, .internalError,
+        .overloaded, .deadlineExceeded, .cancelled, .shuttingDown, .storageFailed, .folderInUse,
+        .dataUnreadable, .internalError,
     ]
 }

@@ -63,7 +63,8 @@ extension StoreError {
             case "WRONGTYPE": .wrongType
             case "LOADING": .serverLoading
             case "READONLY": .serverReadOnly
-            case "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN", "MISCONF", "NOREPLICAS": .serverBusy
+            case "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN", "NOREPLICAS": .serverBusy
+            case "MISCONF": .storageFailed
             case "OOM": .outOfMemory
             case "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO": .serverRefused
             case "CROSSSLOT": .crossSlot
@@ -83,7 +84,7 @@ extension StoreError {
     public var isServerFailure: Bool {
         switch code {
         case .connectionFailed, .connectionLost, .timeout, .serverLoading, .serverReadOnly, .serverBusy, .protocolViolation: true
-        case .outOfMemory: true
+        case .outOfMemory, .storageFailed: true
         default: false
         }
     }
