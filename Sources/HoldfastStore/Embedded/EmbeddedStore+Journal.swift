@@ -112,6 +112,8 @@ extension EmbeddedStore {
         replies.reserveCapacity(operations.count)
         var end = 0
         var isFull = false
+        var mustSync = false
+        let isAlways = journal.configuration.sync == .always
         for operation in operations {
             if let reply = deliver(operation) {
                 replies.append(reply)
@@ -119,6 +121,7 @@ extension EmbeddedStore {
             }
             let (reply, logged, wakes) = step { keyspace -> Reply in
                 if let refusal = keyspace.log.refusal, operation.mayWrite { return .error(refusal) }
+                if isAlways, !mustSync { mustSync = operation.mayWrite }
                 defer { isFull = keyspace.log.count > journal.configuration.maximumPending }
                 return keyspace.execute(operation)
             }
@@ -126,7 +129,6 @@ extension EmbeddedStore {
             end = logged
             replies.append(reply)
         }
-        let mustSync = journal.configuration.sync == .always && operations.contains(where: \.mayWrite)
         if mustSync || isFull { try await journal.wait(for: mustSync ? .synced : .written, end) }
         return replies
     }

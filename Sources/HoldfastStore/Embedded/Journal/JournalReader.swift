@@ -14,6 +14,8 @@ struct JournalReader {
     /// What stands at the offset is no command.
     struct Malformed: Error {
         let offset: Int
+        /// Where the first byte stands that does not fit.
+        let fault: Int
         let reason: String
     }
 
@@ -70,17 +72,17 @@ struct JournalReader {
         do {
             return try parse()
         } catch let error as Malformed {
-            guard chunk[position] == 0, try isZeroToTheEnd() else { throw error }
+            guard try isZero(from: error.fault) else { throw error }
             return .torn
         }
     }
 
-    private func isZeroToTheEnd() throws(DataFileError) -> Bool {
-        var offset = chunkStart + position
+    private func isZero(from start: Int) throws(DataFileError) -> Bool {
+        var offset = start
         var buffer = [UInt8](repeating: 1, count: 64 << 10)
         while true {
             let count = try file.read(into: &buffer, at: offset)
-            if count == 0 { return true }
+            if count == 0 { return offset > start }
             guard buffer[..<count].allSatisfy({ $0 == 0 }) else { return false }
             offset += count
         }
@@ -96,7 +98,9 @@ struct JournalReader {
                 while cursor < count, bytes[cursor] != 10 { cursor += 1 }
                 return cursor < count ? .comment(end: cursor + 1) : .incomplete
             }
-            func malformed(_ reason: String) -> Malformed { Malformed(offset: base + start, reason: reason) }
+            func malformed(_ reason: String) -> Malformed {
+                Malformed(offset: base + start, fault: base + cursor, reason: reason)
+            }
             /// Reads `<mark><digits>\r\n`; nil where the chunk ends before.
             func number(after mark: UInt8, atMost limit: Int) throws -> Int? {
                 guard cursor < count else { return nil }
@@ -113,9 +117,10 @@ struct JournalReader {
                 }
                 guard cursor < count else { return nil }
                 guard bytes[cursor] == 13, cursor > first else { throw malformed("a length that is no number") }
-                guard cursor + 1 < count else { return nil }
-                guard bytes[cursor + 1] == 10 else { throw malformed("a line without its end") }
-                cursor += 2
+                cursor += 1
+                guard cursor < count else { return nil }
+                guard bytes[cursor] == 10 else { throw malformed("a line without its end") }
+                cursor += 1
                 return value
             }
             guard let arguments = try number(after: UInt8(ascii: "*"), atMost: Self.mostArguments) else { return .incomplete }
@@ -123,11 +128,12 @@ struct JournalReader {
             for _ in 0..<arguments {
                 guard let length = try number(after: UInt8(ascii: "$"), atMost: Self.longestArgument) else { return .incomplete }
                 guard count - cursor >= length + 2 else { return .incomplete }
-                guard bytes[cursor + length] == 13, bytes[cursor + length + 1] == 10 else {
-                    throw malformed("an argument that is longer or shorter than it says")
-                }
                 ranges.append(cursor..<(cursor + length))
-                cursor += length + 2
+                cursor += length
+                for end: UInt8 in [13, 10] {
+                    guard bytes[cursor] == end else { throw malformed("an argument that is longer or shorter than it says") }
+                    cursor += 1
+                }
             }
             return .complete(end: cursor)
         }
