@@ -66,6 +66,7 @@ if !coreOnly {
     let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
     let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
     let ssl: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+    let http1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 
     package.products += [
         .library(name: "HoldfastRedis", targets: ["HoldfastRedis"]),
@@ -90,8 +91,7 @@ if !coreOnly {
             "HoldfastServer",
             [
                 "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastRedis", hummingbird, hummingbirdCore, httpTypes,
-                configuration, crypto,
-                logging, lifecycle, unixSignals,
+                configuration, crypto, logging, lifecycle, unixSignals, ssl, http1,
             ]
                 + nio
         ),
@@ -99,7 +99,7 @@ if !coreOnly {
             name: "holdfast",
             dependencies: [
                 "Holdfast", "HoldfastStore", "HoldfastServer", "HoldfastRedis", argumentParser, httpClient, logging, lifecycle,
-                .product(name: "NIOHTTP1", package: "swift-nio"),
+                http1,
             ] + nio,
             path: "Sources/holdfast-cli",
             swiftSettings: settings
@@ -131,8 +131,7 @@ if !coreOnly {
             "HoldfastServerTests",
             [
                 "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastServer", "HoldfastRedis", "HoldfastTesting",
-                "TestServers", hummingbird,
-                httpTypes,
+                "TestServers", hummingbird, httpTypes, ssl,
                 logging, configuration, .product(name: "HummingbirdTesting", package: "hummingbird"),
             ] + nio
         ),

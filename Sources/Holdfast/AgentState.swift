@@ -85,3 +85,8 @@ public struct AgentState: Service {
         }
     }
 }
+
+extension AgentState: CustomStringConvertible {
+    /// What logs of its running call it; never what it holds.
+    public var description: String { "AgentState" }
+}

@@ -65,6 +65,17 @@ import Testing
         #expect(try await server.send(.get, "/health?" + String(repeating: "a", count: 9000)).status == 414)
     }
 
+    @Test(arguments: [
+        ("/api/v1/cache/entries/ws/%zz", "key"), ("/api/v1/cache/entries/%ff/k", "workspace"),
+        ("/api/v1/users/%C3%28/sessions", "user_id"), ("/api/v1/cache/rate-limit/a%2", "id"),
+    ])
+    func aPathThatDoesNotDecodeIsRefusedByItsPart(path: String, field: String) async throws {
+        let server = try ServerUnderTest()
+        let reply = try await server.send(.get, path)
+        #expect(reply.status == 400 && reply.code == "invalid-argument" && reply.field == field)
+        #expect(try await server.send(.get, path, key: nil).status == 401)
+    }
+
     @Test func headIsGetWithoutTheBody() async throws {
         let server = try ServerUnderTest()
         for path in ["/health", "/health/live", "/health/ready", "/status"] {

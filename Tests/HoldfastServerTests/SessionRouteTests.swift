@@ -1,6 +1,7 @@
 import HTTPTypes
 import Holdfast
 import HoldfastStore
+import HoldfastTesting
 import Testing
 
 @testable import HoldfastServer
@@ -26,6 +27,25 @@ import Testing
         #expect(try await server.send(.get, "/api/v1/sessions/\(id)").status == 404)
         #expect(try await server.send(.delete, "/api/v1/sessions/\(id)").status == 404)
         #expect(try await server.send(.patch, "/api/v1/sessions/\(id)", ["set": ["b": 1]]).status == 404)
+    }
+
+    @Test func aReaderLetsNoSessionStayLonger() async throws {
+        let time = ManualTime()
+        let server = try ServerUnderTest(state: .embedded(time: time))
+        let (id, _) = try await create(server)
+        let path = "/api/v1/sessions/\(id)"
+        func end(_ path: String, _ key: String) async throws -> String? {
+            time.advance(by: .seconds(10))
+            return try await server.send(.get, path, key: key).json["expires_at"]?.string
+        }
+        let first = try await end(path, ServerUnderTest.reader)
+        #expect(first != nil)
+        #expect(try await end(path, ServerUnderTest.reader) == first)
+        #expect(try await end(path + "?touch=false", ServerUnderTest.reader) == first)
+        let refused = try await server.send(.get, path + "?touch=true", key: ServerUnderTest.reader)
+        #expect(refused.status == 403 && refused.code == "forbidden" && refused.field == "touch")
+        #expect(try await end(path, ServerUnderTest.reader) == first)
+        #expect(try await end(path, ServerUnderTest.writer) != first)
     }
 
     @Test func aChangeIsMadeOnlyAtTheVersionThatIfMatchNames() async throws {

@@ -83,7 +83,7 @@ public struct HoldfastService: Service {
                 logger.warning("the server cannot be reached; deciding in this process", metadata: ["store": "\(store)"])
             case .cameBack(let since):
                 logger.notice(
-                    "the server is back", metadata: ["store": "\(store)", "away.since": "\(since.milliseconds)"])
+                    "the server is back", metadata: ["store": "\(store)", "away.since": "\(since.rfc3339)"])
             }
         }
     }

@@ -7,11 +7,13 @@ extension ErrorCode {
     /// The status of answers with this code.
     var status: HTTPResponse.Status {
         switch self {
-        case .invalidArgument, .crossSlot, .unknownCommand: .badRequest
+        case .invalidArgument, .crossSlot, .unknownCommand, .malformedRequest: .badRequest
         case .unauthenticated: .unauthorized
         case .forbidden, .wrongTenant: .forbidden
         case .notFound: .notFound
         case .methodNotAllowed: .methodNotAllowed
+        case .methodNotImplemented: .notImplemented
+        case .requestTimeout: .requestTimeout
         case .wrongType, .decodingFailed, .unsupportedFormat, .conflict, .inProgress: .conflict
         case .preconditionFailed: .preconditionFailed
         case .tooLarge: .contentTooLarge

@@ -6,6 +6,7 @@ struct MetricsPage: Sendable {
     static let mediaType = "text/plain; version=0.0.4; charset=utf-8"
 
     let requests: RequestMetrics
+    let connections: ConnectionMetrics
     let state: AgentState
     let version: String
 
@@ -14,7 +15,7 @@ struct MetricsPage: Sendable {
             MetricFamily(
                 "holdfast_build_info", .gauge, "The version that runs.",
                 [MetricFamily.Sample(labels: [("version", version)], value: 1)])
-        ] + requests.families + store + cache + embedded
+        ] + requests.families + connections.families + store + cache + embedded
     }
 
     private var store: [MetricFamily] {

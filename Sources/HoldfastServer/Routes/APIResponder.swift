@@ -40,7 +40,7 @@ struct APIResponder: HTTPResponder {
             let (route, path) = try find(request)
             routeName = route.name
             answer = try await limited(route, request, peer: context.peer, requestID: requestID, arrival: arrival) { call in
-                try await self.answer(route, call, path: path, request, requestID: requestID)
+                try await self.answer(route, call, path: path, request, context, requestID: requestID)
             }
         } catch let problem as ProblemError {
             answer = problem.value.answer(requestID: requestID)
@@ -59,7 +59,7 @@ struct APIResponder: HTTPResponder {
 
     // MARK: - The way of a request
 
-    private func find(_ request: Request) throws -> (Route, path: [String: String]) {
+    private func find(_ request: Request) throws -> (Route, path: [String: String?]) {
         let target = request.uri.string
         guard target.utf8.count <= limits.urlBytes else {
             throw ProblemError(
@@ -99,13 +99,14 @@ struct APIResponder: HTTPResponder {
     }
 
     private func answer(
-        _ route: Route, _ context: CallContext, path: [String: String], _ request: Request, requestID: String
+        _ route: Route, _ context: CallContext, path: [String: String?], _ request: Request, _ connection: ConnectionContext,
+        requestID: String
     ) async throws -> Answer {
         if route.access == .role(.admin) { audit(route, context) }
         let reader = RequestReader(route: route)
         let query = request.uri.string.split(separator: "?", maxSplits: 1).dropFirst().first?.prefix { $0 != "#" }
         let parameters = try reader.parameters(path: path, query: query, headers: request.headers)
-        let bytes = route.body == nil ? ByteBuffer() : try await body(of: request)
+        let bytes = route.body == nil ? ByteBuffer() : try await body(of: request, connection)
         let body = try reader.body(bytes.readableBytesView, mediaType: request.headers[.contentType])
         let call = Call(
             route: route, context: context, parameters: parameters, body: body, headers: request.headers, requestID: requestID)
@@ -115,9 +116,10 @@ struct APIResponder: HTTPResponder {
         }
     }
 
-    private func body(of request: Request) async throws -> ByteBuffer {
+    private func body(of request: Request, _ connection: ConnectionContext) async throws -> ByteBuffer {
         let tooLarge = StoreError(.tooLarge, "The body has more than \(limits.bodyBytes) bytes", field: "body")
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limits.bodyBytes { throw tooLarge }
+        if request.headers[.expect] != nil { connection.willReadBody() }
         do {
             return try await request.body.collect(upTo: limits.bodyBytes)
         } catch is NIOTooManyBytesError {

@@ -31,9 +31,13 @@ struct RequestReader {
     ///
     /// - Throws: ``ErrorCode/invalidArgument`` naming the parameter that is missing, unknown, repeated or wrong.
     func parameters(
-        path: [String: String], query: Substring?, headers: HTTPFields
+        path: [String: String?], query: Substring?, headers: HTTPFields
     ) throws(StoreError) -> [String: JSONValue] {
-        var found = path
+        var found: [String: String] = [:]
+        for (name, value) in path {
+            guard let value else { throw .invalid(name, "Its percent-encoding is broken, or stands for no UTF-8") }
+            found[name] = value
+        }
         try readQuery(query, into: &found)
         for parameter in route.allParameters where parameter.place == .header {
             guard let name = HTTPField.Name(parameter.name) else { continue }

@@ -15,13 +15,15 @@ public struct HTTPServer: Service {
         public var host = "127.0.0.1"
         /// 0 lets the system choose a free one.
         public var port = 8000
-        /// More connections wait in the backlog until others end.
+        /// More connections than these are answered 503 and closed.
         public var maximumConnections = 10_000
-        /// A connection without traffic is closed after this long.
+        /// A connection without a request is closed after this long.
         public var idleTimeout: Duration = .seconds(75)
+        /// How long a request may take to arrive, besides a second for every 4 KiB of its body; then it is answered 408.
+        public var readTimeout: Duration = .seconds(15)
         /// Longer URLs are answered 414.
         public var maximumURLBytes = 8192
-        /// All headers of a request together; more is answered 400 and the connection closed.
+        /// All headers of a request together; more is answered 431 and the connection closed.
         public var maximumHeaderBytes = 32 * 1024
         /// Larger bodies are answered 413.
         public var maximumBodyBytes = 8 * 1024 * 1024
@@ -35,6 +37,7 @@ public struct HTTPServer: Service {
     }
 
     private let configuration: Configuration
+    private let connections = ConnectionMetrics()
     private let responder: APIResponder
     private let logger: Logger
     private let onRunning: @Sendable (_ port: Int) async -> Void
@@ -51,7 +54,8 @@ public struct HTTPServer: Service {
         self.onRunning = onRunning
         let metrics = RequestMetrics()
         responder = APIResponder(
-            table: Self.table(state, metrics, version: version), gatekeeper: Gatekeeper(keys: keys, time: state.failover.time),
+            table: Self.table(state, metrics, connections, version: version),
+            gatekeeper: Gatekeeper(keys: keys, time: state.failover.time),
             idempotency: IdempotentCalls(service: Idempotency(failover: state.failover, namespace: state.namespace)),
             callers: configuration.callerPlan.map { plan in
                 // Counted apart from what callers limit themselves: a name that no tenant can have keeps the keys distinct.
@@ -69,9 +73,11 @@ public struct HTTPServer: Service {
     public func run() async throws { try await application.run() }
 
     /// Every route. A new service adds its line here.
-    private static func table(_ state: AgentState, _ metrics: RequestMetrics, version: String) -> RouteTable {
+    private static func table(
+        _ state: AgentState, _ metrics: RequestMetrics, _ connections: ConnectionMetrics, version: String
+    ) -> RouteTable {
         let document = Locked<JSONValue>(.null)
-        let page = MetricsPage(requests: metrics, state: state, version: version)
+        let page = MetricsPage(requests: metrics, connections: connections, state: state, version: version)
         var routes: [Route] = []
         routes += HealthRoutes(state: state, version: version, backlog: { state.cache.pendingChanges }).routes
         routes += SystemRoutes(metrics: page, document: document).routes
@@ -88,17 +94,38 @@ public struct HTTPServer: Service {
     var routes: [Route] { responder.table.routes }
 
     var application: Application<APIResponder> {
-        let channel = HTTP1Channel.Configuration(
-            idleTimeout: .milliseconds(configuration.idleTimeout.milliseconds),
-            httpDecoderConfiguration: .init(
-                maxHeaderFieldSize: configuration.maximumHeaderBytes, maxHeaderListSize: configuration.maximumHeaderBytes,
-                maxHeaderFieldCount: 100))
-        return Application(
-            responder: responder, server: .http1(configuration: channel),
+        Application(
+            responder: responder,
+            server: HTTPServerBuilder { [configuration, connections] responder in
+                ConnectionChannel(
+                    base: HTTP1Channel(responder: responder, configuration: configuration.channel),
+                    limits: configuration.connectionLimits, metrics: connections)
+            },
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.host, port: configuration.port),
-                availableConnectionsDelegate: .maximum(configuration.maximumConnections, logger: logger)),
+                // Some more than the limit, to be told so; beyond them, connections wait until others end.
+                availableConnectionsDelegate: .maximum(configuration.maximumConnections + 128, logger: logger)),
             onServerRunning: { channel in await onRunning(channel.localAddress?.port ?? configuration.port) },
             logger: logger)
     }
+}
+
+extension HTTPServer.Configuration {
+    fileprivate var channel: HTTP1Channel.Configuration {
+        HTTP1Channel.Configuration(
+            httpDecoderConfiguration: .init(
+                maxHeaderFieldSize: maximumHeaderBytes, maxHeaderListSize: maximumHeaderBytes, maxHeaderFieldCount: 100))
+    }
+
+    fileprivate var connectionLimits: ConnectionLimits {
+        ConnectionLimits(
+            connections: maximumConnections, headerBytes: maximumHeaderBytes,
+            idleTimeout: .milliseconds(idleTimeout.milliseconds),
+            readTimeout: .milliseconds(readTimeout.milliseconds))
+    }
+}
+
+extension HTTPServer: CustomStringConvertible {
+    /// What logs of its running call it; never what it holds.
+    public var description: String { "HTTPServer" }
 }

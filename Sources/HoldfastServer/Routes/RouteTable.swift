@@ -7,7 +7,8 @@ import HoldfastStore
 /// finding: one dictionary look-up for each segment.
 struct RouteTable: Sendable {
     enum Match: Sendable {
-        case found(Route, parameters: [String: String])
+        /// A value is nil where its percent-encoding stands for no text.
+        case found(Route, parameters: [String: String?])
         /// The path exists, with these methods.
         case wrongMethod(allowed: [HTTPRequest.Method])
         case unknown
@@ -46,11 +47,7 @@ struct RouteTable: Sendable {
     func match(_ method: HTTPRequest.Method, _ path: Substring) -> Match {
         let segments = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
         guard path.first == "/", segments.count <= 16 else { return .unknown }
-        var decoded: [String] = []
-        for segment in segments {
-            guard let text = PercentEncoding.decode(segment) else { return .unknown }
-            decoded.append(text)
-        }
+        let decoded = segments.map { PercentEncoding.decode($0) }
         guard let node = Self.find(decoded[...], in: root) else { return .unknown }
         // HEAD is GET without the body, wherever GET is.
         if let route = node.routes[method] ?? (method == .head ? node.routes[.get] : nil) {
@@ -60,18 +57,18 @@ struct RouteTable: Sendable {
         return .wrongMethod(allowed: methods.sorted().compactMap { HTTPRequest.Method($0) })
     }
 
-    private static func find(_ rest: ArraySlice<String>, in node: Node) -> Node? {
+    private static func find(_ rest: ArraySlice<String?>, in node: Node) -> Node? {
         guard let segment = rest.first else { return node.routes.isEmpty ? nil : node }
-        if let next = node.literals[segment], let found = find(rest.dropFirst(), in: next) { return found }
+        if let segment, let next = node.literals[segment], let found = find(rest.dropFirst(), in: next) { return found }
         // An empty segment is no value: `/keys/` is not `/keys/{key}`.
-        guard !segment.isEmpty, let next = node.place.first else { return nil }
+        guard segment != "", let next = node.place.first else { return nil }
         return find(rest.dropFirst(), in: next)
     }
 
-    private static func parameters(_ route: Route, _ segments: [String]) -> [String: String] {
-        var parameters: [String: String] = [:]
+    private static func parameters(_ route: Route, _ segments: [String?]) -> [String: String?] {
+        var parameters: [String: String?] = [:]
         for (segment, value) in zip(route.path.segments, segments) {
-            if case .parameter(let name) = segment { parameters[name] = value }
+            if case .parameter(let name) = segment { parameters.updateValue(value, forKey: name) }
         }
         return parameters
     }

@@ -63,15 +63,21 @@ struct SessionRoutes: Sendable {
 
     private var get: Route {
         route(
-            .get, Self.one, "getSession", "A session, which then stays for another idle time.", .reader,
+            .get, Self.one, "getSession", "A session, which then stays for another idle time unless a reader asks.",
+            .reader,
             parameters: [
-                Self.id, .query("touch", .boolean, "false to look without letting it stay longer."), .ifNoneMatch,
+                Self.id, .query("touch", .boolean, "false to look without letting it stay longer, as readers always do."),
+                .ifNoneMatch,
             ],
             outcomes: [
                 .ok(SessionAnswer.schema, "The session.", headers: Self.changed), .notModified, Self.missing, Self.damaged,
             ]
         ) { (call) async throws(StoreError) in
-            let touch = call.parameters["touch"]?.bool ?? true
+            let mayTouch = call.context.role != .reader
+            let touch = call.parameters["touch"]?.bool ?? mayTouch
+            guard mayTouch || !touch else {
+                throw StoreError(.forbidden, "Letting a session stay longer needs the role operator", field: "touch")
+            }
             guard let session = try await sessions(call).get(try call.sessionID(), touch: touch).value else {
                 throw Self.gone
             }

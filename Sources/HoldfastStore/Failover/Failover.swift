@@ -109,7 +109,7 @@ public final class Failover: Sendable {
     ) async throws(StoreError) -> Decided<Output> {
         if let refusal { throw refusal }
         switch policy {
-        case .fail: throw StoreError(.unavailable, "The configured server has been away since \(since.milliseconds) (Unix ms)")
+        case .fail: throw StoreError(.unavailable, "The configured server has been away since \(since.rfc3339)")
         case .local:
             let decider = Decider.local(since: since)
             return Decided(try await body(local, decider), by: decider)

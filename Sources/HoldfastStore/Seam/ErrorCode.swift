@@ -43,6 +43,9 @@ extension ErrorCode {
     public static let forbidden = ErrorCode("forbidden", "The API key's role does not allow this")
     public static let methodNotAllowed = ErrorCode("method-not-allowed", "The resource does not know this method")
     public static let unsupportedMediaType = ErrorCode("unsupported-media-type", "The body is of a kind that is not read here")
+    public static let malformedRequest = ErrorCode("malformed-request", "What was sent is no valid request")
+    public static let methodNotImplemented = ErrorCode("method-not-implemented", "No resource knows this method")
+    public static let requestTimeout = ErrorCode("request-timeout", "The request did not arrive in time")
 }
 
 // MARK: - The server's state
@@ -81,7 +84,8 @@ extension ErrorCode {
     public static let all: [ErrorCode] = [
         .invalidArgument, .tooLarge, .wrongType, .commandFailed, .unknownCommand, .crossSlot, .wrongTenant, .notFound, .conflict,
         .decodingFailed, .unsupportedFormat, .idempotencyMismatch, .inProgress, .preconditionFailed, .rateLimited,
-        .unauthenticated, .forbidden, .methodNotAllowed, .unsupportedMediaType,
+        .unauthenticated, .forbidden, .methodNotAllowed, .unsupportedMediaType, .malformedRequest, .methodNotImplemented,
+        .requestTimeout,
         .connectionFailed, .connectionLost, .timeout, .serverLoading, .serverReadOnly, .serverBusy, .outOfMemory, .serverRefused,
         .protocolViolation, .unexpectedReply, .unavailable,
         .overloaded, .deadlineExceeded, .cancelled, .shuttingDown, .storageFailed, .folderInUse,

@@ -1,5 +1,3 @@
-public import HoldfastStore
-
 // Moments in JSON: RFC 3339 in UTC with milliseconds, such as `2026-01-31T12:00:00.000Z`. By hand, because Foundation's formatters cost
 // more than the rest of an answer.
 
