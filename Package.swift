@@ -99,7 +99,7 @@ if !coreOnly {
             name: "holdfast",
             dependencies: [
                 "Holdfast", "HoldfastStore", "HoldfastServer", "HoldfastRedis", argumentParser, httpClient, logging, lifecycle,
-                http1,
+                http1, ssl,
             ] + nio,
             path: "Sources/holdfast-cli",
             swiftSettings: settings

@@ -69,6 +69,12 @@ import Testing
         row("HOLDFAST_API_KEYS", "admin:k1,ci:reader@acme:k2", "***", "(one is made at the first start)"),
         row("HOLDFAST_LOG_LEVEL REDIS_LOG_LEVEL", "debug", "debug", "notice"),
         row("HOLDFAST_INSTANCES", "4", "4", "1"),
+        row("HOLDFAST_TLS_CERTIFICATE", pem, pem, "(none)"),
+        row("HOLDFAST_TLS_KEY", pem, pem, "(in the certificate's file)"),
+        row("HOLDFAST_MAX_CONNECTIONS", "200", "200", "10000"),
+        row("HOLDFAST_IDLE_TIMEOUT", "30s", "30s", "75s"),
+        row("HOLDFAST_READ_TIMEOUT", "5s", "5s", "15s"),
+        row("HOLDFAST_AUDIT_CACHE", "on", "true", "false"),
     ]
 
     private static func row(_ names: String, _ sample: String, _ shown: String, _ standard: String) -> Row {

@@ -17,6 +17,7 @@ public struct HoldfastService: Service {
     private let server: RedisStore?
     private let keys: APIKeyRing
     private let logger: Logger
+    private let tls: ServerTLS?
     private let onRunning: @Sendable (Summary, _ port: Int) async -> Void
 
     /// How long a shutdown may take: what is under way is finished for so long, then cancelled.
@@ -36,6 +37,7 @@ public struct HoldfastService: Service {
         self.configuration = configuration
         self.logger = logger
         self.onRunning = onRunning
+        tls = try Self.tls(configuration.server)
         let namespace = Namespace(prefix: configuration.redis.keyPrefix)
         server = configuration.redis.isEnabled ? try RedisStore(configuration.redis.storeConfiguration()) : nil
         let local = EmbeddedStore(configuration.embeddedStore)
@@ -58,6 +60,11 @@ public struct HoldfastService: Service {
         var http = HTTPServer.Configuration()
         http.host = configuration.server.host
         http.port = configuration.server.port
+        http.tls = tls
+        http.maximumConnections = configuration.server.maximumConnections
+        http.idleTimeout = configuration.server.idleTimeout
+        http.readTimeout = configuration.server.readTimeout
+        http.auditsCache = configuration.server.auditsCache
         let (summary, onRunning) = (summary, onRunning)
         let face = HTTPServer(state: state, keys: keys, configuration: http, logger: logger) { port in
             await onRunning(summary, port)
@@ -75,6 +82,16 @@ public struct HoldfastService: Service {
     }
 
     // MARK: - Parts
+
+    private static func tls(_ server: HoldfastConfiguration.Server) throws(StoreError) -> ServerTLS? {
+        guard let certificate = server.tlsCertificateFile else {
+            guard server.tlsKeyFile == nil else {
+                throw .invalid("HOLDFAST_TLS_CERTIFICATE", "It is missing, and HOLDFAST_TLS_KEY is set")
+            }
+            return nil
+        }
+        return try ServerTLS(certificateFile: certificate, keyFile: server.tlsKeyFile)
+    }
 
     private static func observer(store: String, _ logger: Logger) -> Failover.Observer {
         { change in

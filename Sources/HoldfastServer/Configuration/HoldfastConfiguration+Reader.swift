@@ -19,6 +19,8 @@ public struct LoadedConfiguration: Sendable {
     public var clientURL: String?
     /// HOLDFAST_API_KEY: what the command line calls it with, if said.
     public var clientKey: Secret?
+    /// HOLDFAST_CA_FILE: the authorities that the command line trusts instead of the system's, if said.
+    public var clientAuthorityFile: String?
 }
 
 extension HoldfastConfiguration {
@@ -38,7 +40,8 @@ extension HoldfastConfiguration {
             configuration: reader.draft.configuration, values: reader.values,
             warnings: sources.warnings + UnknownNames.warnings(in: sources.sources) + resolution.warnings
                 + reader.draft.configuration.limitations,
-            clientURL: sources.text("HOLDFAST_URL"), clientKey: sources.text("HOLDFAST_API_KEY").map { Secret($0) }
+            clientURL: sources.text("HOLDFAST_URL"), clientKey: sources.text("HOLDFAST_API_KEY").map { Secret($0) },
+            clientAuthorityFile: sources.text("HOLDFAST_CA_FILE")
         )
     }
 }

@@ -90,6 +90,18 @@ extension HoldfastConfiguration {
         public var logLevel: LogLevel = .notice
         /// How many instances share the limits while the server is unreachable.
         public var instances = 1
+        /// PEM; nil for HTTP without TLS.
+        public var tlsCertificateFile: String?
+        /// PEM; nil where the key stands in the certificate's file.
+        public var tlsKeyFile: String?
+        public var maximumConnections = 10_000
+        public var idleTimeout: Duration = .seconds(75)
+        public var readTimeout: Duration = .seconds(15)
+        /// Whether reading and writing of cache entries goes to the audit log too.
+        public var auditsCache = false
+
+        /// Whether clients reach it by `https`.
+        public var usesTLS: Bool { tlsCertificateFile != nil }
 
         public init() {}
     }

@@ -142,6 +142,24 @@ extension Setting {
         Setting(
             "HOLDFAST_INSTANCES", in: .server, .integer(1...100_000), \.configuration.server.instances,
             "instances that share the limits while the server is away"),
+        Setting(
+            "HOLDFAST_TLS_CERTIFICATE", in: .server, .file, \.configuration.server.tlsCertificateFile,
+            "the certificate and those up to its authority, PEM; with it the server speaks https"),
+        Setting(
+            "HOLDFAST_TLS_KEY", in: .server, .file, default: "(in the certificate's file)", \.configuration.server.tlsKeyFile,
+            "the certificate's key, PEM, not encrypted"),
+        Setting(
+            "HOLDFAST_MAX_CONNECTIONS", in: .server, .integer(1...1_000_000), \.configuration.server.maximumConnections,
+            "most connections at once; more are answered 503"),
+        Setting(
+            "HOLDFAST_IDLE_TIMEOUT", in: .server, .duration, \.configuration.server.idleTimeout,
+            "how long a connection without a request stays"),
+        Setting(
+            "HOLDFAST_READ_TIMEOUT", in: .server, .duration, \.configuration.server.readTimeout,
+            "how long a request may take to arrive, besides 1 s for 4 KiB of body"),
+        Setting(
+            "HOLDFAST_AUDIT_CACHE", in: .server, .boolean, \.configuration.server.auditsCache,
+            "record reading and writing of the cache in the audit log too"),
     ]
 }
 

@@ -2,7 +2,7 @@
 enum UnknownNames {
     /// Names of ours that are no settings: they belong to the command line.
     static let others: Set<String> = [
-        "HOLDFAST_CONFIG", "HOLDFAST_URL", "HOLDFAST_API_KEY", "HOLDFAST_CORE",
+        "HOLDFAST_CONFIG", "HOLDFAST_URL", "HOLDFAST_API_KEY", "HOLDFAST_CA_FILE", "HOLDFAST_CORE",
     ]
 
     /// Prefixes under which every unknown name is suspect.

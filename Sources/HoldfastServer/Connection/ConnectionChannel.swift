@@ -2,6 +2,7 @@ import HummingbirdCore
 import Logging
 import NIOCore
 import NIOHTTP1
+import NIOSSL
 
 /// Hummingbird's HTTP/1.1 channel with a ``ConnectionHandler`` at its parser.
 struct ConnectionChannel: HTTPChannelHandler {
@@ -10,6 +11,8 @@ struct ConnectionChannel: HTTPChannelHandler {
     let base: HTTP1Channel
     let limits: ConnectionLimits
     let metrics: ConnectionMetrics
+    /// Nil for HTTP without TLS.
+    let tls: NIOSSLContext?
 
     var responder: HTTPChannelHandler.Responder { base.responder }
 
@@ -20,6 +23,7 @@ struct ConnectionChannel: HTTPChannelHandler {
             let handler = ConnectionHandler(limits: limits, metrics: metrics, logger: logger)
             try pipeline.addHandler(ConnectionTap(handler), position: .before(parser))
             try pipeline.addHandler(handler, position: .after(parser))
+            if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls), position: .first) }
             return value
         }
     }

@@ -26,6 +26,7 @@ struct APIResponder: HTTPResponder {
     /// Nil where callers are not limited.
     let callers: CallerLimits?
     let metrics: RequestMetrics
+    let audit: AuditLog
     let limits: Limits
     let time: any TimeSource
     let logger: Logger
@@ -40,7 +41,9 @@ struct APIResponder: HTTPResponder {
             let (route, path) = try find(request)
             routeName = route.name
             answer = try await limited(route, request, peer: context.peer, requestID: requestID, arrival: arrival) { call in
-                try await self.answer(route, call, path: path, request, context, requestID: requestID)
+                try await audited(route, path, call, requestID) {
+                    try await self.answer(route, call, path: path, request, context, requestID: requestID)
+                }
             }
         } catch let problem as ProblemError {
             answer = problem.value.answer(requestID: requestID)
@@ -102,7 +105,6 @@ struct APIResponder: HTTPResponder {
         _ route: Route, _ context: CallContext, path: [String: String?], _ request: Request, _ connection: ConnectionContext,
         requestID: String
     ) async throws -> Answer {
-        if route.access == .role(.admin) { audit(route, context) }
         let reader = RequestReader(route: route)
         let query = request.uri.string.split(separator: "?", maxSplits: 1).dropFirst().first?.prefix { $0 != "#" }
         let parameters = try reader.parameters(path: path, query: query, headers: request.headers)
@@ -113,6 +115,25 @@ struct APIResponder: HTTPResponder {
         return try await context.run { () async throws(StoreError) in
             guard let idempotency, let key = call.optionalString("Idempotency-Key") else { return try await route.handler(call) }
             return try await idempotency.answer(call, key: key, target: request.uri.string)
+        }
+    }
+
+    /// Records what was done, or tried, by those who were let in.
+    private func audited(
+        _ route: Route, _ path: [String: String?], _ context: CallContext, _ requestID: String,
+        _ body: () async throws -> Answer
+    ) async throws -> Answer {
+        guard let kind = route.audited, kind == .administrative || audit.includesCache else { return try await body() }
+        func record(_ status: Int) {
+            audit.record(context, act: route.name, target: AuditTarget.text(path), status: status, requestID: requestID)
+        }
+        do {
+            let answer = try await body()
+            record(answer.status.code)
+            return answer
+        } catch {
+            record(((error as? StoreError).map { Problem($0).status } ?? .internalServerError).code)
+            throw error
         }
     }
 
@@ -145,16 +166,6 @@ struct APIResponder: HTTPResponder {
         headers[.contentLength] = bytes.count.description
         guard request.method != .head else { return Response(status: answer.status, headers: headers) }
         return Response(status: answer.status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
-    }
-
-    /// Who did what only administrators may, before it is done.
-    private func audit(_ route: Route, _ context: CallContext) {
-        logger.notice(
-            "administrative act",
-            metadata: [
-                "http.route": "\(route.name)", "actor": "\(context.actor ?? "")", "tenant": "\(context.tenant ?? "default")",
-                "request.id": "\(context.requestID ?? "")",
-            ])
     }
 
     /// One line for each request, with the route's name in the path's place: paths hold keys and session ids.

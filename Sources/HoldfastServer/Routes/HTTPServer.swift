@@ -17,6 +17,8 @@ public struct HTTPServer: Service {
         public var port = 8000
         /// More connections than these are answered 503 and closed.
         public var maximumConnections = 10_000
+        /// The certificate to show; nil for HTTP without TLS.
+        public var tls: ServerTLS?
         /// A connection without a request is closed after this long.
         public var idleTimeout: Duration = .seconds(75)
         /// How long a request may take to arrive, besides a second for every 4 KiB of its body; then it is answered 408.
@@ -27,6 +29,8 @@ public struct HTTPServer: Service {
         public var maximumHeaderBytes = 32 * 1024
         /// Larger bodies are answered 413.
         public var maximumBodyBytes = 8 * 1024 * 1024
+        /// Whether reading and writing of cache entries goes to the audit log too.
+        public var auditsCache = false
         /// How often each API key, or each address without one, may call; nil, the default, for as often as it likes. See
         /// `CallerLimits` for why.
         public var callerPlan: RateLimitPlan?
@@ -53,8 +57,11 @@ public struct HTTPServer: Service {
         self.logger = logger
         self.onRunning = onRunning
         let metrics = RequestMetrics()
+        var auditLogger = Logger(label: "holdfast.audit")
+        auditLogger.logLevel = min(logger.logLevel, .notice)
+        let audit = AuditLog(includesCache: configuration.auditsCache, time: state.failover.time, logger: auditLogger)
         responder = APIResponder(
-            table: Self.table(state, metrics, connections, version: version),
+            table: Self.table(state, metrics, connections, audit, version: version),
             gatekeeper: Gatekeeper(keys: keys, time: state.failover.time),
             idempotency: IdempotentCalls(service: Idempotency(failover: state.failover, namespace: state.namespace)),
             callers: configuration.callerPlan.map { plan in
@@ -65,7 +72,7 @@ public struct HTTPServer: Service {
                         configuration: RateLimiter.Configuration(plan: plan, instances: state.limits.configuration.instances)),
                     addresses: ClientAddress(proxies: configuration.trustedProxies))
             },
-            metrics: metrics,
+            metrics: metrics, audit: audit,
             limits: APIResponder.Limits(urlBytes: configuration.maximumURLBytes, bodyBytes: configuration.maximumBodyBytes),
             time: state.failover.time, logger: logger)
     }
@@ -74,13 +81,14 @@ public struct HTTPServer: Service {
 
     /// Every route. A new service adds its line here.
     private static func table(
-        _ state: AgentState, _ metrics: RequestMetrics, _ connections: ConnectionMetrics, version: String
+        _ state: AgentState, _ metrics: RequestMetrics, _ connections: ConnectionMetrics, _ audit: AuditLog, version: String
     ) -> RouteTable {
         let document = Locked<JSONValue>(.null)
         let page = MetricsPage(requests: metrics, connections: connections, state: state, version: version)
         var routes: [Route] = []
         routes += HealthRoutes(state: state, version: version, backlog: { state.cache.pendingChanges }).routes
         routes += SystemRoutes(metrics: page, document: document).routes
+        routes += AuditRoutes(log: audit).routes
         routes += CacheRoutes(state: state).routes
         routes += ReferenceRoutes(state: state).routes
         routes += CacheEntryRoutes(state: state).routes
@@ -99,7 +107,7 @@ public struct HTTPServer: Service {
             server: HTTPServerBuilder { [configuration, connections] responder in
                 ConnectionChannel(
                     base: HTTP1Channel(responder: responder, configuration: configuration.channel),
-                    limits: configuration.connectionLimits, metrics: connections)
+                    limits: configuration.connectionLimits, metrics: connections, tls: configuration.tls?.context)
             },
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.host, port: configuration.port),

@@ -6,6 +6,7 @@ import HoldfastServer
 import HoldfastStore
 import NIOCore
 import NIOHTTP1
+import NIOSSL
 
 /// How to reach a running server.
 struct ClientOptions: ParsableArguments {
@@ -14,6 +15,9 @@ struct ClientOptions: ParsableArguments {
 
     @Option(help: "The API key (default: HOLDFAST_API_KEY, else the key file that the server keeps).")
     var apiKey: String?
+
+    @Option(help: "Authorities to trust instead of the system's, PEM (default: HOLDFAST_CA_FILE).")
+    var caFile: String?
 
     @Option(help: "How many seconds to wait for an answer.")
     var timeout: Int = 10
@@ -33,6 +37,8 @@ struct APIClient: Sendable {
     let url: String
     private let key: String?
     private let timeout: TimeAmount
+    /// Nil for the system's authorities.
+    private let authorities: [NIOSSLCertificate]?
 
     init(_ options: ClientOptions, _ loaded: LoadedConfiguration) throws {
         var address = options.url ?? loaded.clientURL ?? Self.localURL(loaded.configuration.server)
@@ -43,6 +49,7 @@ struct APIClient: Sendable {
         }
         url = address
         timeout = .seconds(Int64(max(1, options.timeout)))
+        authorities = try (options.caFile ?? loaded.clientAuthorityFile).map(Self.authorities)
         key = try options.apiKey ?? loaded.clientKey?.value ?? Self.localKey(loaded.configuration.server)
     }
 
@@ -54,7 +61,13 @@ struct APIClient: Sendable {
             case "::": "::1"
             default: server.host
             }
-        return "http://\(HostAndPort(host: host, port: server.port))"
+        return "\(server.usesTLS ? "https" : "http")://\(HostAndPort(host: host, port: server.port))"
+    }
+
+    private static func authorities(in file: String) throws -> [NIOSSLCertificate] {
+        do { return try NIOSSLCertificate.fromPEMFile(file) } catch {
+            throw CommandFailure(.configuration, "HOLDFAST_CA_FILE: \(file) holds no certificate in PEM form")
+        }
     }
 
     /// A key that the configuration gives in the clear, or the one that the server made for itself.
@@ -83,6 +96,10 @@ struct APIClient: Sendable {
         request.method = method
         request.headers.add(name: "accept", value: "application/json")
         if let key { request.headers.add(name: "authorization", value: "Bearer \(key)") }
+        if let authorities {
+            request.tlsConfiguration = .makeClientConfiguration()
+            request.tlsConfiguration?.trustRoots = .certificates(authorities)
+        }
         if let body {
             request.headers.add(name: "content-type", value: "application/json")
             request.body = .bytes(ByteBuffer(bytes: body.encoded() ?? Bytes()))
@@ -116,6 +133,9 @@ struct APIClient: Sendable {
     private static func reason(_ error: any Error) -> String {
         if let error = error as? HTTPClientError { return error.shortDescription }
         if "\(error)".contains("Connection refused") { return "connection refused" }
+        if "\(error)".contains("CERTIFICATE_VERIFY_FAILED") {
+            return "its certificate is not trusted: --ca-file or HOLDFAST_CA_FILE names who signed it"
+        }
         return String("\(error)".split(whereSeparator: \.isNewline).joined(separator: " ").prefix(120))
     }
 

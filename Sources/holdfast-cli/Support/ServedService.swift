@@ -8,11 +8,12 @@ enum ServedService {
     /// Runs until a signal ends it, having said where it is once requests are accepted.
     static func run(_ configuration: HoldfastConfiguration, logger: Logger) async throws {
         let host = configuration.server.host
+        let scheme = configuration.server.usesTLS ? "https" : "http"
         let service: HoldfastService
         do {
             service = try HoldfastService(
                 configuration: configuration, environment: ProcessInfo.processInfo.environment, logger: logger
-            ) { summary, port in announce(summary, HostAndPort(host: host, port: port)) }
+            ) { summary, port in announce(summary, "\(scheme)://\(HostAndPort(host: host, port: port))") }
         } catch {
             let field = error.field.map { "\($0): " } ?? ""
             throw CommandFailure(.configuration, field + error.message)
@@ -22,8 +23,8 @@ enum ServedService {
         }
     }
 
-    private static func announce(_ summary: HoldfastService.Summary, _ address: HostAndPort) {
-        Terminal.say("Holdfast serves on http://\(address)")
+    private static func announce(_ summary: HoldfastService.Summary, _ address: String) {
+        Terminal.say("Holdfast serves on \(address)")
         Terminal.say("  store    \(summary.store)")
         Terminal.say("  data     \(summary.data)")
         Terminal.say("  API key  \(summary.keyFile ?? "as HOLDFAST_API_KEYS says")")
