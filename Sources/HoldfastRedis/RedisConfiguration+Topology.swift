@@ -39,6 +39,23 @@ extension RedisConfiguration {
 }
 
 extension RedisConfiguration {
+    /// A Redis or Valkey Cluster. The configuration's user, password and TLS are those of every node; the database must be 0.
+    public struct Cluster: Hashable, Sendable {
+        /// Some of the nodes, at least one; the others are learned from these.
+        public var nodes: [Node]
+        /// Whether replicas answer commands that only read. What they answer may be older than what was written before.
+        public var readsFromReplicas = false
+        /// How old the slot table may grow. It is asked for again at once where a node says that a slot has moved.
+        public var refreshInterval: Duration = .seconds(30)
+
+        public init(nodes: [Node], readsFromReplicas: Bool = false) {
+            self.nodes = nodes
+            self.readsFromReplicas = readsFromReplicas
+        }
+    }
+}
+
+extension RedisConfiguration {
     /// Asks the sentinels once where the primary is: for programs that look at a deployment. A ``RedisStore`` asks by itself.
     ///
     /// - Returns: nil where the endpoint names no sentinels.

@@ -5,6 +5,7 @@ extension RedisConfiguration {
     func validate() throws(StoreError) {
         try endpoint.validate()
         guard database >= 0 else { throw .invalid("database", "\(database) is no database (0 or more)") }
+        if case .cluster = endpoint, database != 0 { throw .invalid("database", "A cluster has no database but 0") }
         guard commandTimeout > .zero else { throw .invalid("commandTimeout", "A timeout is longer than nothing") }
         guard connectTimeout > .zero else { throw .invalid("connectTimeout", "A timeout is longer than nothing") }
         guard maximumInFlight > 0 else { throw .invalid("maximumInFlight", "At least one call must be allowed") }
@@ -22,6 +23,12 @@ extension RedisConfiguration.Endpoint {
         case .unixSocket(let path):
             // sockaddr_un holds 108 bytes on Linux, 104 on macOS, with the closing zero.
             guard (1...103).contains(path.utf8.count) else { throw .invalid("path", "A socket's path has 1 to 103 bytes") }
+        case .cluster(let cluster):
+            guard !cluster.nodes.isEmpty else { throw .invalid("cluster.nodes", "At least one node is needed") }
+            for node in cluster.nodes { try node.validate() }
+            guard cluster.refreshInterval > .zero else {
+                throw .invalid("cluster.refreshInterval", "An interval is longer than nothing")
+            }
         case .sentinel(let sentinel):
             guard !sentinel.nodes.isEmpty else { throw .invalid("sentinel.nodes", "At least one sentinel is needed") }
             for node in sentinel.nodes { try node.validate() }

@@ -5,6 +5,8 @@ public struct RedisConfiguration: Sendable {
         case unixSocket(path: String)
         /// The primary that sentinels name: found anew for each connection, and followed when another is promoted.
         case sentinel(Sentinel)
+        /// A cluster: each command goes to the node that serves its keys.
+        case cluster(Cluster)
     }
 
     public enum ProtocolVersion: Int, Sendable {

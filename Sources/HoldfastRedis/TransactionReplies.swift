@@ -16,4 +16,11 @@ enum TransactionReplies {
         default: throw StoreError(.unexpectedReply, effect: .unknown, operation: "EXEC")
         }
     }
+
+    /// The error line by which the whole was refused, nothing of it having been done: the first of a command that was not queued, or
+    /// EXEC's own. Nil where there is none, or MULTI itself failed.
+    static func refusal(_ replies: [Reply]) -> ReplyError? {
+        guard let multi = replies.first, multi.refusal == nil, let exec = replies.last?.refusal else { return nil }
+        return replies.dropFirst().dropLast().lazy.compactMap(\.refusal).first ?? exec
+    }
 }

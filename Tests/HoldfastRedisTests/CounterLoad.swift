@@ -14,14 +14,17 @@ final class CounterLoad: Sendable {
     }
 
     private let store: any Store
-    private let callers: Int
-    private let prefix: String
+    /// The counter of each caller.
+    let keys: [Key]
+    private let isExact: Bool
     private let state = Locked(State())
 
-    init(_ store: any Store, callers: Int, prefix: String = "load-\(UInt64.random(in: .min ... .max))") {
+    /// - Parameter isExact: whether each answer must be the very next number: nothing is lost, nothing fails.
+    init(_ store: any Store, callers: Int, isExact: Bool = false) {
         self.store = store
-        self.callers = callers
-        self.prefix = prefix
+        let prefix = "load-\(UInt64.random(in: .min ... .max))"
+        keys = (0..<callers).map { Key(raw: Bytes("\(prefix)-\($0)")) }
+        self.isExact = isExact
     }
 
     var acknowledged: Int { state.withLock { $0.acknowledged } }
@@ -30,7 +33,7 @@ final class CounterLoad: Sendable {
 
     /// Runs the callers while the body runs.
     func run(_ body: () async throws -> Void) async throws {
-        let tasks = (0..<callers).map { number in Task { await call(Key(raw: Bytes("\(prefix)-\(number)")), number) } }
+        let tasks = keys.enumerated().map { number, key in Task { await call(key, number) } }
         defer { state.withLock { $0.isStopped = true } }
         do { try await body() } catch {
             state.withLock { $0.isStopped = true }
@@ -62,10 +65,16 @@ final class CounterLoad: Sendable {
             do throws(StoreError) {
                 sent += 1
                 let count = try await store(.incr(key))
-                if count > sent || count < 1 { note("caller \(number) sent \(sent) and was answered \(count)") }
+                if count > sent || count < 1 || (isExact && count != sent) {
+                    note("caller \(number) sent \(sent) and was answered \(count)")
+                }
                 try await store(.set(tag, Bytes("\(number):\(sent)")))
                 let text = try await store(.get(tag))
-                if let text, !text.lossyString.hasPrefix("\(number):") { note("caller \(number) was answered \(text)") }
+                if isExact
+                    ? text?.lossyString != "\(number):\(sent)" : text.map({ !$0.lossyString.hasPrefix("\(number):") }) ?? false
+                {
+                    note("caller \(number) was answered \(text as Any)")
+                }
                 state.withLock { $0.acknowledged += 1 }
             } catch {
                 let name = "\(error.code)"

@@ -47,6 +47,9 @@ public struct Backend: Sendable, CustomStringConvertible {
     /// Through three sentinels, to the primary that they name.
     public static let sentinel = Backend("sentinel") { try RedisStore(await SharedSentinels.configuration()) }
 
+    /// Six nodes, three of them primaries.
+    public static let cluster = Backend("cluster") { try RedisStore(await SharedCluster.configuration()) }
+
     /// The store; the first call of the process starts the server behind it.
     public func store() async throws -> any Store {
         let task = shared.withLock { [open] shared in
@@ -95,4 +98,12 @@ public enum SharedSentinels {
     private static let running = Task.detached { try await SentinelSet.start() }
 
     public static func configuration() async throws -> RedisConfiguration { try await running.value.configuration() }
+}
+
+/// The cluster behind ``Backend/cluster``. Tests that move slots or kill nodes start their own ``ClusterSet``.
+public enum SharedCluster {
+    private static let running = Task.detached { try await ClusterSet.start() }
+
+    public static func servers() async throws -> ClusterSet { try await running.value }
+    public static func configuration() async throws -> RedisConfiguration { try await servers().configuration() }
 }

@@ -123,6 +123,12 @@ final class Connection: Sendable {
         channel?.close(promise: nil)
     }
 
+    /// Ends the connection once those who use it now have their replies, or their timeouts. Nobody may be given it any more.
+    func retire() {
+        let patience = TimeAmount.nanoseconds(Int64(clamping: timeout)) + .seconds(1)
+        eventLoop.scheduleTask(in: patience) { self.closeWithoutWaiting() }
+    }
+
     // MARK: - On the event loop
 
     private func drain() {

@@ -13,8 +13,8 @@ struct Connector: Sendable {
     }
 
     let configuration: RedisConfiguration
-    private let target: Target
-    private let role: Handshake.Role
+    private var target: Target
+    private var role: Handshake.Role
     private let tls: NIOSSLContext?
     private let timeout: TimeAmount
 
@@ -29,6 +29,13 @@ struct Connector: Sendable {
         } else {
             tls = nil
         }
+    }
+
+    /// The same towards another server.
+    func aimed(at address: ServerAddress, role: Handshake.Role) -> Connector {
+        var connector = self
+        (connector.target, connector.role) = (.fixed(address), role)
+        return connector
     }
 
     /// Connects and introduces itself; from then on `receiver` gets what the server sends. Fails with a ``StoreError`` of effect none.

@@ -13,8 +13,6 @@ final class Sentinels: Sendable {
 
     /// What strangers say is not believed without end.
     private static let limit = 64
-    /// How long the others are waited for once one has answered.
-    private static let grace = Duration.milliseconds(250)
 
     let name: String
     /// How to reach one of them: the endpoint is left out of account.
@@ -47,27 +45,12 @@ final class Sentinels: Sendable {
     /// - Throws: with effect none: ``ErrorCode/connectionFailed`` where none could be asked, ``ErrorCode/serverRefused`` where none
     ///   lets us in or knows the name.
     func primary() async throws(StoreError) -> Node {
-        let nodes = known
-        let inquiry = await withTaskGroup(of: Result<SentinelAnswer, StoreError>?.self) { group in
-            for node in nodes { group.addTask { await self.ask(node) } }
-            var inquiry = SentinelInquiry(asked: nodes.count)
-            var hasTimer = false
-            while !inquiry.isComplete, let result = await group.next() {
-                // Nil is the timer's.
-                guard let result else { break }
-                inquiry.receive(result)
-                guard inquiry.best != nil, !hasTimer else { continue }
-                hasTimer = true
-                group.addTask {
-                    try? await Task.sleep(for: Self.grace)
-                    return nil
-                }
-            }
-            group.cancelAll()
-            return inquiry
-        }
-        learn(inquiry.learned)
-        return try inquiry.outcome().primary
+        let inquiry = await Inquiry<SentinelAnswer>.of(known, epoch: \.epoch) { await self.ask($0) }
+        if let best = inquiry.best { return best.answer.primary }
+        guard let failure = inquiry.failure else { throw StoreError(.connectionFailed, "No sentinel answered in time") }
+        // Nothing of the caller's was sent.
+        let code: ErrorCode = failure.code == .serverRefused ? .serverRefused : .connectionFailed
+        throw StoreError(code, "No sentinel knows the primary; one says: \(failure.message)")
     }
 
     private func learn(_ nodes: [Node]) {
@@ -86,7 +69,9 @@ final class Sentinels: Sendable {
             let replies = await connection.many(questions.count) { writer in
                 for question in questions { writer.command(question) }
             }
-            return .success(try SentinelAnswer(try replies.get(), name: name))
+            let answer = try SentinelAnswer(try replies.get(), name: name)
+            learn(answer.sentinels)
+            return .success(answer)
         } catch {
             return .failure(error)
         }

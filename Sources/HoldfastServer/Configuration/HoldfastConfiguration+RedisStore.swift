@@ -1,7 +1,7 @@
 public import HoldfastRedis
 
 extension HoldfastConfiguration.Redis {
-    /// The same settings for a ``RedisStore``. Says nothing of REST and cluster.
+    /// The same settings for a ``RedisStore``. Says nothing of REST.
     ///
     /// - Parameter clientName: shown in the server's CLIENT LIST.
     public func storeConfiguration(clientName: String? = "holdfast") -> RedisConfiguration {
@@ -21,10 +21,20 @@ extension HoldfastConfiguration.Redis {
                     nodes: sentinel.nodes.map { RedisConfiguration.Node(host: $0.host, port: $0.port) }, primary: sentinel.master,
                     username: sentinel.username, password: sentinel.password?.value))
         }
+        if let cluster {
+            let nodes = cluster.isEmpty ? address.node.map { [$0] } ?? [] : cluster
+            return .cluster(.init(nodes: nodes.map { RedisConfiguration.Node(host: $0.host, port: $0.port) }))
+        }
         return switch address {
         case .tcp(let host, let port): .tcp(host: host, port: port)
         case .unixSocket(let path): .unixSocket(path: path)
         }
+    }
+}
+
+extension HoldfastConfiguration.Redis.Address {
+    fileprivate var node: HostAndPort? {
+        if case .tcp(let host, let port) = self { HostAndPort(host: host, port: port) } else { nil }
     }
 }
 

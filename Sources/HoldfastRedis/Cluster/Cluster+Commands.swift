@@ -1,0 +1,139 @@
+import HoldfastStore
+
+extension Cluster {
+    /// One operation, wherever its keys lie.
+    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
+        try await execute(operation, as: ClusterRoute(operation))
+    }
+
+    func execute(_ operation: Operation, as route: ClusterRoute) async throws(StoreError) -> Reply {
+        switch route {
+        case .one(let slot, let isRead):
+            return try await send(Errand(slot: slot, isRead: isRead, isIdempotent: operation.isIdempotent)) {
+                operation.write(to: &$0)
+            }.get()
+        case .all(let gathering): return gathering.combine(try await sendToAll(operation))
+        case .split(let parts, let gathering): return gathering.combine(try await pipeline(parts))
+        case .scan: return try await scan(operation)
+        case .ping: return try await ping(operation)
+        case .unknown: return try await execute(operation, as: ClusterRoute(operation, keys: try await keys(of: operation)))
+        case .crossSlot: throw Self.crossSlot(operation.name)
+        }
+    }
+
+    static func crossSlot(_ operation: String) -> StoreError {
+        StoreError(
+            .crossSlot, "The keys lie in different slots; nothing was sent. Keys that share what stands in {braces} share a slot",
+            operation: operation)
+    }
+
+    /// One command to one node.
+    func send(_ errand: Errand, _ encode: (inout CommandWriter) -> Void) async -> Result<Reply, StoreError> {
+        await travel(errand, refusal: \.refusal) { link, asks in await link.connection.one(asking: asks, encode) }
+    }
+
+    /// A script with its keys, which share a slot.
+    func evaluate(_ script: Script, _ keys: [Key], _ encode: @Sendable (inout CommandWriter) -> Void) async throws(StoreError)
+        -> Reply
+    {
+        let slots = Set(keys.map { ClusterSlot.of($0) })
+        guard slots.count < 2 else { throw Self.crossSlot(script.identifier) }
+        return try await send(Errand(slot: slots.first, isIdempotent: script.isIdempotent), encode).get()
+    }
+
+    // MARK: - Several nodes
+
+    private func sendToAll(_ operation: Operation) async throws(StoreError) -> [Reply] {
+        if !hasMap() { try await refresh().get() }
+        let map = map
+        let results = await withTaskGroup(of: (Int, Result<Reply, StoreError>).self) { group in
+            for (place, (slot, shard)) in map.lowestSlots.enumerated() {
+                // Another node may have taken the slots over when this one cannot be reached.
+                let errand = Errand(
+                    slot: slot, isIdempotent: operation.isIdempotent, target: .node(map.shards[shard].primary))
+                group.addTask { (place, await self.send(errand) { operation.write(to: &$0) }) }
+            }
+            var results: [(Int, Result<Reply, StoreError>)] = []
+            for await result in group { results.append(result) }
+            return results.sorted { $0.0 < $1.0 }
+        }
+        var replies: [Reply] = []
+        for (_, result) in results { replies.append(try result.get()) }
+        return replies
+    }
+
+    /// PING, answered as the cluster is: a node that is there while the cluster is down would say nothing worth knowing.
+    private func ping(_ operation: Operation) async throws(StoreError) -> Reply {
+        let replies = try await travel(Errand(isIdempotent: true), refusal: { (_: [Reply]) in nil }) { link, _ in
+            await link.connection.many(2) { writer in
+                operation.write(to: &writer)
+                writer.command(["CLUSTER", "INFO"])
+            }
+        }.get()
+        return ClusterInfo(replies[1]).isDown ? .error(ReplyError("CLUSTERDOWN The cluster is down")) : replies[0]
+    }
+
+    // MARK: - SCAN
+
+    /// One page of one node; see ``ClusterCursor``.
+    private func scan(_ operation: Operation) async throws(StoreError) -> Reply {
+        var arguments = operation.arguments
+        guard arguments.count > 1, let given = arguments[1].string.flatMap({ UInt64($0) }) else {
+            return .error(ReplyError("ERR invalid cursor"))
+        }
+        if !hasMap() { try await refresh().get() }
+        var slot = ClusterCursor(given).slot
+        if given == 0 || map.shard(ofSlot: slot) == nil {
+            guard let first = map.lowestSlots.first(where: { $0.slot >= slot }) else { return Self.page("0", .array([])) }
+            slot = first.slot
+        }
+        let (reply, node) = try await travel(
+            Errand(slot: slot, isIdempotent: true), refusal: { (answer: (Reply, Node)) in answer.0.refusal }
+        ) { link, _ in
+            var page = arguments
+            page[1] = Bytes(ClusterCursor(given).inner(at: link.node).description)
+            return await link.connection.one { $0.command(page) }.map { ($0, link.node) }
+        }.get()
+        arguments = []
+        guard case .array(let parts) = reply, parts.count == 2, let inner = parts[0].bytes?.string.flatMap({ UInt64($0) }) else {
+            return reply
+        }
+        guard inner <= ClusterCursor.largestInner else {
+            throw StoreError(.unexpectedReply, "A node's cursor is larger than 40 bits", effect: .unknown, operation: "SCAN")
+        }
+        if inner != 0 { return Self.page(Bytes(ClusterCursor(node: node, slot: slot, inner: inner).value.description), parts[1]) }
+        let map = map
+        guard let next = map.lowestSlots.first(where: { $0.slot > slot }) else { return Self.page("0", parts[1]) }
+        let cursor = ClusterCursor(node: map.shards[next.shard].primary, slot: next.slot, inner: 0)
+        return Self.page(Bytes(cursor.value.description), parts[1])
+    }
+
+    private static func page(_ cursor: Bytes, _ keys: Reply) -> Reply { .array([.bytes(cursor), keys]) }
+
+    // MARK: - Commands that only the server knows
+
+    func keys(of operation: Operation) async throws(StoreError) -> [Key] {
+        let name = operation.name
+        let rule: CommandKeyRules.Rule
+        if let known = keyRules.rule(of: name) {
+            rule = known
+        } else {
+            let reply = try await send(Errand(isIdempotent: true)) { $0.command(["COMMAND", "INFO", Bytes(name)]) }.get()
+            if case .error(let error) = reply { throw StoreError(error, operation: "COMMAND INFO") }
+            rule = CommandKeyRules.Rule(reply)
+            keyRules.learn(rule, of: name)
+        }
+        guard rule == .movable else { return rule.keys(in: operation.arguments) }
+        let question = ["COMMAND", "GETKEYS"] + operation.arguments
+        let reply = try await send(Errand(isIdempotent: true)) { $0.command(question) }.get()
+        // "The command has no key arguments", or a wrong call: the server that gets it will say so.
+        return reply.list?.map(Key.init(raw:)) ?? []
+    }
+}
+
+extension Reply {
+    /// The error line, where it is one.
+    var refusal: ReplyError? {
+        if case .error(let error) = self { error } else { nil }
+    }
+}

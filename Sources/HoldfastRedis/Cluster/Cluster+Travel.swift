@@ -1,0 +1,102 @@
+import HoldfastStore
+
+/// What is known about a call before it is sent.
+struct Errand {
+    /// Nil where any node does.
+    var slot: Int?
+    /// Whether a replica may answer it.
+    var isRead = false
+    var isIdempotent: Bool
+    /// Where to go first.
+    var target = Journey.Target.owner
+}
+
+extension Cluster {
+    /// Sends something to the node that serves its slot, and on to where that one says (see ``Journey``).
+    ///
+    /// - Parameters:
+    ///   - refusal: the error line of an answer by which the whole was refused.
+    ///   - trip: one attempt. Told to ask, it puts ASKING in front.
+    func travel<Output: Sendable>(
+        _ errand: Errand, refusal: (Output) -> ReplyError?,
+        _ trip: (_ link: Link, _ asks: Bool) async -> Result<Output, StoreError>
+    ) async -> Result<Output, StoreError> {
+        var journey = journey(isIdempotent: errand.isIdempotent)
+        var target = errand.target
+        if !hasMap(), case .failure(let error) = await refresh() { return .failure(error) }
+        while true {
+            guard !Task.isCancelled else { return .failure(StoreError(.cancelled)) }
+            let result: Result<Output, StoreError>
+            let step: Journey.Step
+            if let link = link(to: target, slot: errand.slot, isRead: errand.isRead) {
+                result = await trip(link, target.asks)
+                switch result {
+                case .success(let output):
+                    guard let error = refusal(output), let redirection = Redirection(error, host: link.node.host) else {
+                        return result
+                    }
+                    step = next(&journey, after: redirection)
+                case .failure(let error): step = journey.next(after: error, now: Uptime.nanoseconds)
+                }
+            } else {
+                result = .failure(Self.unserved(errand.slot))
+                step = next(&journey, after: .wait)
+            }
+            guard case .go(let next, let pause, let refresh) = step, await prepare(pause, refresh) else { return result }
+            target = next
+        }
+    }
+
+    func journey(isIdempotent: Bool) -> Journey {
+        var deadline = Uptime.nanoseconds &+ UInt64(configuration.commandTimeout.clampedNanoseconds)
+        if let callers = Uptime.callersDeadline { deadline = min(deadline, callers) }
+        return Journey(deadline: deadline, isIdempotent: isIdempotent, retries: configuration.retriesOnTimeout)
+    }
+
+    func next(_ journey: inout Journey, after redirection: Redirection) -> Journey.Step {
+        if case .moved(let slot, let node) = redirection { move(slot: slot, to: node) }
+        return journey.next(after: redirection, now: Uptime.nanoseconds)
+    }
+
+    /// Does what has to be done before the next attempt; false where there is none, because the caller has gone or no node can be asked.
+    func prepare(_ pause: Duration, _ refresh: Journey.Refresh) async -> Bool {
+        if pause > .zero, (try? await Task.sleep(for: pause)) == nil { return false }
+        switch refresh {
+        case .none: return true
+        case .later:
+            refreshLater()
+            return true
+        case .first:
+            guard case .success = await self.refresh() else { return false }
+            return true
+        }
+    }
+
+    static func unserved(_ slot: Int?) -> StoreError {
+        StoreError(
+            .serverBusy, slot.map { "No node of the cluster serves slot \($0)" } ?? "No node of the cluster serves anything")
+    }
+}
+
+extension Journey.Target {
+    var asks: Bool {
+        if case .asking = self { true } else { false }
+    }
+}
+
+extension Connection {
+    /// One command, after ASKING where the slot is on its way to this node.
+    func one(asking: Bool, _ encode: (inout CommandWriter) -> Void) async -> Result<Reply, StoreError> {
+        guard asking else { return await one(encode) }
+        return await many(1, asking: true, encode).map { $0[0] }
+    }
+
+    /// Several commands, after ASKING where the slot is on its way to this node.
+    func many(_ count: Int, asking: Bool, _ encode: (inout CommandWriter) -> Void) async -> Result<[Reply], StoreError> {
+        guard asking else { return await many(count, encode) }
+        return await many(count + 1) { writer in
+            writer.command(["ASKING"])
+            encode(&writer)
+        }.map { Array($0.dropFirst()) }
+    }
+}

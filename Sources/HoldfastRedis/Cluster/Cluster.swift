@@ -1,0 +1,189 @@
+import HoldfastStore
+import NIOPosix
+
+/// A cluster's nodes: one connection to each, the slot table, and when to ask for it again.
+///
+/// How commands find their way stands in `Cluster+Travel.swift`, what each command means here in `ClusterRoute.swift`.
+final class Cluster: Sendable {
+    typealias Node = RedisConfiguration.Node
+
+    /// A connection and where it goes.
+    struct Link: Sendable {
+        let connection: Connection
+        let node: Node
+    }
+
+    private struct State {
+        var map = SlotMap()
+        var primaries: [Node: Connection] = [:]
+        /// Connections that said READONLY, for reads from replicas.
+        var replicas: [Node: Connection] = [:]
+        var refreshing: Task<Result<Void, StoreError>, Never>?
+        var refreshedAt: UInt64 = 0
+        var isClosed = false
+    }
+
+    let configuration: RedisConfiguration
+    let keyRules = CommandKeyRules()
+    private let seeds: [Node]
+    private let readsFromReplicas: Bool
+    private let interval: UInt64
+    private let connector: Connector
+    private let state = Locked(State())
+
+    /// A map that is younger than this is not asked for again: many calls notice a change at once.
+    private static let freshness: UInt64 = 50_000_000
+
+    /// - Throws: ``ErrorCode/invalidArgument`` for TLS settings that cannot work.
+    init(_ cluster: RedisConfiguration.Cluster, of configuration: RedisConfiguration) throws(StoreError) {
+        self.configuration = configuration
+        seeds = cluster.nodes
+        readsFromReplicas = cluster.readsFromReplicas
+        interval = UInt64(cluster.refreshInterval.clampedNanoseconds)
+        connector = try Connector(configuration, to: .fixed(ServerAddress(cluster.nodes[0])))
+    }
+
+    /// Where subscriptions to ordinary channels go: any node does, another one each time.
+    var anyNode: Node { state.withLock { $0.map.nodes.randomElement() } ?? seeds.randomElement() ?? seeds[0] }
+
+    var map: SlotMap { state.withLock { $0.map } }
+
+    /// How many calls were sent and have no reply yet.
+    var outstanding: Int { connections.reduce(0) { $0 + $1.outstanding } }
+
+    private var connections: [Connection] { state.withLock { Array($0.primaries.values) + Array($0.replicas.values) } }
+
+    func close() async {
+        state.withLock { $0.isClosed = true }
+        for connection in connections { await connection.close() }
+    }
+
+    func closeWithoutWaiting() {
+        state.withLock { $0.isClosed = true }
+        for connection in connections { connection.closeWithoutWaiting() }
+    }
+
+    // MARK: - Connections
+
+    /// The connection for the next attempt; nil where the slot table names none.
+    func link(to target: Journey.Target, slot: Int?, isRead: Bool) -> Link? {
+        state.withLock { state in
+            switch target {
+            case .node(let node), .asking(let node): return link(to: node, &state)
+            case .owner, .primary:
+                guard let index = slot.map({ state.map.shard(ofSlot: $0) }) ?? state.map.shards.indices.randomElement() else {
+                    return nil
+                }
+                let shard = state.map.shards[index]
+                guard target == .owner, isRead, readsFromReplicas, let replica = shard.replicas.randomElement() else {
+                    return link(to: shard.primary, &state)
+                }
+                let connection = state.replicas[replica] ?? connect(to: replica, .readReplica, isClosed: state.isClosed)
+                state.replicas[replica] = connection
+                return Link(connection: connection, node: replica)
+            }
+        }
+    }
+
+    private func link(to node: Node, _ state: inout State) -> Link {
+        let connection = state.primaries[node] ?? connect(to: node, .any, isClosed: state.isClosed)
+        state.primaries[node] = connection
+        return Link(connection: connection, node: node)
+    }
+
+    /// Makes a connection that connects when it is first used.
+    private func connect(to node: Node, _ role: Handshake.Role, isClosed: Bool) -> Connection {
+        let connector = connector.aimed(at: ServerAddress(node), role: role)
+        let connection = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next())
+        if isClosed { connection.closeWithoutWaiting() }
+        return connection
+    }
+
+    // MARK: - The slot table
+
+    /// Notes what MOVED told, at once.
+    func move(slot: Int, to node: Node) { state.withLock { $0.map.move(slot: slot, to: node) } }
+
+    /// Whether a map is there; one that is older than the interval is asked for again in the background.
+    func hasMap() -> Bool {
+        let (isThere, isOld) = state.withLock { state in
+            (!state.map.isEmpty, Uptime.nanoseconds &- state.refreshedAt > interval)
+        }
+        if isThere, isOld { refreshLater() }
+        return isThere
+    }
+
+    func refreshLater() {
+        guard !isFresh else { return }
+        _ = refreshing()
+    }
+
+    /// Asks for the slot table; those who ask meanwhile share the answer.
+    ///
+    /// - Returns: a failure of effect none where no node answered.
+    func refresh() async -> Result<Void, StoreError> {
+        if isFresh { return .success(()) }
+        return await refreshing().value
+    }
+
+    private var isFresh: Bool {
+        state.withLock { !$0.map.isEmpty && Uptime.nanoseconds &- $0.refreshedAt < Self.freshness }
+    }
+
+    private func refreshing() -> Task<Result<Void, StoreError>, Never> {
+        state.withLock { state in
+            if let task = state.refreshing { return task }
+            let task = Task { await self.ask() }
+            state.refreshing = task
+            return task
+        }
+    }
+
+    private func ask() async -> Result<Void, StoreError> {
+        let inquiry = await Inquiry<SlotMap>.of(informants, epoch: \.epoch) { await self.slots(of: $0) }
+        let retired = state.withLock { state -> [Connection] in
+            state.refreshing = nil
+            guard let map = inquiry.best?.answer, !map.isEmpty else { return [] }
+            state.map = map
+            state.refreshedAt = Uptime.nanoseconds
+            let known = Set(map.nodes + seeds)
+            let gone = state.primaries.filter { !known.contains($0.key) }
+            for node in gone.keys { state.primaries[node] = nil }
+            let noReplicas = state.replicas.filter { entry in !map.shards.contains { $0.replicas.contains(entry.key) } }
+            for node in noReplicas.keys { state.replicas[node] = nil }
+            return Array(gone.values) + Array(noReplicas.values)
+        }
+        for connection in retired { connection.retire() }
+        guard let best = inquiry.best else { return .failure(Self.failure(inquiry.failure)) }
+        return best.answer.isEmpty ? .failure(StoreError(.serverBusy, "The cluster serves no slots yet")) : .success(())
+    }
+
+    /// Some of the nodes that are known, and some of the configuration's.
+    private var informants: [Node] {
+        let known = state.withLock { $0.map.nodes }.shuffled().prefix(4)
+        return Array(Set(known).union(seeds.shuffled().prefix(known.isEmpty ? 8 : 2)))
+    }
+
+    private func slots(of node: Node) async -> Result<SlotMap, StoreError> {
+        let link = state.withLock { self.link(to: node, &$0) }
+        let replies = await link.connection.many(2) { writer in
+            writer.command(["CLUSTER", "SLOTS"])
+            writer.command(["CLUSTER", "INFO"])
+        }
+        do throws(StoreError) {
+            let replies = try replies.get()
+            var map = try SlotMap(replies[0], host: node.host)
+            map.epoch = ClusterInfo(replies[1]).epoch
+            return .success(map)
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private static func failure(_ failure: StoreError?) -> StoreError {
+        guard let failure else { return StoreError(.connectionFailed, "No node of the cluster answered in time") }
+        // Nothing of the caller's was sent.
+        let code: ErrorCode = failure.code == .serverRefused || failure.code == .shuttingDown ? failure.code : .connectionFailed
+        return StoreError(code, "No node of the cluster answered; one says: \(failure.message)")
+    }
+}

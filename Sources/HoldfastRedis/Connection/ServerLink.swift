@@ -1,0 +1,107 @@
+import HoldfastStore
+import NIOPosix
+
+/// One server, or the primary that sentinels name: the shared connection, and what is sent once more.
+final class ServerLink: Sendable {
+    let connection: Connection
+    /// Who finds the primary, where sentinels name it.
+    private let follower: SentinelFollower?
+    private let retries: Bool
+
+    init(_ connector: Connector, follower: SentinelFollower? = nil) {
+        connection = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next())
+        self.follower = follower
+        retries = connector.configuration.retriesOnTimeout
+    }
+
+    func close() async {
+        follower?.close()
+        await connection.close()
+    }
+
+    func closeWithoutWaiting() {
+        follower?.close()
+        connection.closeWithoutWaiting()
+    }
+
+    func send(isIdempotent: Bool, _ encode: (inout CommandWriter) -> Void) async -> Result<Reply, StoreError> {
+        await again(await connection.one(encode), isIdempotent: isIdempotent, encode)
+    }
+
+    /// Sends a command once more where its first result asks for that: what a demoted primary refused, what was provably not sent, and
+    /// what is idempotent.
+    func again(
+        _ first: Result<Reply, StoreError>, isIdempotent: @autoclosure () -> Bool, _ encode: (inout CommandWriter) -> Void
+    ) async -> Result<Reply, StoreError> {
+        switch first {
+        case .success(let reply):
+            guard isDemoted(by: reply) else { return first }
+            follower?.demoted()
+        case .failure(let error):
+            guard repeats(error, isIdempotent: isIdempotent()) else { return first }
+        }
+        return await connection.one(encode)
+    }
+
+    /// What a demoted primary refused is sent once more, by itself and in order.
+    func pipeline(_ operations: [Operation]) async throws(StoreError) -> [Reply] {
+        var replies = try await sendAll(operations).get()
+        guard follower != nil else { return replies }
+        let refused = replies.indices.filter { isDemoted(by: replies[$0]) }
+        guard !refused.isEmpty else { return replies }
+        follower?.demoted()
+        guard case .success(let later) = await sendAll(refused.map { operations[$0] }) else { return replies }
+        for (place, reply) in zip(refused, later) { replies[place] = reply }
+        return replies
+    }
+
+    func transaction(_ operations: [Operation]) async throws(StoreError) -> [Reply] {
+        var replies = try await sendTransaction(operations).get()
+        // Refused while it was queued, it has done nothing.
+        if let refusal = TransactionReplies.refusal(replies), isDemoted(by: .error(refusal)) {
+            follower?.demoted()
+            replies = try await sendTransaction(operations).get()
+        }
+        return try TransactionReplies.results(replies, count: operations.count)
+    }
+
+    /// Whether the reply says that the primary is none any more. Where no sentinels could tell of another it is the caller's to know.
+    func isDemoted(by reply: Reply) -> Bool {
+        guard follower != nil, case .error(let error) = reply else { return false }
+        return error.prefix == "READONLY"
+    }
+
+    private func sendAll(_ operations: [Operation]) async -> Result<[Reply], StoreError> {
+        await sendMany(operations.count, isIdempotent: operations.allSatisfy(\.isIdempotent)) { writer in
+            for operation in operations { operation.write(to: &writer) }
+        }
+    }
+
+    private func sendTransaction(_ operations: [Operation]) async -> Result<[Reply], StoreError> {
+        await sendMany(operations.count + 2, isIdempotent: operations.allSatisfy(\.isIdempotent)) { writer in
+            writer.command(["MULTI"])
+            for operation in operations { operation.write(to: &writer) }
+            writer.command(["EXEC"])
+        }
+    }
+
+    private func sendMany(
+        _ count: Int, isIdempotent: @autoclosure () -> Bool, _ encode: (inout CommandWriter) -> Void
+    ) async -> Result<[Reply], StoreError> {
+        let result = await connection.many(count, encode)
+        guard case .failure(let error) = result, repeats(error, isIdempotent: isIdempotent()) else { return result }
+        return await connection.many(count, encode)
+    }
+
+    /// Whether a call that failed so may be sent once more.
+    private func repeats(_ error: StoreError, isIdempotent: @autoclosure () -> Bool) -> Bool {
+        if error.code == .timeout { follower?.suspect() }
+        guard retries else { return false }
+        switch error.code {
+        case .connectionLost: return error.effect == .none || isIdempotent()
+        // Unsent within its whole time: another wait is not better.
+        case .timeout: return error.effect == .unknown && isIdempotent()
+        default: return false
+        }
+    }
+}

@@ -1,0 +1,149 @@
+import HoldfastStore
+import TestServers
+import Testing
+
+@testable import HoldfastRedis
+
+/// Clusters that change under load: slots move, and primaries die.
+@Suite struct ClusterChangeTests {
+    /// A key whose slot a primary serves at the start.
+    private func key(of primary: Int, _ name: String) throws -> Key {
+        let keys = (0..<1000).map { Key(raw: Bytes("\(name)-\($0)")) }
+        return try #require(keys.first { ClusterSet.slots[primary].contains(ClusterSlot.of($0)) })
+    }
+
+    @Test func slotsMoveUnderLoadAndNoAnswerIsWrong() async throws {
+        let cluster = try await ClusterSet.start()
+        defer { cluster.stop() }
+        let store = try RedisStore(cluster.configuration())
+        let load = CounterLoad(store, callers: 8, isExact: true)
+        try await load.run {
+            try await load.acknowledges(200)
+            for key in load.keys {
+                let slot = ClusterSlot.of(key)
+                let home = try #require(ClusterSet.slots.firstIndex { $0.contains(slot) })
+                let away = (home + 1) % 3
+                try await cluster.move(slot: slot, from: home, to: away)
+                try await load.acknowledges(50)
+                try await cluster.move(slot: slot, from: away, to: home)
+            }
+            try await load.acknowledges(200)
+        }
+        #expect(load.wrongAnswers == [])
+        #expect(load.errors == [:])
+        await store.shutdown()
+    }
+
+    @Test func whileASlotIsOnItsWayEverythingIsAnswered() async throws {
+        let cluster = try await ClusterSet.start()
+        defer { cluster.stop() }
+        let store = try RedisStore(cluster.configuration())
+        let (here, there) = (try key(of: 0, "here"), "away")
+        let slot = ClusterSlot.of(here)
+        let moved = Key(raw: Bytes("{\(here.bytes.lossyString)}:\(there)"))
+        try await store(.set(moved, "m"))
+        try await cluster.beginMove(of: slot, from: 0, to: 1)
+        try await cluster.moveKeys(of: slot, from: 0, to: 1)
+        // Written where the slot is going, because the key is not where it was; both by ASKING.
+        try await store(.set(here, "h"))
+        #expect(try await store(.get(moved)) == "m")
+        let (first, second, count) = try await store.pipeline(.get(here), .get(moved), .incr(try key(of: 2, "other")))
+        #expect(first == "h")
+        #expect(second == "m")
+        #expect(count == 1)
+        let (before, _, after) = try await store.transaction(.get(here), .set(here, Bytes("i")), .get(here))
+        #expect(before == "h")
+        #expect(after == "i")
+        let script = Script("test.read", version: 1, lua: "return redis.call('GET', KEYS[1])") { _, _, _, _ in .null }
+        #expect(try await store.run(Procedure(script, keys: [here], arguments: []) { $0.bytes }) == "i")
+        #expect(try await cluster.nodes[0].ask("EXISTS", here.bytes).integer != 1)
+
+        // Some keys here and some there: TRYAGAIN, until the move has ended.
+        let split = Task { try await store(.mget([here, moved, Key(raw: Bytes("{\(here.bytes.lossyString)}:new"))])) }
+        try await cluster.endMove(of: slot, to: 1)
+        #expect(try await split.value == ["i", "m", nil])
+        #expect(try await store(.get(here)) == "i")
+        await store.shutdown()
+    }
+
+    @Test func aKilledPrimaryLosesNothingThatAReplicaHadAcknowledged() async throws {
+        var options = ClusterSet.Options()
+        options.nodeTimeout = 2000
+        let cluster = try await ClusterSet.start(options)
+        defer { cluster.stop() }
+        var configuration = cluster.configuration()
+        configuration.commandTimeout = .seconds(60)
+        let store = try RedisStore(configuration)
+        let load = CounterLoad(store, callers: 6)
+        let writer = AcknowledgedWrites(configuration)
+        try await load.run {
+            async let writing: Void = writer.run()
+            try await load.acknowledges(200)
+            try await writer.acknowledges(50)
+            cluster.nodes[0].kill()
+            try await load.acknowledges(300, "Writes did not go on after the promotion")
+            try await writer.acknowledges(60)
+            writer.stop()
+            try await writing
+        }
+        #expect(load.wrongAnswers == [])
+        let lost = try await writer.missing(from: store)
+        #expect(lost == [], "acknowledged by a replica, and gone")
+        await store.shutdown()
+        await writer.close()
+    }
+}
+
+/// Writes keys of all slots, each followed by WAIT 1 on the same connection, and remembers which a replica had acknowledged.
+private final class AcknowledgedWrites: Sendable {
+    private struct State {
+        var acknowledged: [Key] = []
+        var isStopped = false
+    }
+
+    private let cluster: Cluster?
+    private let state = Locked(State())
+
+    init(_ configuration: RedisConfiguration) {
+        guard case .cluster(let cluster) = configuration.endpoint else { fatalError("no cluster") }
+        self.cluster = try? Cluster(cluster, of: configuration)
+    }
+
+    var acknowledged: [Key] { state.withLock { $0.acknowledged } }
+
+    func stop() { state.withLock { $0.isStopped = true } }
+    func close() async { await cluster?.close() }
+
+    func run() async throws {
+        let cluster = try #require(cluster)
+        var number = 0
+        while !state.withLock({ $0.isStopped }) {
+            number += 1
+            let key = Key(raw: Bytes("acknowledged-\(number)"))
+            let errand = Errand(slot: ClusterSlot.of(key), isIdempotent: true)
+            // SET and WAIT go with one write over one connection; what the first is told decides where both go.
+            let result = await cluster.travel(errand, refusal: { (replies: [Reply]) in replies.first?.refusal }) { link, asks in
+                await link.connection.many(2, asking: asks) { writer in
+                    writer.command(["SET", key.bytes, key.bytes])
+                    writer.command(["WAIT", "1", "100"])
+                }
+            }
+            if case .success(let replies) = result, replies[0] == .ok, replies[1].integer ?? 0 >= 1 {
+                state.withLock { $0.acknowledged.append(key) }
+            } else {
+                try await Task.sleep(for: .milliseconds(5))
+            }
+        }
+    }
+
+    func acknowledges(_ count: Int) async throws {
+        let goal = acknowledged.count + count
+        try await eventually(within: .seconds(180), "No write is acknowledged by a replica") { acknowledged.count >= goal }
+    }
+
+    func missing(from store: RedisStore) async throws -> [Key] {
+        let keys = acknowledged
+        let values = try await store.pipeline(keys.map { .get($0) })
+        return zip(keys, values).filter { $0.bytes != $1 }.map(\.0)
+    }
+}

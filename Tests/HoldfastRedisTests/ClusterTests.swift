@@ -1,0 +1,157 @@
+import HoldfastStore
+import TestServers
+import Testing
+
+@testable import HoldfastRedis
+
+/// A real cluster. Tests that change nothing share one.
+@Suite struct ClusterTests {
+    private let names = Namespace(prefix: "test-\(UInt64.random(in: .min ... .max)):")
+
+    private func store() async throws -> RedisStore { try RedisStore(await SharedCluster.configuration()) }
+
+    private func keys(_ count: Int) -> [Key] { (0..<count).map { names.key("k:\(Int64($0))") } }
+
+    @Test func aPipelineOverAllNodesIsAnsweredInOrder() async throws {
+        let store = try await store()
+        let keys = keys(300)
+        _ = try await store.pipeline(keys.enumerated().map { .set($1, Bytes(Int64($0))) })
+        let values = try await store.pipeline(keys.map { .get($0) })
+        #expect(values.map { $0?.integer } == (0..<300).map(Int64.init))
+        let counts = try await store.pipeline(keys.map { .incrby($0, 1000) })
+        #expect(counts.map { Int($0) } == (0..<300).map { $0 + 1000 })
+        await store.shutdown()
+    }
+
+    @Test func commandsForSeveralKeysAreSplitWhereRedisDefinesThemKeyByKey() async throws {
+        let store = try await store()
+        let keys = keys(20)
+        _ = try await store.pipeline(keys.map { .set($0, $0.bytes) })
+        #expect(try await store(.mget(keys + [names.key("none")])) == keys.map(\.bytes) + [nil])
+        #expect(try await store(.exists(keys + keys)) == 40)
+        #expect(try await store(.touch(keys)) == 20)
+        #expect(try await store(.unlink(Array(keys.prefix(5)))) == 5)
+        #expect(try await store(.del(keys)) == 15)
+        await store.shutdown()
+    }
+
+    @Test func whatIsAtomicOverSlotsIsRefusedBeforeItIsSent() async throws {
+        let store = try await store()
+        let (a, b) = (names.key("a"), names.key("b"))
+        try #require(ClusterSlot.of(a) != ClusterSlot.of(b))
+        let script = Script("test.both", version: 1, lua: "return redis.call('SET', KEYS[1], 'x')") { _, _, _, _ in .null }
+        let calls: [() async throws -> Void] = [
+            { _ = try await store.transaction(.set(a, Bytes("1")), .set(b, Bytes("1"))) },
+            { _ = try await store(.raw("MSET", a.bytes, "1", b.bytes, "1")) },
+            { _ = try await store(.raw("RENAME", a.bytes, b.bytes)) },
+            { _ = try await store(.raw("EVAL", "return 1", "2", a.bytes, b.bytes)) },
+            { _ = try await store(.raw("BITOP", "NOT", a.bytes, b.bytes)) },
+            { try await store.run(Procedure(script, keys: [a, b], arguments: []) { _ in () }) },
+        ]
+        for (number, call) in calls.enumerated() {
+            let error = await #expect(throws: StoreError.self) { try await call() }
+            #expect(error?.code == .crossSlot, "call \(number): \(error as Any)")
+            #expect(error?.effect == StoreError.Effect.none)
+        }
+        #expect(try await store(.exists([a, b])) == 0)
+        await store.shutdown()
+    }
+
+    @Test func commandsThatOnlyTheServerKnowsFindTheirNode() async throws {
+        let store = try await store()
+        for number in 0..<10 {
+            let key = names.key("s:\(Int64(number))").bytes
+            #expect(try await store(.raw("XADD", key, "1-1", "f", "v")).bytes == "1-1")
+            #expect(try await store(.raw("XREAD", "COUNT", "5", "STREAMS", key, "0")).elements?.count ?? 0 > 0)
+            #expect(try await store(.raw("OBJECT", "ENCODING", key)).bytes == "stream")
+            #expect(try await store(.raw("XLEN", key)).integer == 1)
+        }
+        #expect(try await store(.raw("CLIENT", "GETNAME")) == .null)
+        let batch = Batch(.transaction, [.raw(["NOSUCHCOMMAND", "x"]), .raw(["NOSUCHCOMMAND"])])
+        let unknown = await #expect(throws: StoreError.self) { try await store.execute(batch) }
+        #expect(unknown?.code == .unknownCommand)
+        await store.shutdown()
+    }
+
+    @Test func whatConcernsEveryNodeIsAskedOfEveryNode() async throws {
+        let store = try await store()
+        let keys = keys(60)
+        _ = try await store.pipeline(keys.map { .set($0, "v") })
+        #expect(try await store(.dbsize) >= 60)
+        #expect(Set(try await store(.raw("KEYS", names.glob(startingWith: "k:"))).list ?? []) == Set(keys.map(\.bytes)))
+        #expect(try await !store(.raw("RANDOMKEY")).isNull)
+        let digest = try #require(try await store(.raw("SCRIPT", "LOAD", "return 7")).bytes)
+        #expect(try await store(.raw("SCRIPT", "EXISTS", digest, "nothing")).elements == [.integer(1), .integer(0)])
+        for key in keys.prefix(10) { #expect(try await store(.raw("EVALSHA", digest, "1", key.bytes)).integer == 7) }
+        #expect(try await store(.raw("PING")).bytes == "PONG")
+        await store.shutdown()
+    }
+
+    @Test func aScanFindsTheKeysOfAllNodes() async throws {
+        let store = try await store()
+        let keys = keys(500)
+        _ = try await store.pipeline(keys.map { .set($0, "v") })
+        var found: Set<Key> = []
+        for try await page in store.scan(matching: names.glob(startingWith: "k:"), pageSize: 50) { found.formUnion(page) }
+        #expect(found == Set(keys))
+        await store.shutdown()
+    }
+
+    @Test func messagesReachListenersOfOtherNodes() async throws {
+        let (store, other) = (try await store(), try await store())
+        let channel = names.channel("news")
+        try await store.withSubscription(to: [.channel(channel), .pattern(names.glob(startingWith: "ne"))]) { subscription in
+            _ = try await other(.publish(channel, "hello"))
+            var events = subscription.makeAsyncIterator()
+            let message = Subscription.Event.message(channel: channel, payload: "hello")
+            #expect(await events.next() == message)
+            #expect(await events.next() == message)
+        }
+        await store.shutdown()
+        await other.shutdown()
+    }
+
+    @Test func readsGoToReplicasWhereThatIsAskedFor() async throws {
+        var configuration = try await SharedCluster.configuration()
+        guard case .cluster(var cluster) = configuration.endpoint else { return }
+        cluster.readsFromReplicas = true
+        configuration.endpoint = .cluster(cluster)
+        let store = try RedisStore(configuration)
+        let key = names.key("read")
+        try await store(.set(key, "v"))
+        try await eventually(within: .seconds(30), "the replica does not follow") { try await store(.get(key)) == "v" }
+        let slot = ClusterSlot.of(key)
+        let nodes = try await SharedCluster.servers().nodes
+        let primary = try #require(ClusterSet.slots.firstIndex { $0.contains(slot) })
+        func reads(_ node: RedisProcess) async throws -> Int {
+            let info = try await node.ask("INFO", "commandstats").bytes?.lossyString ?? ""
+            let line = info.split(separator: "\r\n").first { $0.hasPrefix("cmdstat_getrange:calls=") }
+            return line.flatMap { Int($0.dropFirst("cmdstat_getrange:calls=".count).prefix { $0.isNumber }) } ?? 0
+        }
+        let before = (try await reads(nodes[primary]), try await reads(nodes[primary + 3]))
+        for _ in 0..<20 { #expect(try await store(.raw("GETRANGE", key.bytes, "0", "-1")).bytes == "v") }
+        #expect(try await reads(nodes[primary]) == before.0)
+        #expect(try await reads(nodes[primary + 3]) == before.1 + 20)
+        await store.shutdown()
+    }
+
+    @Test func aServerThatIsNoClusterIsARefusal() async throws {
+        let server = try await SharedRedis.server()
+        let store = try RedisStore(
+            RedisConfiguration(endpoint: .cluster(.init(nodes: [.init(host: "127.0.0.1", port: server.port)]))))
+        let error = await #expect(throws: StoreError.self) { try await store(.get(Key(raw: "k"))) }
+        #expect(error?.code == .serverRefused)
+        await store.shutdown()
+    }
+
+    @Test func whereNobodyIsNothingIsSent() async throws {
+        let store = try RedisStore(
+            RedisConfiguration(endpoint: .cluster(.init(nodes: [.init(host: "127.0.0.1", port: try FreePort.pick())]))))
+        for _ in 0..<3 {
+            let error = await #expect(throws: StoreError.self) { try await store(.incr(Key(raw: "k"))) }
+            #expect(error?.code == .connectionFailed)
+            #expect(error?.effect == StoreError.Effect.none)
+        }
+        await store.shutdown()
+    }
+}
