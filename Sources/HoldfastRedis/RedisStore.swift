@@ -52,7 +52,7 @@ public final class RedisStore: Store {
         case .cluster(let cluster):
             let nodes = try Cluster(cluster, of: configuration)
             topology = .cluster(nodes)
-            hub = SubscriptionHub(try Connector(configuration, to: .found { ServerAddress(nodes.anyNode) }), on: loop)
+            hub = SubscriptionHub(try Connector(configuration, to: .found { ServerAddress(nodes.newHome()) }), on: loop)
         }
     }
 

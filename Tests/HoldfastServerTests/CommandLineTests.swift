@@ -54,7 +54,7 @@ import Testing
     // MARK: - serve
 
     @Test(arguments: [
-        ["REDIS_CLUSTER_NODES": "a:1"], ["SESSION_STORAGE": "jwt"],
+        ["SESSION_STORAGE": "jwt"],
         ["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": "https://u", "UPSTASH_REDIS_REST_TOKEN": "t"],
     ]) func serveRefusesWhatThisVersionCannotDo(environment: [String: String]) async throws {
         let holdfast = try CommandLineProgram()

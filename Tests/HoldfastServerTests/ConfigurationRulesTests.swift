@@ -248,7 +248,6 @@ import Testing
 
     @Test func whatThisVersionCannotDoIsReadAndRefusedNotIgnored() async throws {
         let cases: [[String: String]] = [
-            ["REDIS_CLUSTER_NODES": "a:1"], ["REDIS_CLUSTER_ENABLED": "true", "REDIS_HOST": "h"],
             ["SESSION_STORAGE": "jwt"],
             ["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": "https://u", "UPSTASH_REDIS_REST_TOKEN": "t"],
         ]

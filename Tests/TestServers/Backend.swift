@@ -23,10 +23,10 @@ public struct Backend: Sendable, CustomStringConvertible {
     }
 
     /// Every kind of store there is.
-    public static let available: [Backend] = [.embedded, .redis, .redisRESP2, .redisTLS, .sentinel]
+    public static let available: [Backend] = [.embedded, .redis, .redisRESP2, .redisTLS, .sentinel, .cluster]
 
     /// Those that a server stands behind.
-    public static let servers: [Backend] = [.redis, .redisRESP2, .redisTLS, .sentinel]
+    public static let servers: [Backend] = [.redis, .redisRESP2, .redisTLS, .sentinel, .cluster]
 
     public static let embedded = Backend("embedded") { EmbeddedStore() }
 
@@ -60,8 +60,13 @@ public struct Backend: Sendable, CustomStringConvertible {
         return try await task.value
     }
 
-    /// A namespace that nobody else uses.
+    /// A namespace that nobody else uses. Its keys lie in different slots of a cluster.
     public func namespace() -> Namespace { Namespace(prefix: "test-\(UInt64.random(in: .min ... .max)):") }
+
+    /// The same with all keys in one slot of a cluster: for tests of what one command does to several keys. Not for companions of keys.
+    public func slotNamespace() -> Namespace { Namespace(prefix: "{test-\(UInt64.random(in: .min ... .max))}:") }
+
+    public var isCluster: Bool { description == Self.cluster.description }
 }
 
 /// The one server behind all backends of a process. Tests that pause, kill, flush or configure start their own

@@ -23,7 +23,7 @@ public final class ClusterSet: Sendable {
     /// Starts everything and waits until all nodes agree; 2 to 4 s.
     public static func start(_ options: Options = Options()) async throws -> ClusterSet {
         var nodes: [RedisProcess] = []
-        for _ in 0..<6 { nodes.append(try await RedisProcess.start(node(options))) }
+        for _ in 0..<6 { nodes.append(try await RedisProcess.start(node())) }
         var ids: [Bytes] = []
         for node in nodes { ids.append(try await node.ask("CLUSTER", "MYID").bytes ?? "") }
         for (number, node) in nodes.enumerated() {
@@ -42,6 +42,10 @@ public final class ClusterSet: Sendable {
         }
         let cluster = ClusterSet(nodes, ids)
         for node in nodes { try await cluster.isReady(node) }
+        for node in nodes {
+            _ = try await node.ask("CONFIG", "SET", "cluster-node-timeout", Bytes(Int64(options.nodeTimeout)))
+            _ = try await node.ask("CONFIG", "SET", "cluster-replica-no-failover", "no")
+        }
         return cluster
     }
 
@@ -60,14 +64,18 @@ public final class ClusterSet: Sendable {
         for node in nodes { node.stop() }
     }
 
-    private static func node(_ options: Options) -> RedisProcess.Options {
+    private static func node() -> RedisProcess.Options {
         var node = RedisProcess.Options()
         node.unixSocket = false
         node.needsBusPort = true
+        // Nodes ping each other twice in each timeout, and so learn of each other sooner with a short one. While they do, none may be
+        // taken for dead on a loaded machine.
         node.configuration = [
-            "cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout \(options.nodeTimeout)",
+            "cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 1000",
+            "cluster-replica-no-failover yes",
             "cluster-replica-validity-factor 0", "cluster-allow-replica-migration no", "repl-diskless-sync yes",
-            "repl-diskless-sync-delay 0",
+            // CLUSTER SLOTS leaves a replica out that has not heard of its primary yet.
+            "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
         ]
         return node
     }

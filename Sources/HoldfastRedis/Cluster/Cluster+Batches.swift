@@ -10,7 +10,7 @@ extension Cluster {
             case .unknown: slots.formUnion(try await keys(of: operation).map { ClusterSlot.of($0) })
             case .split(let parts, _): slots.formUnion(parts.flatMap(\.keys).map { ClusterSlot.of($0) })
             case .crossSlot: throw Self.crossSlot(operation.name)
-            case .ping: break
+            case .ping, .publish: break
             case .all, .scan:
                 throw StoreError(
                     .invalidArgument, "\(operation.name) concerns every node: it cannot be part of a cluster's transaction",
@@ -39,12 +39,17 @@ extension Cluster {
         var together: [PipelineItem] = []
         for (place, operation) in operations.enumerated() {
             let route = ClusterRoute(operation)
-            if case .one(let slot, let isRead) = route {
-                together.append(
-                    PipelineItem(
-                        place: place, operation: operation, slot: slot, isRead: isRead,
-                        journey: journey(isIdempotent: operation.isIdempotent)))
+            var item = PipelineItem(place: place, operation: operation, journey: journey(isIdempotent: operation.isIdempotent))
+            switch route {
+            case .one(let slot, let isRead):
+                (item.slot, item.isRead) = (slot, isRead)
+                together.append(item)
                 continue
+            case .publish:
+                item.target = .node(home)
+                together.append(item)
+                continue
+            default: break
             }
             try await send(together, into: &replies)
             together = []
@@ -144,8 +149,8 @@ extension Cluster {
 private struct PipelineItem: Sendable {
     let place: Int
     let operation: Operation
-    let slot: Int?
-    let isRead: Bool
+    var slot: Int?
+    var isRead = false
     var journey: Journey
     var target = Journey.Target.owner
 }

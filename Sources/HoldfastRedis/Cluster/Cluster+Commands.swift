@@ -16,6 +16,8 @@ extension Cluster {
         case .split(let parts, let gathering): return gathering.combine(try await pipeline(parts))
         case .scan: return try await scan(operation)
         case .ping: return try await ping(operation)
+        case .publish:
+            return try await send(Errand(isIdempotent: false, target: .node(home))) { operation.write(to: &$0) }.get()
         case .unknown: return try await execute(operation, as: ClusterRoute(operation, keys: try await keys(of: operation)))
         case .crossSlot: throw Self.crossSlot(operation.name)
         }

@@ -18,6 +18,9 @@ final class Cluster: Sendable {
         var primaries: [Node: Connection] = [:]
         /// Connections that said READONLY, for reads from replicas.
         var replicas: [Node: Connection] = [:]
+        /// Where this process publishes and listens.
+        var home: Node?
+        var hasListened = false
         var refreshing: Task<Result<Void, StoreError>, Never>?
         var refreshedAt: UInt64 = 0
         var isClosed = false
@@ -43,8 +46,27 @@ final class Cluster: Sendable {
         connector = try Connector(configuration, to: .fixed(ServerAddress(cluster.nodes[0])))
     }
 
-    /// Where subscriptions to ordinary channels go: any node does, another one each time.
-    var anyNode: Node { state.withLock { $0.map.nodes.randomElement() } ?? seeds.randomElement() ?? seeds[0] }
+    /// Where this process publishes and listens. Any node would do, because each passes publications on to all others; one for both
+    /// keeps the messages of this process in the order in which it published them.
+    var home: Node { state.withLock { state in state.home ?? move(&state) } }
+
+    /// The same for a new connection of listeners: another node, because the last one was lost.
+    func newHome() -> Node {
+        state.withLock { state in
+            guard state.hasListened, let old = state.home else {
+                state.hasListened = true
+                return state.home ?? move(&state)
+            }
+            return move(&state, from: old)
+        }
+    }
+
+    private func move(_ state: inout State, from old: Node? = nil) -> Node {
+        let nodes = state.map.isEmpty ? seeds : state.map.nodes
+        let home = nodes.filter { $0 != old }.randomElement() ?? seeds[0]
+        state.home = home
+        return home
+    }
 
     var map: SlotMap { state.withLock { $0.map } }
 

@@ -10,6 +10,7 @@ enum ClusterRoute {
     case split([Operation], Gathering)
     case scan
     case ping
+    case publish
     /// A raw command whose keys only the server knows.
     case unknown
     /// Its keys lie in different slots, and it cannot be split.
@@ -23,6 +24,8 @@ enum ClusterRoute {
             self = .scan
         } else if name == "PING" {
             self = .ping
+        } else if name == "PUBLISH" {
+            self = .publish
         } else if let keys = CommandTable.shared.keys(in: arguments) ?? CommandKeyRules.counted(name, arguments) {
             self.init(operation, keys: keys)
         } else {

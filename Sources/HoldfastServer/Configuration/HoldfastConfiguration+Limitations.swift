@@ -6,9 +6,6 @@ extension HoldfastConfiguration {
             if redis.wire == .rest {
                 lines.append("REDIS_PROTOCOL=rest: this version cannot speak Upstash's REST; use a redis:// or rediss:// URL")
             }
-            if redis.cluster != nil {
-                lines.append("REDIS_CLUSTER_ENABLED: this version cannot use a Redis Cluster; name one server with REDIS_URL")
-            }
         }
         if sessions.storage == .jwt {
             lines.append("SESSION_STORAGE=jwt: this version cannot keep sessions in tokens; use redis or memory")

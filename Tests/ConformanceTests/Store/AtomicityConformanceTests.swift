@@ -8,7 +8,7 @@ import Testing
 @Suite struct AtomicityConformanceTests {
     @Test(arguments: Backend.available)
     func aPipelineAnswersInOrderAndGoesOnAfterAnError(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let (a, n) = (names.key("a"), names.key("n"))
         let replies = try await store.execute(
             Batch(
@@ -24,7 +24,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func aTransactionKeepsWhatSucceededBesideAnError(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let (a, n) = (names.key("a"), names.key("n"))
         try await store(.set(a, "text"))
         let replies = try await store.execute(
@@ -36,7 +36,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func aTransactionWithAnUnknownCommandDoesNothing(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let key = names.key("a")
         for (command, code) in [(["NOSUCH"], ErrorCode.unknownCommand), (["GET"], .commandFailed)] as [([Bytes], ErrorCode)] {
             let batch = Batch(.transaction, [.strings(.set(key, "1", SetOptions())), .raw(command)])
@@ -62,7 +62,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func proceduresAndTransactionsAreAtomic(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let keys = [names.key("{pair}:a"), names.key("{pair}:b")]
         try await withThrowingTaskGroup { group in
             for _ in 0..<8 {
@@ -82,7 +82,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func aProcedureIsGivenItsTimeOrReadsTheStores(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let keys = [names.key("{t}:a"), names.key("{t}:b")]
         func time(_ now: Timestamp?) async throws -> Int64? {
             try await store.run(Procedure(Self.twins, keys: keys, arguments: [], now: now) { $0.elements?[2].integer })
@@ -97,7 +97,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func compareAndSetChangesOnlyWhatIsAsExpected(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let key = names.key("a")
         #expect(try await store.compareAndSet(key, expected: "x", new: "y") == false)
         #expect(try await store.compareAndSet(key, expected: nil, new: "1", expiration: .after(.seconds(100))))
@@ -114,7 +114,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func oneOfManyWinsACompareAndSet(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let key = names.key("race")
         let wins = try await withThrowingTaskGroup(of: Bool.self) { group in
             for number in 0..<50 {
@@ -127,7 +127,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func aCounterStopsAtItsCeiling(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let key = names.key("n")
         let admitted = try await withThrowingTaskGroup(of: Int?.self) { group in
             for _ in 0..<30 { group.addTask { try await store.increment(key, ceiling: 20, lifetime: .seconds(100)) } }

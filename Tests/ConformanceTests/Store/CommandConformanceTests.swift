@@ -7,7 +7,7 @@ import Testing
 @Suite struct CommandConformanceTests {
     @Test(arguments: Backend.available)
     func strings(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let (a, b, n) = (names.key("a"), names.key("b"), names.key("n"))
         try await store(.set(a, "one"))
         #expect(try await store(.get(a)) == "one")
@@ -34,7 +34,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func hashes(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let key = names.key("h")
         #expect(try await store(.hset(key, "a", "1")))
         #expect(try await store(.hset(key, [HashField("a", "2"), HashField("b", "x")])) == 1)
@@ -58,7 +58,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func lists(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let (key, other) = (names.key("l"), names.key("m"))
         #expect(try await store(.rpush(key, ["b", "c"])) == 2)
         #expect(try await store(.lpush(key, "a")) == 3)
@@ -83,7 +83,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func sets(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let (a, b, c) = (names.key("a"), names.key("b"), names.key("c"))
         #expect(try await store(.sadd(a, ["1", "2", "x"])) == 3)
         #expect(try await store(.sadd(b, ["2", "y"])) == 2)
@@ -109,7 +109,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func sortedSets(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let (key, other) = (names.key("z"), names.key("y"))
         let members = [ScoredMember("a", 1), ScoredMember("b", 2.5), ScoredMember("c", .infinity)]
         #expect(try await store(.zadd(key, members)) == 3)
@@ -140,7 +140,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func keys(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let (a, b, c) = (names.key("a"), names.key("b"), names.key("c"))
         try await store(.set(a, "1"))
         #expect(try await store(.sadd(b, "x")) == 1)
@@ -161,7 +161,7 @@ import Testing
 
     @Test(arguments: Backend.available)
     func keysAndValuesAreAnyBytes(_ backend: Backend) async throws {
-        let (store, names) = (try await backend.store(), backend.namespace())
+        let (store, names) = (try await backend.store(), backend.slotNamespace())
         let all = Bytes(Array(0...255))
         let key = Key(raw: Bytes(Array(names.key("").bytes) + Array(all)))
         try await store(.set(key, all))

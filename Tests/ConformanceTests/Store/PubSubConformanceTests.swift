@@ -75,7 +75,8 @@ import Testing
         let channel = names.channel("t")
         try await store.withSubscription(to: [.channel(channel)]) { subscription async throws in
             let (_, received) = try await store.transaction(.incr(names.key("n")), .publish(channel, Bytes("done")))
-            #expect(received == 1)
+            // A cluster's transaction goes to the node of its keys, which counts its own listeners.
+            #expect(received == 1 || backend.isCluster)
             var iterator = subscription.makeAsyncIterator()
             #expect(await iterator.next() == .message(channel: channel, payload: "done"))
         }
