@@ -142,6 +142,16 @@ public final class RedisStore: Store {
         }
     }
 
+    /// The same commands to the server, or to every primary of a cluster.
+    func askEveryPrimary(
+        _ count: Int, _ encode: @escaping @Sendable (inout CommandWriter) -> Void
+    ) async throws(StoreError) -> [[Reply]] {
+        switch topology {
+        case .server(let server): [try await server.connection.many(count, encode).get()]
+        case .cluster(let cluster): try await cluster.toEveryPrimary(count, encode)
+        }
+    }
+
     public func withSubscription<Result: Sendable>(
         to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
     ) async throws -> Result {

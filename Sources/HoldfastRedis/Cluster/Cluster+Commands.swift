@@ -46,20 +46,31 @@ extension Cluster {
     // MARK: - Several nodes
 
     private func sendToAll(_ operation: Operation) async throws(StoreError) -> [Reply] {
+        try await toEveryPrimary(1, isIdempotent: operation.isIdempotent) { operation.write(to: &$0) }.map { $0[0] }
+    }
+
+    /// The same commands to every primary at once; the answers in the order of their lowest slots.
+    func toEveryPrimary(
+        _ count: Int, isIdempotent: Bool = true, _ encode: @escaping @Sendable (inout CommandWriter) -> Void
+    ) async throws(StoreError) -> [[Reply]] {
         if !hasMap() { try await refresh().get() }
         let map = map
-        let results = await withTaskGroup(of: (Int, Result<Reply, StoreError>).self) { group in
+        let results = await withTaskGroup(of: (Int, Result<[Reply], StoreError>).self) { group in
             for (place, (slot, shard)) in map.lowestSlots.enumerated() {
                 // Another node may have taken the slots over when this one cannot be reached.
-                let errand = Errand(
-                    slot: slot, isIdempotent: operation.isIdempotent, target: .node(map.shards[shard].primary))
-                group.addTask { (place, await self.send(errand) { operation.write(to: &$0) }) }
+                let errand = Errand(slot: slot, isIdempotent: isIdempotent, target: .node(map.shards[shard].primary))
+                group.addTask {
+                    let result = await self.travel(errand, refusal: { (replies: [Reply]) in replies.first?.refusal }) { link, _ in
+                        await link.connection.many(count, encode)
+                    }
+                    return (place, result)
+                }
             }
-            var results: [(Int, Result<Reply, StoreError>)] = []
+            var results: [(Int, Result<[Reply], StoreError>)] = []
             for await result in group { results.append(result) }
             return results.sorted { $0.0 < $1.0 }
         }
-        var replies: [Reply] = []
+        var replies: [[Reply]] = []
         for (_, result) in results { replies.append(try result.get()) }
         return replies
     }
@@ -79,7 +90,7 @@ extension Cluster {
 
     /// One page of one node; see ``ClusterCursor``.
     private func scan(_ operation: Operation) async throws(StoreError) -> Reply {
-        var arguments = operation.arguments
+        let arguments = operation.arguments
         guard arguments.count > 1, let given = arguments[1].string.flatMap({ UInt64($0) }) else {
             return .error(ReplyError("ERR invalid cursor"))
         }
@@ -96,7 +107,6 @@ extension Cluster {
             page[1] = Bytes(ClusterCursor(given).inner(at: link.node).description)
             return await link.connection.one { $0.command(page) }.map { ($0, link.node) }
         }.get()
-        arguments = []
         guard case .array(let parts) = reply, parts.count == 2, let inner = parts[0].bytes?.string.flatMap({ UInt64($0) }) else {
             return reply
         }

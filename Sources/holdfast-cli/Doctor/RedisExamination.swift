@@ -14,6 +14,7 @@ struct RedisExamination {
 
     func findings() async -> [Finding] {
         if let sentinel = redis.sentinel { return await findings(through: sentinel) }
+        if redis.cluster != nil { return await clusterFindings() }
         var findings: [Finding] = []
         /// Adds what a layer found, and says whether to go on.
         func holds(_ found: [Finding]) -> Bool {
@@ -23,11 +24,19 @@ struct RedisExamination {
         guard holds(await address()), holds(await language()), holds(await credentials()), holds(await database()) else {
             return findings
         }
-        let store: RedisStore
-        do { store = try RedisStore(configuration()) } catch { return findings + [.wrong("Connection", error.message)] }
-        findings += await ServerExamination(store: store, prefix: redis.keyPrefix).findings()
-        await store.shutdown()
-        return findings
+        return findings + (await inside())
+    }
+
+    /// What is to be seen with the credentials.
+    private func inside() async -> [Finding] {
+        do {
+            let store = try RedisStore(configuration())
+            let findings = await ServerExamination(store: store, prefix: redis.keyPrefix).findings()
+            await store.shutdown()
+            return findings
+        } catch {
+            return [.wrong("Connection", error.message)]
+        }
     }
 
     // MARK: - Sentinels
@@ -46,6 +55,31 @@ struct RedisExamination {
                 error.code == .serverRefused
                 ? "check REDIS_SENTINEL_MASTER, REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD" : "check REDIS_SENTINELS"
             return [.wrong("Sentinels", "\(error.message.firstLine): \(advice)")]
+        }
+    }
+
+    // MARK: - Cluster
+
+    private func clusterFindings() async -> [Finding] {
+        do {
+            let store = try RedisStore(configuration())
+            var findings: [Finding] = []
+            do {
+                try await store(.ping)
+                let slots = try await store(.raw("CLUSTER", "SLOTS")).elements?.count ?? 0
+                findings.append(.right("Cluster", "it is up; \(slots) ranges of slots"))
+            } catch {
+                let advice =
+                    error.code == .serverRefused
+                    ? "check REDIS_USERNAME and REDIS_PASSWORD, and that cluster-enabled is yes there"
+                    : "check REDIS_CLUSTER_NODES and `redis-cli --cluster check`"
+                findings.append(.wrong("Cluster", "\(error.message.firstLine): \(advice)"))
+            }
+            await store.shutdown()
+            guard findings.allSatisfy({ $0.state != .wrong }) else { return findings }
+            return findings + (await inside())
+        } catch {
+            return [.wrong("Cluster", error.message)]
         }
     }
 

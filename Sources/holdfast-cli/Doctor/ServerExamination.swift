@@ -1,8 +1,9 @@
+import HoldfastRedis
 import HoldfastStore
 
 /// Looks at a Redis that lets us in: speed, version, eviction, and whether we may do what the services need.
 struct ServerExamination {
-    let store: any Store
+    let store: RedisStore
     let prefix: String
 
     func findings() async -> [Finding] {
@@ -13,6 +14,7 @@ struct ServerExamination {
         } catch {
             findings.append(.doubtful("Version", "INFO is refused (\(error.message)): version and eviction stay unknown"))
         }
+        if let capabilities = await capabilities() { findings.append(capabilities) }
         findings.append(await canary())
         findings.append(await script())
         return findings
@@ -46,6 +48,19 @@ struct ServerExamination {
         return numbers.lexicographicallyPrecedes(oldest)
             ? .wrong("Version", "\(name) \(text) is too old: Redis 7.0 or Valkey 7.2 at least")
             : .right("Version", "\(name) \(text)")
+    }
+
+    /// What the server has, and what it has not, of what differs between servers.
+    private func capabilities() async -> Finding? {
+        guard let found = try? await store.capabilities() else { return nil }
+        let has = ServerCapabilities.Feature.allCases.filter(found.features.contains).map(\.rawValue)
+        let lacks = ServerCapabilities.Feature.allCases.filter { !found.features.contains($0) }.map(\.rawValue)
+        let parts = [
+            found.speaksRESP3 ? "RESP3" : "RESP2", found.mode,
+            found.modules.isEmpty ? "no modules" : "modules \(found.modules.joined(separator: ", "))",
+            "has \(has.joined(separator: ", "))", lacks.isEmpty ? "" : "has not \(lacks.joined(separator: ", "))",
+        ]
+        return .right("Capabilities", parts.filter { !$0.isEmpty }.joined(separator: "; "))
     }
 
     private func eviction(_ facts: [Substring: Substring]) -> Finding {
