@@ -16,7 +16,7 @@ import Testing
         #expect(found.features.isSuperset(of: [.clientTracking, .shardedPubSub, .functions, .scriptFlags]))
         // Whatever the version is: what it says it has can be called, what it says it has not is unknown to it.
         let key = backend.namespace().key("h")
-        let reply = try await store(.raw("HEXPIRE", key.bytes, "1", "FIELDS", "1", "f"))
+        let reply = try await store.execute(.raw(["HEXPIRE", key.bytes, "1", "FIELDS", "1", "f"]))
         #expect(found.features.contains(.hashFieldExpiry) == (reply.refusal == nil))
     }
 

@@ -134,10 +134,31 @@ import Testing
         let checks = findings.compactMap { $0["check"]?.string }
         #expect(
             checks == [
-                "Settings", "DNS", "TCP", "Protocol", "AUTH", "SELECT", "PING", "Version", "Eviction", "Write", "Scripts",
-                "API key",
+                "Settings", "DNS", "TCP", "Protocol", "AUTH", "SELECT", "PING", "Version", "Eviction", "Capabilities", "Write",
+                "Scripts", "API key",
             ])
         #expect(findings.allSatisfy { $0["state"] == "ok" }, "\(result.output)")
+    }
+
+    @Test func doctorLooksThroughSentinelsAndAtClusters() async throws {
+        func checks(_ environment: [String: String]) async throws -> [String] {
+            let result = try await CommandLineProgram()("doctor", "--json", environment: environment)
+            #expect(result.status == 0, "\(result)")
+            return (json(result.output)["findings"]?.array ?? []).compactMap { $0["check"]?.string }
+        }
+        let cluster = try await SharedCluster.servers()
+        #expect(
+            try await checks(["REDIS_CLUSTER_NODES": "127.0.0.1:\(cluster.nodes[1].port)"]).starts(with: [
+                "Settings", "Cluster", "PING",
+            ]))
+        let sentinels = try await SharedSentinels.servers().sentinels.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
+        #expect(
+            try await checks(["REDIS_SENTINELS": sentinels, "REDIS_SENTINEL_MASTER": SentinelSet.name])
+                .starts(with: ["Settings", "Sentinels", "DNS", "TCP"]))
+        let wrong = try await CommandLineProgram()(
+            "doctor", environment: ["REDIS_SENTINELS": sentinels, "REDIS_SENTINEL_MASTER": "nothing"])
+        #expect(wrong.status == 1)
+        #expect(wrong.output.contains("REDIS_SENTINEL_MASTER"), "\(wrong)")
     }
 
     @Test func doctorNamesTheSettingThatIsWrong() async throws {

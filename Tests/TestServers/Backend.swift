@@ -102,7 +102,8 @@ public enum SharedRedis {
 public enum SharedSentinels {
     private static let running = Task.detached { try await SentinelSet.start() }
 
-    public static func configuration() async throws -> RedisConfiguration { try await running.value.configuration() }
+    public static func servers() async throws -> SentinelSet { try await running.value }
+    public static func configuration() async throws -> RedisConfiguration { try await servers().configuration() }
 }
 
 /// The cluster behind ``Backend/cluster``. Tests that move slots or kill nodes start their own ``ClusterSet``.

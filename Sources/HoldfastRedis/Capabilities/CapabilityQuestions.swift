@@ -1,4 +1,4 @@
-import HoldfastStore
+public import HoldfastStore
 
 /// The questions by which a server tells what it can do, and how their answers are read. What it refuses to tell (an ACL user's
 /// permissions) counts as not there.
