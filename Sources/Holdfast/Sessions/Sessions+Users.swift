@@ -24,7 +24,7 @@ extension Sessions {
     /// - Parameters:
     ///   - limit: 1 to 200.
     ///   - cursor: ``SessionPage/cursor`` of the page before.
-    /// - Throws: ``ErrorCode/invalidArgument``; ``ErrorCode/unavailable`` while the server is away.
+    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument``; ``HoldfastStore/ErrorCode/unavailable`` while the server is away.
     public func list(userID: String, limit: Int = 50, cursor: String? = nil) async throws(StoreError) -> SessionPage {
         try checkUser(userID)
         guard (1...Self.maximumPage).contains(limit) else { throw .invalid("limit", "It must lie in 1...\(Self.maximumPage)") }
@@ -48,7 +48,7 @@ extension Sessions {
 
     /// How many live sessions a user has. One round trip for the index and one for each 200 sessions.
     ///
-    /// - Throws: ``ErrorCode/invalidArgument``; ``ErrorCode/unavailable`` while the server is away.
+    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument``; ``HoldfastStore/ErrorCode/unavailable`` while the server is away.
     public func count(userID: String) async throws(StoreError) -> Int {
         try checkUser(userID)
         let index = keys.index(of: userID)
@@ -62,9 +62,9 @@ extension Sessions {
     /// It also ends what is created meanwhile, as far as it meets it. Sessions are ended one by one: when it throws half-way, some
     /// are ended and the others are not; calling it again ends those.
     ///
-    /// - Parameter keeping: one that stays, as for "log out everywhere else".
+    /// - Parameter kept: one that stays, as for "log out everywhere else".
     /// - Returns: how many were ended, damaged ones included.
-    /// - Throws: ``ErrorCode/unavailable`` while the server is away: they are then not ended, but this process answers nothing of them
+    /// - Throws: ``HoldfastStore/ErrorCode/unavailable`` while the server is away: they are then not ended, but this process answers nothing of them
     ///   any more until the server is back. Try again.
     @discardableResult
     public func revokeAll(userID: String, keeping kept: SessionID? = nil) async throws(StoreError) -> Int {

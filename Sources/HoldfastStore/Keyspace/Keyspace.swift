@@ -5,7 +5,7 @@
 /// procedures call, and the switch that gives them Redis's replies.
 ///
 /// Invariants:
-/// 1. An entry whose expiry is not after ``now`` is never seen: every access goes through ``slot(of:)``.
+/// 1. An entry whose expiry is not after ``now`` is never seen: every access goes through `slot(of:)`.
 /// 2. `usedBytes` is the sum of all entries' costs, `expiries` holds exactly the entries with an expiry, `candidates` exactly those
 ///    that may be evicted: entries are added, changed and removed only by `put`, `change`, `setExpiry` and `removeEntry` (and all
 ///    at once by `removeAll`). Each of these shows an entry to the snapshot before it changes it.
