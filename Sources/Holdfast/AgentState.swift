@@ -7,7 +7,7 @@ public import ServiceLifecycle
 ///     try await state.cache.set("greeting", "hello")
 ///     let acme = state.scoped(to: "acme")                   // the same services, another tenant's keys
 ///
-/// With a server, build a ``HoldfastStore/Failover`` over it and run this as a service (``run()``), which watches the server and gives back the
+/// With a server, build a ``/HoldfastStore/Failover`` over it and run this as a service (``run()``), which watches the server and gives back the
 /// memory of expired entries. Values of this type are cheap views: what tenants share is shared.
 public struct AgentState: Service {
     /// The stores, and who decides.

@@ -14,7 +14,7 @@ extension Cache {
     ///   - ttl: as for ``set(_:_:ttl:if:)``; zero returns the value without keeping it.
     ///   - factory: computes the value; nil is one. What it throws goes to all callers that wait, unless an entry past its TTL is
     ///     still within ``CacheConfiguration/failSafe``, which is then served; failures are not kept.
-    /// - Throws: what the factory throws, or ``HoldfastStore/StoreError`` as ``get(_:as:)`` and ``set(_:_:ttl:if:)``.
+    /// - Throws: what the factory throws, or ``/HoldfastStore/StoreError`` as ``get(_:as:)`` and ``set(_:_:ttl:if:)``.
     @inlinable nonisolated(nonsending) public func getOrSet<Value: Codable & Sendable>(
         _ key: String, ttl: Duration? = nil, as type: Value.Type = Value.self,
         factory: @escaping @Sendable () async throws -> Value

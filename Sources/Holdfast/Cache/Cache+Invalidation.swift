@@ -11,7 +11,7 @@ extension Cache {
     /// it is done here, and on the server before calls go to it again.
     ///
     /// - Returns: how many entries were removed, where that was decided.
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` or ``HoldfastStore/ErrorCode/tooLarge`` naming `pattern`.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` or ``/HoldfastStore/ErrorCode/tooLarge`` naming `pattern`.
     @discardableResult
     public func invalidate(_ pattern: String) async throws(StoreError) -> Decided<Int> {
         guard !pattern.isEmpty else { throw .invalid("pattern", "A pattern must not be empty") }

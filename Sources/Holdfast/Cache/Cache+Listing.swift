@@ -14,7 +14,7 @@ extension Cache {
     /// - Parameters:
     ///   - cursor: nil for the first page, then the page's own.
     ///   - limit: at most how many keys a page has, from 1 to 1,000. It may have fewer, even none, and not be the last.
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` naming `cursor` or `limit`.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` naming `cursor` or `limit`.
     public func keys(
         matching pattern: String = "*", cursor: String? = nil, limit: Int = 100
     ) async throws(StoreError) -> Decided<KeyPage> {

@@ -7,7 +7,7 @@ extension Cache {
     /// what is near (its age is in ``CacheSource/stale(age:)`` once it could not be confirmed in time), then this process's local
     /// store; a miss then means "not known here".
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/decodingFailed`` where the entry was written as another type. An entry that a newer version of
+    /// - Throws: ``/HoldfastStore/ErrorCode/decodingFailed`` where the entry was written as another type. An entry that a newer version of
     ///   Holdfast wrote is a miss.
     @inlinable nonisolated(nonsending) public func get<Value: Codable & Sendable>(
         _ key: String, as type: Value.Type = Value.self
@@ -36,7 +36,7 @@ extension Cache {
 
     /// The values of several keys, in their order. One round trip for those that are not near.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/tooLarge`` for more than ``CacheConfiguration/maximumBatch`` keys; as ``get(_:as:)`` otherwise.
+    /// - Throws: ``/HoldfastStore/ErrorCode/tooLarge`` for more than ``CacheConfiguration/maximumBatch`` keys; as ``get(_:as:)`` otherwise.
     nonisolated(nonsending) public func getMany<Value: Codable & Sendable>(
         _ keys: [String], as type: Value.Type = Value.self
     ) async throws(StoreError) -> [Cached<Value>] {
@@ -78,7 +78,7 @@ extension Cache {
 
     /// An entry as it is stored, whatever wrote it and fresh or not: for listings, the HTTP layer and tools. One round trip.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/unsupportedFormat`` and ``HoldfastStore/ErrorCode/decodingFailed`` where the stored bytes cannot be read.
+    /// - Throws: ``/HoldfastStore/ErrorCode/unsupportedFormat`` and ``/HoldfastStore/ErrorCode/decodingFailed`` where the stored bytes cannot be read.
     public func entry(_ key: String) async throws(StoreError) -> Decided<Envelope?> {
         let entry = scope.entry(try checked(key))
         let decided = try await core.read { (store, _) async throws(StoreError) in try await store(.get(entry)) }

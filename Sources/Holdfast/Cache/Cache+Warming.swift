@@ -16,7 +16,7 @@ extension Cache {
     /// - Parameters:
     ///   - group: a name to warm it by; by default the view's category, or `default`.
     ///   - ttl: as for ``set(_:_:ttl:if:)``, with the TTL of the category that is named like the group.
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` or ``HoldfastStore/ErrorCode/tooLarge`` naming `key`, `ttl` or `group`.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` or ``/HoldfastStore/ErrorCode/tooLarge`` naming `key`, `ttl` or `group`.
     public func registerWarmer<Value: Codable & Sendable>(
         _ key: String, group: String? = nil, ttl: Duration? = nil, as type: Value.Type = Value.self,
         factory: @escaping @Sendable (Cache) async throws -> Value
@@ -57,7 +57,7 @@ extension Cache {
     /// An entry that is changed while its factory runs is left as it was changed. Two round trips an entry.
     ///
     /// - Parameter group: the group; nil for the view's category, or all groups.
-    /// - Throws: ``HoldfastStore/ErrorCode/notFound`` naming `group` where nothing is registered for it. Failures of factories are in the report.
+    /// - Throws: ``/HoldfastStore/ErrorCode/notFound`` naming `group` where nothing is registered for it. Failures of factories are in the report.
     public func warm(_ group: String? = nil) async throws(StoreError) -> WarmReport {
         let group = group ?? scope.category?.name
         let warmers = core.warmers.withLock { $0.filter { group == nil || $0.group == group } }

@@ -12,8 +12,8 @@ extension Cache {
     ///   - condition: writes only where this holds, decided in the same atomic step; nil to write in any case. The version is one of
     ///     ``getVersioned(_:as:)`` or of an earlier write.
     /// - Returns: who keeps it, and its version.
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` naming `key`, `ttl` or `value`; ``HoldfastStore/ErrorCode/tooLarge`` naming `key` or `value`. With a
-    ///   condition: ``HoldfastStore/ErrorCode/preconditionFailed`` where it does not hold, ``HoldfastStore/ErrorCode/unavailable`` while the server is away,
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` naming `key`, `ttl` or `value`; ``/HoldfastStore/ErrorCode/tooLarge`` naming `key` or `value`. With a
+    ///   condition: ``/HoldfastStore/ErrorCode/preconditionFailed`` where it does not hold, ``/HoldfastStore/ErrorCode/unavailable`` while the server is away,
     ///   because it cannot be known here. Nothing is changed then.
     @discardableResult
     public func set<Value: Codable & Sendable>(

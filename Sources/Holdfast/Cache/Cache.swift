@@ -10,7 +10,7 @@ public import HoldfastStore
 /// views of a process share one near cache and one set of flights.
 ///
 /// **Types.** Values are any `Codable` type, kept as JSON beside their type's name. Reading one as another type throws
-/// ``HoldfastStore/ErrorCode/decodingFailed``; ``JSONValue`` reads all of them.
+/// ``/HoldfastStore/ErrorCode/decodingFailed``; ``JSONValue`` reads all of them.
 ///
 /// **Outages.** While a configured server is away, reads are answered by the near cache and this process's local store, writes and
 /// invalidations are made there and remembered, and before calls go to the server again what was remembered is removed there, so
@@ -50,7 +50,7 @@ public struct Cache: Sendable {
 
     /// The entries of another workspace of the same tenant.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` naming `workspace` where the name is empty, over 255 bytes or has a NUL in it.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` naming `workspace` where the name is empty, over 255 bytes or has a NUL in it.
     public func workspace(_ name: String) throws(StoreError) -> Cache {
         guard !name.isEmpty, name.utf8.count <= 255, !name.utf8.contains(0) else {
             throw .invalid("workspace", "A workspace's name has 1 to 255 bytes and no NUL")
@@ -60,7 +60,7 @@ public struct Cache: Sendable {
 
     /// The entries of a category of this workspace; see ``CacheCategory``.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` naming `category` where its name has other characters than `A-Z a-z 0-9 _ - .`.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` naming `category` where its name has other characters than `A-Z a-z 0-9 _ - .`.
     public func category(_ category: CacheCategory) throws(StoreError) -> Cache {
         guard category.isValid else { throw .invalid("category", "A category's name has letters, digits, '_', '-' and '.'") }
         return view(scope.place.namespace, scope.place.workspace, category)
@@ -68,7 +68,7 @@ public struct Cache: Sendable {
 
     /// The entries of a configured category of this workspace.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/notFound`` naming `category` where none of that name is configured.
+    /// - Throws: ``/HoldfastStore/ErrorCode/notFound`` naming `category` where none of that name is configured.
     public func category(named name: String) throws(StoreError) -> Cache {
         guard let category = core.configuration.categories.first(where: { $0.name == name }) else {
             throw StoreError(.notFound, "No cache category of this name is configured", field: "category")

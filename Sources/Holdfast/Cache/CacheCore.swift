@@ -110,7 +110,7 @@ import HoldfastStore
 
     /// How long an entry is to be kept; nil for not at all.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` naming `ttl` for a negative or absurdly long one.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` naming `ttl` for a negative or absurdly long one.
     func lifetime(_ ttl: Duration?, _ category: CacheCategory?) throws(StoreError) -> Duration? {
         let ttl = ttl ?? category?.ttl ?? configuration.defaultTTL
         guard ttl >= .zero else { throw .invalid("ttl", "A TTL must not be negative") }

@@ -63,7 +63,7 @@ public struct Idempotency: Sendable {
     ///   - content: what the request is, or its digest: it must be the same each time.
     ///   - attempt: who tries, unique; for tests.
     ///   - operation: what the work is done as where this is the first attempt; for tests.
-    /// - Throws: ``HoldfastStore/ErrorCode/idempotencyMismatch`` where the key was used for another content, ``HoldfastStore/ErrorCode/inProgress`` while another
+    /// - Throws: ``/HoldfastStore/ErrorCode/idempotencyMismatch`` where the key was used for another content, ``/HoldfastStore/ErrorCode/inProgress`` while another
     ///   attempt runs.
     public func begin(
         key: String, of caller: String, content: Bytes, attempt: UInt64 = .random(in: .min ... .max),

@@ -2,7 +2,7 @@ public import HoldfastStore
 
 /// One rule: how much may happen in how long, and how that is counted.
 ///
-/// A rule is a plain value; it is checked when it is used, and a value out of range throws ``HoldfastStore/ErrorCode/invalidArgument`` with the
+/// A rule is a plain value; it is checked when it is used, and a value out of range throws ``/HoldfastStore/ErrorCode/invalidArgument`` with the
 /// field's name. Name, algorithm and window are part of the key under which consumption is kept, so a rule whose algorithm or
 /// window changes starts anew, and one whose limit changes goes on with what was consumed.
 public struct RateLimit: Sendable, Hashable {
@@ -91,7 +91,7 @@ extension RateLimit.Algorithm {
 extension RateLimit {
     /// Checks the rule as every call does; for configurations, before anything is served.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` naming the field.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` naming the field.
     public func validate() throws(StoreError) {
         try checkRanges()
         _ = try terms()

@@ -10,7 +10,7 @@ struct RateLimitCall {
     /// What the call is known again by, and the key of its marker.
     private let once: (operation: OperationID, marker: Key)?
 
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` naming the field.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` naming the field.
     init(_ charges: [RateLimitCharge], in names: Namespace, once operation: OperationID? = nil) throws(StoreError) {
         guard charges.count <= Self.maximumRules else {
             throw .invalid("rules", "At most \(Self.maximumRules) rules are decided in one call")

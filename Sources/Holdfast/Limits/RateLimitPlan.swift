@@ -28,7 +28,7 @@ public struct RateLimitTier: Sendable, Hashable {
 public struct RateLimitPlan: Sendable {
     /// Rules for the endpoints that match a pattern, in place of the plan's own.
     public struct Override: Sendable, Hashable {
-        /// A glob (see ``HoldfastStore/Glob``) that must match the whole endpoint, such as `/api/v1/search*`.
+        /// A glob (see ``/HoldfastStore/Glob``) that must match the whole endpoint, such as `/api/v1/search*`.
         public var endpoints: String
         public var rules: [RateLimit]
 
@@ -69,7 +69,7 @@ public struct RateLimitPlan: Sendable {
 
     /// Checks every rule, for configurations, before anything is served.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` naming the field.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` naming the field.
     public func validate() throws(StoreError) {
         for rule in rules + overrides.flatMap(\.rules) { try rule.validate() }
     }

@@ -90,7 +90,7 @@ public struct RateLimiter: Sendable {
     ///   - cost: what the call weighs, 0 to 1,000,000,000.
     ///   - operation: a name, under which it is charged at most once: when it comes again it gets the first decision. A denial
     ///     is not kept. It holds on the side that decided; see `docs/decisions/0007-idempotency.md`.
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` naming the field; the store's errors, unless they mean that the server is away.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` naming the field; the store's errors, unless they mean that the server is away.
     public func check(
         _ subject: RateLimitSubject, endpoint: String? = nil, tier: RateLimitTier = .free, cost: Int = 1,
         once operation: OperationID? = nil
@@ -99,7 +99,7 @@ public struct RateLimiter: Sendable {
         return try await decide(.check, charges, [subject], once: operation)
     }
 
-    /// What ``check(_:endpoint:tier:cost:)`` would answer, without charging. One round trip.
+    /// What ``check(_:endpoint:tier:cost:once:)`` would answer, without charging. One round trip.
     public func peek(
         _ subject: RateLimitSubject, endpoint: String? = nil, tier: RateLimitTier = .free, cost: Int = 1
     ) async throws(StoreError) -> RateLimitDecision {
@@ -130,7 +130,7 @@ public struct RateLimiter: Sendable {
         try await decide(.check, charges, charges.map(\.subject), once: operation)
     }
 
-    /// What ``check(_:)`` would answer, without charging; never from memory. One round trip.
+    /// What ``check(_:once:)`` would answer, without charging; never from memory. One round trip.
     public func peek(_ charges: [RateLimitCharge]) async throws(StoreError) -> RateLimitDecision {
         try await decide(.peek, charges, charges.map(\.subject))
     }
@@ -138,7 +138,7 @@ public struct RateLimiter: Sendable {
     /// Charges without deciding, for costs that are known only afterwards, such as a model's tokens. One round trip.
     ///
     /// Consumption may go above a limit; what a bucket owes is refilled first. Without the name of an operation it is
-    /// not idempotent: where the reply was lost (``HoldfastStore/StoreError/Effect/unknown``) it may have been charged.
+    /// not idempotent: where the reply was lost (``/HoldfastStore/StoreError/Effect/unknown``) it may have been charged.
     /// - Returns: the state afterwards; ``RateLimitDecision/isAllowed`` says whether there was room for it.
     @discardableResult
     public func record(
@@ -161,7 +161,7 @@ public struct RateLimiter: Sendable {
     /// Forgets what was consumed of these rules. One round trip, and none to tell other processes: they may repeat a denial from their
     /// memory for up to ``Configuration/denialMemory``.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/unavailable`` while the configured server is away, because it would not hold there.
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the configured server is away, because it would not hold there.
     public func reset(_ charges: [RateLimitCharge]) async throws(StoreError) {
         let call = try RateLimitCall(charges, in: namespace)
         guard !call.keys.isEmpty else { return }

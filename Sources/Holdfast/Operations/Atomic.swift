@@ -6,7 +6,7 @@ extension Store {
     /// - Parameters:
     ///   - expected: the present value; nil for "there is no such key".
     ///   - expiration: when the new value ends; by default the expiry stays as it was.
-    /// - Throws: ``HoldfastStore/ErrorCode/wrongType`` where the key holds no string.
+    /// - Throws: ``/HoldfastStore/ErrorCode/wrongType`` where the key holds no string.
     public func compareAndSet(
         _ key: Key, expected: Bytes?, new: Bytes, expiration: Expiration = .keep
     ) async throws(StoreError) -> Bool {
@@ -19,7 +19,7 @@ extension Store {
 
     /// Removes an entry where its value is as expected; false, with nothing changed, where it is not. One round trip.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/wrongType`` where the key holds no string.
+    /// - Throws: ``/HoldfastStore/ErrorCode/wrongType`` where the key holds no string.
     public func compareAndDelete(_ key: Key, expected: Bytes) async throws(StoreError) -> Bool {
         try await run(
             Procedure(AtomicProcedures.compareAndDelete, keys: [key], arguments: [expected]) { $0.integer.map { $0 == 1 } })
@@ -28,7 +28,7 @@ extension Store {
     /// Sets a value and answers the one before it, nil where there was none. One command, `SET … GET`.
     ///
     /// - Parameter expiration: when the new value ends; nil for never.
-    /// - Throws: ``HoldfastStore/ErrorCode/wrongType`` where the key holds no string.
+    /// - Throws: ``/HoldfastStore/ErrorCode/wrongType`` where the key holds no string.
     public func getAndSet(_ key: Key, _ value: Bytes, expiration: Expiration? = nil) async throws(StoreError) -> Bytes? {
         try await self(
             Command<Bytes?>(.strings(.set(key, value, SetOptions(expiration: expiration, returnsOld: true)))) { reply in
@@ -41,8 +41,8 @@ extension Store {
     /// The counter begins at zero. All numbers lie between -2^53 and 2^53, because Lua on a server counts in doubles.
     ///
     /// - Parameter lifetime: how long a counter that this call creates stays; nil for ever. An existing one keeps its expiry.
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` for numbers outside those limits, ``HoldfastStore/ErrorCode/wrongType`` where the key holds no
-    ///   string, ``HoldfastStore/ErrorCode/commandFailed`` where it holds no such number.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` for numbers outside those limits, ``/HoldfastStore/ErrorCode/wrongType`` where the key holds no
+    ///   string, ``/HoldfastStore/ErrorCode/commandFailed`` where it holds no such number.
     public func increment(
         _ key: Key, by amount: Int = 1, ceiling: Int, lifetime: Duration? = nil
     ) async throws(StoreError) -> Int? {

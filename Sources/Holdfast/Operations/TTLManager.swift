@@ -2,7 +2,7 @@ public import HoldfastStore
 
 /// How long entries stay: looks at it and changes it, one key at a time or over all keys of a namespace.
 ///
-/// It keeps to its namespace: keys of another prefix or tenant are refused with ``HoldfastStore/ErrorCode/wrongTenant``. All spans are rounded
+/// It keeps to its namespace: keys of another prefix or tenant are refused with ``/HoldfastStore/ErrorCode/wrongTenant``. All spans are rounded
 /// down to milliseconds and must be at least one.
 public struct TTLManager: Sendable {
     private let store: any Store

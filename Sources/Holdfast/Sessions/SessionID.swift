@@ -10,7 +10,7 @@ public struct SessionID: Hashable, Sendable {
 
     /// Reads an id; upper-case digits are accepted.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` naming `id` where the text is not 36 characters of that form. Nothing can be stored
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` naming `id` where the text is not 36 characters of that form. Nothing can be stored
     ///   under such an id, so "there is no such session" is as true an answer.
     public init(_ text: String) throws(StoreError) {
         guard Self.isWellFormed(text) else { throw .invalid("id", "A session id has 36 characters, as a UUID") }

@@ -23,7 +23,7 @@ extension Sessions {
     /// with its last entry. It goes over the whole key space in bounded steps and stops between two of them when the task is
     /// cancelled. One instance at a time is enough.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/unavailable`` while the server is away, ``HoldfastStore/ErrorCode/cancelled``.
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the server is away, ``/HoldfastStore/ErrorCode/cancelled``.
     public func cleanup() async throws(StoreError) -> Cleanup {
         try await failover.perform(.fail) { (store, _) async throws(StoreError) in
             var report = Cleanup()

@@ -11,8 +11,8 @@ extension Sessions {
     /// - Parameter operation: a name, under which it is rotated at most once: the new id comes from the name, which must therefore be
     ///   as secret as an id. A repetition, also after a crash, goes on where the last attempt stopped and is answered the same new id.
     /// - Returns: the session under its new id.
-    /// - Throws: ``HoldfastStore/ErrorCode/notFound``; ``HoldfastStore/ErrorCode/conflict`` where it was changed again and again meanwhile;
-    ///   ``HoldfastStore/ErrorCode/unavailable`` while the server is away. The old id stays valid then, unless the error's effect is unknown.
+    /// - Throws: ``/HoldfastStore/ErrorCode/notFound``; ``/HoldfastStore/ErrorCode/conflict`` where it was changed again and again meanwhile;
+    ///   ``/HoldfastStore/ErrorCode/unavailable`` while the server is away. The old id stays valid then, unless the error's effect is unknown.
     public func rotate(_ id: SessionID, once operation: OperationID? = nil) async throws(StoreError) -> Session {
         for turn in 0..<Self.rotationTurns {
             guard let old = try await original(id) else { return try await outcome(of: id, operation) }

@@ -24,7 +24,7 @@ extension Sessions {
     /// - Parameters:
     ///   - limit: 1 to 200.
     ///   - cursor: ``SessionPage/cursor`` of the page before.
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument``; ``HoldfastStore/ErrorCode/unavailable`` while the server is away.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument``; ``/HoldfastStore/ErrorCode/unavailable`` while the server is away.
     public func list(userID: String, limit: Int = 50, cursor: String? = nil) async throws(StoreError) -> SessionPage {
         try checkUser(userID)
         guard (1...Self.maximumPage).contains(limit) else { throw .invalid("limit", "It must lie in 1...\(Self.maximumPage)") }
@@ -48,7 +48,7 @@ extension Sessions {
 
     /// How many live sessions a user has. One round trip for the index and one for each 200 sessions.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument``; ``HoldfastStore/ErrorCode/unavailable`` while the server is away.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument``; ``/HoldfastStore/ErrorCode/unavailable`` while the server is away.
     public func count(userID: String) async throws(StoreError) -> Int {
         try checkUser(userID)
         let index = keys.index(of: userID)
@@ -64,7 +64,7 @@ extension Sessions {
     ///
     /// - Parameter kept: one that stays, as for "log out everywhere else".
     /// - Returns: how many were ended, damaged ones included.
-    /// - Throws: ``HoldfastStore/ErrorCode/unavailable`` while the server is away: they are then not ended, but this process answers nothing of them
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the server is away: they are then not ended, but this process answers nothing of them
     ///   any more until the server is back. Try again.
     @discardableResult
     public func revokeAll(userID: String, keeping kept: SessionID? = nil) async throws(StoreError) -> Int {

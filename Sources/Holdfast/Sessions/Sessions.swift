@@ -20,7 +20,7 @@ public import HoldfastStore
 /// - The index is ordered by the moment at which each session ends in any case, which never changes, so sliding needs no second
 ///   write and no entry can end before its session.
 ///
-/// **While the configured server is away** changes, lists and revocations are refused with ``HoldfastStore/ErrorCode/unavailable``; reads are
+/// **While the configured server is away** changes, lists and revocations are refused with ``/HoldfastStore/ErrorCode/unavailable``; reads are
 /// answered from near copies, marked stale, and are `unavailable` where there is none: never "not found".
 public struct Sessions: Sendable {
     public let configuration: Configuration
@@ -67,8 +67,8 @@ public struct Sessions: Sendable {
     ///   - absoluteTTL: how long it stays at most; by default that of the kind. `ttl` cannot be longer.
     ///   - operation: a name, under which one session is created however often it is called: its id comes from the name, which
     ///     must therefore be as secret as an id. A repetition is answered the session as it is (three round trips).
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` or ``HoldfastStore/ErrorCode/tooLarge`` naming the parameter, with nothing written;
-    ///   ``HoldfastStore/ErrorCode/unavailable`` while the server is away; ``HoldfastStore/ErrorCode/conflict`` where the operation's session has been ended. An
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` or ``/HoldfastStore/ErrorCode/tooLarge`` naming the parameter, with nothing written;
+    ///   ``/HoldfastStore/ErrorCode/unavailable`` while the server is away; ``/HoldfastStore/ErrorCode/conflict`` where the operation's session has been ended. An
     ///   error after the first trip has the effect `unknown`: it can leave a session behind whose id nobody knows, which ends by
     ///   itself unless the operation is repeated.
     public func create(
@@ -95,7 +95,7 @@ public struct Sessions: Sendable {
     /// - Parameter touch: false to look without letting it stay longer.
     /// - Returns: the session, or nil where there is none (it never was, has expired or was deleted). While the server is away:
     ///   the near copy, ``Session/isStale``, within its expiry and ``NearCopies/staleLimit``, which does not slide.
-    /// - Throws: ``HoldfastStore/ErrorCode/unavailable`` while the server is away and this process has no copy; ``HoldfastStore/ErrorCode/unsupportedFormat`` naming
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the server is away and this process has no copy; ``/HoldfastStore/ErrorCode/unsupportedFormat`` naming
     ///   `id` where something else has been written to the session's key. ``delete(_:ifVersion:)`` removes that.
     public func get(_ id: SessionID, touch: Bool = true) async throws(StoreError) -> Decided<Session?> {
         let key = keys.session(id)
@@ -118,9 +118,9 @@ public struct Sessions: Sendable {
     /// values.
     ///
     /// - Returns: the session after the change.
-    /// - Throws: ``HoldfastStore/ErrorCode/notFound`` where there is no such session, ``HoldfastStore/ErrorCode/preconditionFailed`` where the version is another
-    ///   one, ``HoldfastStore/ErrorCode/conflict`` naming the field where a value is another one, ``HoldfastStore/ErrorCode/tooLarge``,
-    ///   ``HoldfastStore/ErrorCode/invalidArgument``, ``HoldfastStore/ErrorCode/unavailable`` while the server is away. Nothing is changed then.
+    /// - Throws: ``/HoldfastStore/ErrorCode/notFound`` where there is no such session, ``/HoldfastStore/ErrorCode/preconditionFailed`` where the version is another
+    ///   one, ``/HoldfastStore/ErrorCode/conflict`` naming the field where a value is another one, ``/HoldfastStore/ErrorCode/tooLarge``,
+    ///   ``/HoldfastStore/ErrorCode/invalidArgument``, ``/HoldfastStore/ErrorCode/unavailable`` while the server is away. Nothing is changed then.
     @discardableResult
     public func update(
         _ id: SessionID, set: [String: JSONValue] = [:], remove: Set<String> = [], expecting: SessionExpectation = .none
@@ -134,7 +134,7 @@ public struct Sessions: Sendable {
     ///
     /// - Parameter operation: a name, under which they are appended at most once; a repetition is answered the session as it is.
     /// - Returns: the session after the change.
-    /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` where the session is no conversation; otherwise as ``update(_:set:remove:expecting:)``.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` where the session is no conversation; otherwise as ``update(_:set:remove:expecting:)``.
     @discardableResult
     public func append(
         _ messages: [NewSessionMessage], to id: SessionID, once operation: OperationID? = nil
@@ -148,7 +148,7 @@ public struct Sessions: Sendable {
     /// - Parameters:
     ///   - ttl: by default its idle TTL.
     ///   - operation: a name, under which it is extended at most once; a repetition is answered the session as it is.
-    /// - Throws: ``HoldfastStore/ErrorCode/notFound``, ``HoldfastStore/ErrorCode/invalidArgument``, ``HoldfastStore/ErrorCode/unavailable`` while the server is away.
+    /// - Throws: ``/HoldfastStore/ErrorCode/notFound``, ``/HoldfastStore/ErrorCode/invalidArgument``, ``/HoldfastStore/ErrorCode/unavailable`` while the server is away.
     @discardableResult
     public func extend(
         _ id: SessionID, by ttl: Duration? = nil, once operation: OperationID? = nil
@@ -164,7 +164,7 @@ public struct Sessions: Sendable {
     ///
     /// - Parameter version: end it only at this version.
     /// - Returns: whether there was one.
-    /// - Throws: ``HoldfastStore/ErrorCode/preconditionFailed``; ``HoldfastStore/ErrorCode/unavailable`` while the server is away: it is then not ended, but this
+    /// - Throws: ``/HoldfastStore/ErrorCode/preconditionFailed``; ``/HoldfastStore/ErrorCode/unavailable`` while the server is away: it is then not ended, but this
     ///   process answers nothing of it any more until the server is back. Try again.
     @discardableResult
     public func delete(_ id: SessionID, ifVersion version: Int64? = nil) async throws(StoreError) -> Bool {
