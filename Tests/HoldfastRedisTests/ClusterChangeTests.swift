@@ -68,11 +68,10 @@ import Testing
 
     @Test func aKilledPrimaryLosesNothingThatAReplicaHadAcknowledged() async throws {
         var options = ClusterSet.Options()
-        options.nodeTimeout = 2000
+        options.nodeTimeout = 5000
         let cluster = try await ClusterSet.start(options)
         defer { cluster.stop() }
-        var configuration = cluster.configuration()
-        configuration.commandTimeout = .seconds(60)
+        let configuration = cluster.configuration()
         let store = try RedisStore(configuration)
         let load = CounterLoad(store, callers: 6)
         let writer = AcknowledgedWrites(configuration)

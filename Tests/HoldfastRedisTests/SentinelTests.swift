@@ -6,15 +6,10 @@ import Testing
 
 /// Real sentinels, and real failovers.
 @Suite struct SentinelTests {
-    private static func failoverOptions(_ replicas: Int = 1) -> SentinelSet.Options {
-        var options = SentinelSet.Options()
-        options.replicas = replicas
-        options.downAfter = 1000
-        return options
-    }
-
     @Test func aKilledPrimaryIsFollowedUnderLoad() async throws {
-        let servers = try await SentinelSet.start(Self.failoverOptions(2))
+        var options = SentinelSet.Options()
+        (options.replicas, options.downAfter) = (2, 1000)
+        let servers = try await SentinelSet.start(options)
         defer { servers.stop() }
         let store = try RedisStore(servers.configuration())
         let load = CounterLoad(store, callers: 8)
@@ -61,10 +56,9 @@ import Testing
 
     @Test func whenNoSentinelAnswersNothingIsSent() async throws {
         let port = try FreePort.pick()
-        var configuration = RedisConfiguration(
+        let configuration = RedisConfiguration(
             endpoint: .sentinel(.init(nodes: [.init(host: "127.0.0.1", port: port)], primary: "main")))
-        configuration.commandTimeout = .seconds(120)
-        let store = try RedisStore(configuration)
+        let store = try RedisStore(configuration.patient)
         let error = await #expect(throws: StoreError.self) { try await store(.incr(Key(raw: "n"))) }
         #expect(error?.code == .connectionFailed)
         #expect(error?.effect == StoreError.Effect.none)
@@ -72,7 +66,7 @@ import Testing
     }
 
     @Test func aDemotedPrimarysRefusalIsSentToTheNewOne() async throws {
-        let servers = try await SentinelSet.start(Self.failoverOptions())
+        let servers = try await SentinelSet.start()
         defer { servers.stop() }
         let store = try RedisStore(servers.configuration())
         #expect(try await store(.incr(Key(raw: "n"))) == 1)
@@ -85,10 +79,13 @@ import Testing
             }
         }
         try await listener.wait()
-        _ = try await servers.sentinels[0].ask("SENTINEL", "FAILOVER", Bytes(SentinelSet.name))
+        // Refused as long as the sentinel has not heard enough of the replica.
+        try await eventually(within: .seconds(180), "The sentinel begins no failover") {
+            try await servers.sentinels[0].ask("SENTINEL", "FAILOVER", Bytes(SentinelSet.name)) == .ok
+        }
         // Each attempt may meet the old primary, a replica by then, or the new one; none is answered wrongly.
         var count = 1
-        try await eventually(within: .seconds(60), "The new primary was not followed") {
+        try await eventually(within: .seconds(180), "The new primary was not followed") {
             do throws(StoreError) {
                 count = try await store(.incr(Key(raw: "n")))
             } catch {
@@ -98,7 +95,7 @@ import Testing
             let found = try await servers.servers[1].ask("GET", "n").integer
             return role == "master" && found == Int64(count)
         }
-        try await eventually(within: .seconds(60), "Subscriptions did not follow the new primary") {
+        try await eventually(within: .seconds(180), "Subscriptions did not follow the new primary") {
             try await servers.servers[1].ask("PUBSUB", "NUMSUB", "news").elements?.last?.integer == 1
         }
         _ = try await store(.publish(channel, "promoted"))

@@ -28,16 +28,17 @@ public final class ClusterSet: Sendable {
         for node in nodes { ids.append(try await node.ask("CLUSTER", "MYID").bytes ?? "") }
         for (number, node) in nodes.enumerated() {
             _ = try await node.ask("CLUSTER", "SET-CONFIG-EPOCH", Bytes(Int64(number + 1)))
-            for other in nodes[(number + 1)...] {
-                _ = try await node.ask("CLUSTER", "MEET", "127.0.0.1", Bytes(Int64(other.port)))
-            }
         }
+        try await meet(nodes)
         for (node, range) in zip(nodes, slots) {
             _ = try await node.ask("CLUSTER", "ADDSLOTSRANGE", Bytes(Int64(range.lowerBound)), Bytes(Int64(range.upperBound)))
         }
         for number in 3..<6 {
-            try await polled("a replica was not accepted") {
-                try await nodes[number].ask("CLUSTER", "REPLICATE", ids[number - 3]) == .ok
+            try await polled("a replica was not accepted", every: .milliseconds(200)) {
+                if try await nodes[number].ask("CLUSTER", "REPLICATE", ids[number - 3]) == .ok { return true }
+                // A node that was held up for longer than the timeout has given its acquaintances up.
+                try await meet(nodes)
+                return false
             }
         }
         let cluster = ClusterSet(nodes, ids)
@@ -49,6 +50,15 @@ public final class ClusterSet: Sendable {
         return cluster
     }
 
+    /// Makes each node known to all others, where it is not yet.
+    private static func meet(_ nodes: [RedisProcess]) async throws {
+        for (number, node) in nodes.enumerated() {
+            for other in nodes[(number + 1)...] {
+                _ = try await node.ask("CLUSTER", "MEET", "127.0.0.1", Bytes(Int64(other.port)))
+            }
+        }
+    }
+
     private init(_ nodes: [RedisProcess], _ ids: [Bytes]) {
         self.nodes = nodes
         self.ids = ids
@@ -57,7 +67,7 @@ public final class ClusterSet: Sendable {
     /// How to reach it, told of two of its nodes.
     public func configuration() -> RedisConfiguration {
         let seeds = [nodes[1], nodes[3]].map { RedisConfiguration.Node(host: "127.0.0.1", port: $0.port) }
-        return RedisConfiguration(endpoint: .cluster(.init(nodes: seeds)))
+        return RedisConfiguration(endpoint: .cluster(.init(nodes: seeds))).patient
     }
 
     public func stop() {
@@ -71,9 +81,9 @@ public final class ClusterSet: Sendable {
         // Nodes ping each other twice in each timeout, and so learn of each other sooner with a short one. While they do, none may be
         // taken for dead on a loaded machine.
         node.configuration = [
-            "cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 1000",
+            "cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 2000",
             "cluster-replica-no-failover yes",
-            "cluster-replica-validity-factor 0", "cluster-allow-replica-migration no", "repl-diskless-sync yes",
+            "cluster-allow-replica-migration no", "repl-diskless-sync yes",
             // CLUSTER SLOTS leaves a replica out that has not heard of its primary yet.
             "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
         ]
@@ -82,9 +92,13 @@ public final class ClusterSet: Sendable {
 
     /// Whether the node sees all slots served, each by a primary with a replica that follows it.
     private func isReady(_ node: RedisProcess) async throws {
-        try await polled("the cluster's nodes do not agree") {
+        try await polled("the cluster's nodes do not agree", every: .milliseconds(100)) {
             let info = try await node.ask("CLUSTER", "INFO").bytes?.lossyString ?? ""
-            guard info.contains("cluster_state:ok"), info.contains("cluster_known_nodes:6") else { return false }
+            guard info.contains("cluster_known_nodes:6") else {
+                try await Self.meet(nodes)
+                return false
+            }
+            guard info.contains("cluster_state:ok") else { return false }
             let ranges = try await node.ask("CLUSTER", "SLOTS").elements ?? []
             guard ranges.count == 3, ranges.allSatisfy({ $0.elements?.count == 4 }) else { return false }
             let role = try await node.ask("ROLE").elements ?? []

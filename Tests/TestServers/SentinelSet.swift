@@ -56,7 +56,8 @@ public final class SentinelSet: Sendable {
         let nodes = sentinels.map { RedisConfiguration.Node(host: "127.0.0.1", port: $0.port) }
         return RedisConfiguration(
             endpoint: .sentinel(.init(nodes: nodes, primary: Self.name, password: options.sentinelPassword)),
-            password: options.password)
+            password: options.password
+        ).patient
     }
 
     public func stop() {
@@ -99,15 +100,4 @@ public final class SentinelSet: Sendable {
             return value("num-slaves") == replicas && value("num-other-sentinels") == 2
         }
     }
-}
-
-/// Waits until servers are as they should be; what goes wrong meanwhile only means "not yet".
-func polled(_ failure: String, _ condition: () async throws -> Bool) async throws {
-    let end = ContinuousClock.now + .seconds(120)
-    var last = ""
-    while ContinuousClock.now < end {
-        do { if try await condition() { return } } catch { last = "\(error)" }
-        try await Task.sleep(for: .milliseconds(20))
-    }
-    throw TestServerError("\(failure) \(last)")
 }
