@@ -155,7 +155,8 @@ final class Cluster: Sendable {
     private func refreshing() -> Task<Result<Void, StoreError>, Never> {
         state.withLock { state in
             if let task = state.refreshing { return task }
-            let task = Task { await self.ask() }
+            // Detached: the deadline of the call that noticed is not that of the others who wait.
+            let task = Task.detached { await self.ask() }
             state.refreshing = task
             return task
         }

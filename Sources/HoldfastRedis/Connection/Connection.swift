@@ -143,11 +143,13 @@ final class Connection: Sendable {
     }
 
     private func connect() {
-        let (startsTicking, attempt) = state.withLock { state in
+        let (startsTicking, attempt) = state.withLock { state -> (Bool, Int?) in
+            guard case .connecting = state.queue.phase else { return (false, nil) }
             defer { state.isTicking = true }
             state.attempt += 1
             return (!state.isTicking, state.attempt)
         }
+        guard let attempt else { return }
         if startsTicking { scheduleTick() }
         connector.connect(on: eventLoop, receiver: self).whenComplete { result in
             switch result {
@@ -192,16 +194,21 @@ final class Connection: Sendable {
     /// the new one.
     ///
     /// - Parameter isGraceful: whether what was sent may have its replies, for half a second; otherwise it fails at once.
-    func renew(isGraceful: Bool) {
-        let (channel, connectsAnew) = state.withLock { state -> ((any NIOCore.Channel)?, Bool) in
+    func renew(isGraceful: Bool) { eventLoop.execute { self.leave(isGraceful) } }
+
+    /// On the event loop, where attempts to connect begin and end: what is decided here holds until it is done.
+    private func leave(_ isGraceful: Bool) {
+        let (channel, isConnecting) = state.withLock { state -> ((any NIOCore.Channel)?, Bool) in
             state.queue.leave()
             if case .connecting = state.queue.phase { return (nil, true) }
             return (state.channel, false)
         }
-        if connectsAnew { return eventLoop.execute { self.connect() } }
+        // An attempt that is under way goes to the wrong server: another one counts.
+        if isConnecting { return connect() }
         guard let channel else { return }
-        eventLoop.execute { self.closeIfLeft(channel) }
-        eventLoop.scheduleTask(in: isGraceful ? Self.farewell : .zero) { channel.close(promise: nil) }
+        guard isGraceful else { return channel.close(promise: nil) }
+        closeIfLeft(channel)
+        eventLoop.scheduleTask(in: Self.farewell) { channel.close(promise: nil) }
     }
 
     /// Ends the pause after failed attempts: the next call connects.

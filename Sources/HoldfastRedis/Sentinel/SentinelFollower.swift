@@ -16,6 +16,7 @@ final class SentinelFollower: Sendable {
         var current: Node?
         var watch: Task<Void, Never>?
         var isChecking = false
+        var demotedAt: UInt64 = 0
         var isClosed = false
         weak var connection: Connection?
         weak var hub: SubscriptionHub?
@@ -65,9 +66,17 @@ final class SentinelFollower: Sendable {
 
     // MARK: - Signs of a failover
 
+    /// How long a second demotion is taken for the same one: many calls learn of it at once.
+    private static let moment: UInt64 = 100_000_000
+
     /// A reply said that the server is a replica: the next connection finds the primary.
     func demoted() {
-        let (connection, hub) = state.withLock { ($0.connection, $0.hub) }
+        let (connection, hub) = state.withLock { state -> (Connection?, SubscriptionHub?) in
+            let now = Uptime.nanoseconds
+            guard now &- state.demotedAt > Self.moment else { return (nil, nil) }
+            state.demotedAt = now
+            return (state.connection, state.hub)
+        }
         connection?.renew(isGraceful: true)
         hub?.renew()
     }
@@ -79,7 +88,8 @@ final class SentinelFollower: Sendable {
             return !state.isChecking && !state.isClosed
         }
         guard begins else { return }
-        Task { [weak self] in
+        // Detached: the deadline of the call that noticed is not this one's.
+        Task.detached { [weak self] in
             await self?.check()
             self?.state.withLock { $0.isChecking = false }
         }
@@ -107,7 +117,7 @@ final class SentinelFollower: Sendable {
     private func watch() {
         state.withLock { state in
             guard state.watch == nil, !state.isClosed else { return }
-            state.watch = Task { [weak self, listening, backoff] in
+            state.watch = Task.detached { [weak self, listening, backoff] in
                 var failures = 0
                 while !Task.isCancelled {
                     let (subscription, inbox) = Subscription.make()
