@@ -110,6 +110,9 @@ if !coreOnly {
             path: "Tests/TestServers",
             swiftSettings: settings
         ),
+        // What a test kills while it writes.
+        .executableTarget(
+            name: "journal-writer", dependencies: ["HoldfastStore"], path: "Tests/JournalWriter", swiftSettings: settings),
         // One of several processes in a test of limits.
         .executableTarget(
             name: "limit-caller",
@@ -120,7 +123,10 @@ if !coreOnly {
         tests("HoldfastRedisTests", ["HoldfastRedis", "HoldfastStore", "HoldfastTesting", "TestServers", logging, ssl] + nio),
         tests(
             "ConformanceTests",
-            ["Holdfast", "HoldfastStore", "HoldfastRedis", "HoldfastTesting", "TestServers", "limit-caller", logging]),
+            [
+                "Holdfast", "HoldfastStore", "HoldfastRedis", "HoldfastTesting", "TestServers", "limit-caller", "journal-writer",
+                logging,
+            ]),
         tests(
             "HoldfastHummingbirdTests",
             [

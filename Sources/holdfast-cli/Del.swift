@@ -15,8 +15,9 @@ struct Del: AsyncParsableCommand {
 
     func validate() throws { try keys.forEach(EntryOptions.check) }
 
-    func run() async throws {
-        let client = try await server.client()
+    func run() async throws { try await server.withClient(run) }
+
+    private func run(_ client: APIClient) async throws {
         var deleted: Int64 = 0
         for key in keys {
             let answer = try await client.call(.DELETE, APIClient.entryPath(workspace: entry.workspace, key: key))

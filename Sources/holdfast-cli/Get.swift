@@ -15,8 +15,10 @@ struct Get: AsyncParsableCommand {
 
     func validate() throws { try EntryOptions.check(key) }
 
-    func run() async throws {
-        let answer = try await server.client().call(.GET, APIClient.entryPath(workspace: entry.workspace, key: key))
+    func run() async throws { try await server.withClient(run) }
+
+    private func run(_ client: APIClient) async throws {
+        let answer = try await client.call(.GET, APIClient.entryPath(workspace: entry.workspace, key: key))
         if answer.status == 404 { throw CommandFailure(.negative, "there is no entry \(key) in workspace \(entry.workspace)") }
         if entry.json { return Terminal.say(json: answer.json) }
         let value = answer.json["value"] ?? .null

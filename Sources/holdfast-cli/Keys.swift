@@ -21,8 +21,9 @@ struct Keys: AsyncParsableCommand {
         guard limit > 0 else { throw ValidationError("--limit must be more than 0") }
     }
 
-    func run() async throws {
-        let client = try await server.client()
+    func run() async throws { try await server.withClient(run) }
+
+    private func run(_ client: APIClient) async throws {
         var keys: [String] = []
         // A listing that goes on while keys come and go may name one twice.
         var seen: Swift.Set<String> = []

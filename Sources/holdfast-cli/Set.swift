@@ -34,9 +34,11 @@ struct SetValue: AsyncParsableCommand {
             body["ttl_seconds"] = seconds == seconds.rounded() ? .integer(Int64(seconds)) : .double(seconds)
         }
         let path = APIClient.entryPath(workspace: entry.workspace, key: key)
-        let client = try await server.client()
-        let answer = try await client.call(.PUT, path, body: .object(body))
-        if answer.status == 404 { throw client.failure(answer) }
+        let answer = try await server.withClient { client in
+            let answer = try await client.call(.PUT, path, body: .object(body))
+            if answer.status == 404 { throw client.failure(answer) }
+            return answer
+        }
         if entry.json { Terminal.say(json: answer.json) } else { Terminal.say("OK") }
     }
 

@@ -13,8 +13,9 @@ struct Status: AsyncParsableCommand {
     var json = false
     @OptionGroup var server: ClientOptions
 
-    func run() async throws {
-        let client = try await server.client()
+    func run() async throws { try await server.withClient(run) }
+
+    private func run(_ client: APIClient) async throws {
         let health = try await client.exchange(.GET, "/api/v1/health/detailed")
         // A server that is not well answers 503 with the same document.
         guard health.status == 503 || (200..<300).contains(health.status), health.json.object != nil else {

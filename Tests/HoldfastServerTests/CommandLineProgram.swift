@@ -55,6 +55,10 @@ struct CommandLineProgram {
 
     /// Starts a program that goes on, such as `serve`.
     func start(_ arguments: String..., environment: [String: String] = [:]) throws -> Running {
+        try start(arguments, environment: environment)
+    }
+
+    func start(_ arguments: [String], environment: [String: String] = [:]) throws -> Running {
         let process = try prepare(arguments, environment: environment)
         let files = try (output(process, \.standardOutput), output(process, \.standardError))
         let (ends, continuation) = AsyncStream<Int32>.makeStream()

@@ -4,7 +4,7 @@ import Foundation
 @main
 enum Benchmarks {
     static let all: [any Benchmark.Type] = [
-        EmbeddedBenchmark.self, NearCacheBenchmark.self, LimitsBenchmark.self, ClientBenchmark.self,
+        EmbeddedBenchmark.self, JournalBenchmark.self, NearCacheBenchmark.self, LimitsBenchmark.self, ClientBenchmark.self,
     ]
 
     static func main() throws {

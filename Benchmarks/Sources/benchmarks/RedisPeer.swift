@@ -22,20 +22,28 @@ enum RedisPeer {
 
     /// What redis-benchmark reaches with 32-byte GETs.
     static func getsPerSecond(connections: Int, pipeline: Int) throws -> Double {
+        try perSecond(
+            "GET",
+            [
+                "-s", try socket, "-c", "\(connections)", "-P", "\(pipeline)", "-d", "32", "-n",
+                pipeline > 1 ? "400000" : "50000",
+                "-t", "get",
+            ])
+    }
+
+    /// What redis-benchmark prints for one of its tests.
+    static func perSecond(_ test: String, _ arguments: [String]) throws -> Double {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [
-            "redis-benchmark", "-s", try socket, "-c", "\(connections)", "-P", "\(pipeline)", "-d", "32",
-            "-n", pipeline > 1 ? "400000" : "50000", "-t", "get", "--csv",
-        ]
+        process.arguments = ["redis-benchmark"] + arguments + ["--csv"]
         let output = Pipe()
         process.standardOutput = output
         process.standardError = FileHandle.nullDevice
         try process.run()
         let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
-        // "GET","812345.67",…
-        guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("\"GET\"") }),
+        // "SET","812345.67",…
+        guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("\"\(test)\"") }),
             let figure = line.split(separator: ",").dropFirst().first.flatMap({
                 Double($0.trimmingCharacters(in: .init(charactersIn: "\"")))
             })

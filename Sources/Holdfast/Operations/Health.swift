@@ -50,10 +50,14 @@ public struct Health: Sendable {
         return failover.localSince.map { .disconnected(since: $0) } ?? .connected
     }
 
-    /// The state at a glance, from ``server`` alone.
+    /// How the append-only file of the store in this process is; nil where there is none.
+    public var journal: JournalStatus? { (failover.local as? EmbeddedStore)?.journalStatus }
+
+    /// The state at a glance, from ``server`` and ``journal``: where the disk fails and this process is the store, nothing can be stored.
     public var status: Status {
         switch server {
-        case .disabled, .connected: .healthy
+        case .disabled: journal?.failure == nil ? .healthy : .unhealthy
+        case .connected: .healthy
         case .disconnected: .degraded
         case .refused: .unhealthy
         }

@@ -1,4 +1,4 @@
-import HoldfastStore
+public import HoldfastStore
 
 /// What a store says of itself by INFO, as far as Holdfast looks at it.
 public struct StoreStatistics: Sendable, Hashable {
@@ -38,6 +38,8 @@ public struct HealthReport: Sendable {
     public let statistics: StoreStatistics?
     /// Keys in the database, whatever their prefix; nil where the store does not answer.
     public let totalKeys: Int?
+    /// The append-only file of the store in this process; nil where it keeps its entries in memory only.
+    public let journal: JournalStatus?
 }
 
 extension Health {
@@ -57,7 +59,7 @@ extension Health {
         let isBroken = checks.contains { $0.level == .critical && $0.value == nil }
         return HealthReport(
             status: max(status, isBroken ? .unhealthy : worst), server: server, checks: checks, statistics: statistics,
-            totalKeys: keys)
+            totalKeys: keys, journal: journal)
     }
 
     private func within<Output: Sendable>(

@@ -4,9 +4,14 @@ import HoldfastStore
 // What the settings mean for each part.
 extension HoldfastConfiguration {
     var placeOfEntries: String {
-        redis.isEnabled
-            ? "on the server; in this process's memory while it is away" : "in this process's memory, and gone with it"
+        if redis.isEnabled { return "on the server; in this process's memory while it is away" }
+        guard let folder = journalFolder else { return "in this process's memory, and gone with it" }
+        return "in \(folder) (append-only file, appendfsync \(server.journal.sync.rawValue))"
     }
+
+    /// The folder in which the embedded store keeps its entries; nil where it does not. Beside a server it holds what is needed while
+    /// that is away, and nothing that should outlive the process.
+    public var journalFolder: String? { redis.isEnabled ? nil : server.dataFolder }
 
     var embeddedStore: EmbeddedStore.Configuration {
         EmbeddedStore.Configuration(

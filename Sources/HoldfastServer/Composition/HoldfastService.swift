@@ -15,6 +15,7 @@ public struct HoldfastService: Service {
 
     private let configuration: HoldfastConfiguration
     private let server: RedisStore?
+    private let local: EmbeddedStore
     private let keys: APIKeyRing
     private let logger: Logger
     private let tls: ServerTLS?
@@ -23,7 +24,7 @@ public struct HoldfastService: Service {
     /// How long a shutdown may take: what is under way is finished for so long, then cancelled.
     static let gracePeriod: Duration = .seconds(8)
 
-    /// Connects to nothing yet.
+    /// Opens the data folder and reads what it holds, where the configuration names one. Connects to nothing yet.
     ///
     /// - Parameters:
     ///   - environment: for the place of the key file; see `HoldfastConfiguration.Server.keyFolder(environment:)`.
@@ -32,7 +33,7 @@ public struct HoldfastService: Service {
     public init(
         configuration: HoldfastConfiguration, environment: [String: String], logger: Logger,
         onRunning: @escaping @Sendable (Summary, _ port: Int) async -> Void = { _, _ in }
-    ) throws(StoreError) {
+    ) async throws(StoreError) {
         if let refusal = configuration.refusals.first { throw StoreError(.invalidArgument, refusal) }
         self.configuration = configuration
         self.logger = logger
@@ -40,7 +41,7 @@ public struct HoldfastService: Service {
         tls = try Self.tls(configuration.server)
         let namespace = Namespace(prefix: configuration.redis.keyPrefix)
         server = configuration.redis.isEnabled ? try RedisStore(configuration.redis.storeConfiguration()) : nil
-        let local = EmbeddedStore(configuration.embeddedStore)
+        local = try await Self.embedded(configuration, logger)
         let failover = Failover(
             server: server, local: local, configuration: configuration.failover,
             observer: Self.observer(store: configuration.storeDescription, logger))
@@ -66,7 +67,10 @@ public struct HoldfastService: Service {
         http.readTimeout = configuration.server.readTimeout
         http.auditsCache = configuration.server.auditsCache
         let (summary, onRunning) = (summary, onRunning)
+        let address = configuration.journalFolder.map(ServedAddress.init(folder:))
+        let (host, usesTLS) = (configuration.server.host, configuration.server.usesTLS)
         let face = HTTPServer(state: state, keys: keys, configuration: http, logger: logger) { port in
+            address?.leave(host: host, port: port, usesTLS: usesTLS)
             await onRunning(summary, port)
         }
         var group = ServiceGroupConfiguration(
@@ -75,10 +79,15 @@ public struct HoldfastService: Service {
         do {
             try await ServiceGroup(configuration: group).run()
         } catch {
+            address?.remove()
             await server?.shutdown()
+            try await local.close()
             throw error
         }
+        address?.remove()
         await server?.shutdown()
+        // What was acknowledged and not yet synced is, before the process ends.
+        try await local.close()
     }
 
     // MARK: - Parts
@@ -91,6 +100,17 @@ public struct HoldfastService: Service {
             return nil
         }
         return try ServerTLS(certificateFile: certificate, keyFile: server.tlsKeyFile)
+    }
+
+    private static func embedded(
+        _ configuration: HoldfastConfiguration, _ logger: Logger
+    ) async throws(StoreError) -> EmbeddedStore {
+        guard let folder = configuration.journalFolder else { return EmbeddedStore(configuration.embeddedStore) }
+        let store = try await EmbeddedStore.open(
+            folder, journal: configuration.server.journal, configuration.embeddedStore,
+            observer: JournalLog(logger: logger, folder: folder).note)
+        if let load = store.journalStatus?.load { JournalLog(logger: logger, folder: folder).note(load) }
+        return store
     }
 
     private static func observer(store: String, _ logger: Logger) -> Failover.Observer {

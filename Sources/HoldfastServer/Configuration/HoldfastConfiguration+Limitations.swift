@@ -1,3 +1,5 @@
+import HoldfastStore
+
 extension HoldfastConfiguration {
     /// What is asked for that this version cannot do: one line each. A server must not start while this is not empty.
     public var refusals: [String] {
@@ -31,9 +33,11 @@ extension HoldfastConfiguration {
     /// What is set and has less effect in this version than its name promises: one line each.
     var limitations: [String] {
         var lines: [String] = []
-        if server.dataFolder != nil {
-            lines.append(
-                "HOLDFAST_DATA keeps the API key only: this version does not keep the embedded store's entries across restarts")
+        if server.dataFolder != nil, redis.isEnabled {
+            lines.append("HOLDFAST_DATA keeps the API key only: entries are kept by the server that is configured")
+        }
+        if server.dataFolder == nil, server.journal != JournalConfiguration() {
+            lines.append("HOLDFAST_APPENDFSYNC and HOLDFAST_AOF_… have no effect without HOLDFAST_DATA")
         }
         if redis.isEnabled, redis.maxConnections != Redis().maxConnections {
             lines.append("REDIS_MAX_CONNECTIONS has no effect: this version needs one connection, which all calls share")

@@ -85,6 +85,8 @@ extension HoldfastConfiguration {
         public var port = 8000
         /// The folder for what must outlive the process, or nil for none.
         public var dataFolder: String?
+        /// How the embedded store keeps its entries there.
+        public var journal = JournalConfiguration()
         /// The entries of HOLDFAST_API_KEYS, for ``APIKeyRing``. Empty means that the server makes a key of its own at its first start.
         public var apiKeys: [Secret] = []
         public var logLevel: LogLevel = .notice

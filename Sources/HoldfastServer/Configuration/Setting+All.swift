@@ -135,6 +135,15 @@ extension Setting {
         Setting("HOLDFAST_PORT", in: .server, .integer(0...65535), \.configuration.server.port, "the port; 0 takes a free one"),
         Setting("HOLDFAST_DATA", in: .server, .folder, \.configuration.server.dataFolder, "the folder for what is kept"),
         Setting(
+            "HOLDFAST_APPENDFSYNC", in: .server, .choice, \.configuration.server.journal.sync,
+            "when the embedded store's entries must be on the disk"),
+        Setting(
+            "HOLDFAST_AOF_REWRITE_PERCENTAGE", in: .server, .integer(0...1_000_000),
+            \.configuration.server.journal.rewritePercentage, "by how much its files grow before they are rewritten; 0 for never"),
+        Setting(
+            "HOLDFAST_AOF_REWRITE_MIN_SIZE", in: .server, .size, \.configuration.server.journal.rewriteMinimumSize,
+            "from which size on its files are rewritten"),
+        Setting(
             "HOLDFAST_API_KEYS", in: .server, .apiKeys, default: "(one is made at the first start)", \.apiKeys,
             "the API keys and their roles"),
         Setting(

@@ -15,7 +15,7 @@ struct MetricsPage: Sendable {
             MetricFamily(
                 "holdfast_build_info", .gauge, "The version that runs.",
                 [MetricFamily.Sample(labels: [("version", version)], value: 1)])
-        ] + requests.families + connections.families + store + cache + embedded
+        ] + requests.families + connections.families + store + cache + embedded + journal
     }
 
     private var store: [MetricFamily] {
@@ -50,6 +50,21 @@ struct MetricsPage: Sendable {
             .counter("holdfast_cache_removals_total", "Entries removed by key, pattern, category or workspace.", total.removals),
             .gauge("holdfast_cache_near_entries", "Values in this process's near cache.", Double(statistics.nearEntries)),
             .gauge("holdfast_cache_near_bytes", "About how many bytes they take.", Double(statistics.nearBytes)),
+        ]
+    }
+
+    /// Of the append-only file; nothing where entries are kept in memory only.
+    private var journal: [MetricFamily] {
+        guard let status = (state.failover.local as? EmbeddedStore)?.journalStatus else { return [] }
+        return [
+            .counter("holdfast_aof_appended_bytes_total", "Bytes of changes appended.", status.appendedBytes),
+            .gauge("holdfast_aof_pending_bytes", "Bytes of changes that wait to be written.", Double(status.pendingBytes)),
+            .gauge("holdfast_aof_size_bytes", "What the files hold.", Double(status.fileBytes)),
+            .counter("holdfast_aof_syncs_total", "Times that the disk confirmed.", status.syncs),
+            .gauge("holdfast_aof_failing", "1 while the disk fails and writes are refused.", status.failure == nil ? 0 : 1),
+            .counter("holdfast_aof_rewrites_total", "Rewrites that were finished.", status.rewrites),
+            .gauge("holdfast_aof_rewriting", "1 while one is under way.", status.isRewriting ? 1 : 0),
+            .gauge("holdfast_aof_last_rewrite_failed", "1 where the last one failed.", status.lastRewriteFailure == nil ? 0 : 1),
         ]
     }
 

@@ -73,7 +73,7 @@ struct HealthRoutes: Sendable {
                 ("timestamp", JSONValue(state.failover.time.now)),
                 ("dependencies", ["database": "not_applicable", "redis": .string(report.server.word)]),
                 ("features", features(report)), ("checks", .array(report.checks.map(Self.json))),
-                ("statistics", Self.statistics(report)),
+                ("statistics", Self.statistics(report)), ("aof", report.journal.map(Self.aof)),
             ]), report.status.code)
     }
 
@@ -85,6 +85,19 @@ struct HealthRoutes: Sendable {
             "cache": .object(mode + [("backlog", JSONValue(backlog()))]), "rate_limits": .object(mode),
             "sessions": .object(mode),
         ]
+    }
+
+    private static func aof(_ journal: JournalStatus) -> JSONValue {
+        .object([
+            ("status", journal.failure == nil ? "ok" : "failing"), ("error", journal.failure.map { .string("\($0)") }),
+            ("appendfsync", .string(journal.sync.rawValue)), ("size_bytes", JSONValue(journal.fileBytes)),
+            ("base_bytes", JSONValue(journal.baseBytes)), ("appended_bytes", JSONValue(journal.appendedBytes)),
+            ("pending_bytes", JSONValue(journal.pendingBytes)), ("last_fsync", journal.lastSync.map { JSONValue($0) }),
+            ("rewrite_in_progress", .bool(journal.isRewriting)), ("rewrites", JSONValue(journal.rewrites)),
+            ("last_rewrite", journal.lastRewrite.map { JSONValue($0) }),
+            ("last_rewrite_status", journal.lastRewriteFailure == nil ? "ok" : "failed"),
+            ("loaded_commands", JSONValue(journal.load.commands)), ("cut_bytes", JSONValue(journal.load.cut?.bytes ?? 0)),
+        ])
     }
 
     private static func json(_ check: HealthCheck) -> JSONValue {
@@ -127,6 +140,17 @@ struct HealthRoutes: Sendable {
         .optional("backlog", .integer(atLeast: 0)),
     ]).named("FeatureMode")
 
+    private static let aofSchema = Schema.object([
+        .required("status", .oneOf(["ok", "failing"])), .optional("error", .string),
+        .required("appendfsync", .oneOf(JournalConfiguration.Sync.allCases.map(\.rawValue))),
+        .required("size_bytes", .integer(atLeast: 0)), .required("base_bytes", .integer(atLeast: 0)),
+        .required("appended_bytes", .integer(atLeast: 0)), .required("pending_bytes", .integer(atLeast: 0)),
+        .optional("last_fsync", .dateTime), .required("rewrite_in_progress", .boolean),
+        .required("rewrites", .integer(atLeast: 0)), .optional("last_rewrite", .dateTime),
+        .required("last_rewrite_status", .oneOf(["ok", "failed"])), .required("loaded_commands", .integer(atLeast: 0)),
+        .required("cut_bytes", .integer(atLeast: 0)),
+    ]).named("AppendOnlyFile")
+
     private static let detailedSchema = Schema.object([
         .required("status", healthWord), .required("version", .string), .required("timestamp", .dateTime),
         .required("dependencies", dependencies),
@@ -146,6 +170,7 @@ struct HealthRoutes: Sendable {
                 .optional("keys_count", .integer), .optional("used_memory", .integer), .optional("memory_used", .integer),
                 .optional("connected_clients", .integer), .optional("ops_per_second", .integer),
             ])),
+        .optional("aof", aofSchema),
     ]).named("DetailedHealth")
 }
 

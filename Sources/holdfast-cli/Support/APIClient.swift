@@ -22,7 +22,19 @@ struct ClientOptions: ParsableArguments {
     @Option(help: "How many seconds to wait for an answer.")
     var timeout: Int = 10
 
-    func client() async throws -> APIClient { try APIClient(self, try await Invocation.load()) }
+    /// Calls the server that is meant, or, where a data folder is named that no server has, the folder itself.
+    func withClient<Output>(_ body: (APIClient) async throws -> Output) async throws -> Output {
+        let loaded = try await Invocation.load()
+        guard url == nil, loaded.clientURL == nil, let folder = loaded.configuration.journalFolder else {
+            return try await body(try APIClient(self, loaded))
+        }
+        if let running = try FolderService.running(in: folder, loaded.configuration) {
+            return try await body(try APIClient(self, loaded, address: running))
+        }
+        return try await FolderService.withService(loaded.configuration) { url, key in
+            try await body(try APIClient(self, loaded, address: url, key: key))
+        }
+    }
 }
 
 /// Calls a running server's HTTP API.
@@ -40,8 +52,13 @@ struct APIClient: Sendable {
     /// Nil for the system's authorities.
     private let authorities: [NIOSSLCertificate]?
 
-    init(_ options: ClientOptions, _ loaded: LoadedConfiguration) throws {
-        var address = options.url ?? loaded.clientURL ?? Self.localURL(loaded.configuration.server)
+    /// - Parameters:
+    ///   - address: where the server is, if that is known better than the options and the configuration say.
+    ///   - key: what it is called with, likewise.
+    init(_ options: ClientOptions, _ loaded: LoadedConfiguration, address known: String? = nil, key knownKey: String? = nil)
+        throws
+    {
+        var address = known ?? options.url ?? loaded.clientURL ?? Self.localURL(loaded.configuration.server)
         if !address.contains("://") { address = "http://" + address }
         while address.hasSuffix("/") { address.removeLast() }
         guard let parsed = URL(string: address), ["http", "https"].contains(parsed.scheme), parsed.host() != nil else {
@@ -50,17 +67,12 @@ struct APIClient: Sendable {
         url = address
         timeout = .seconds(Int64(max(1, options.timeout)))
         authorities = try (options.caFile ?? loaded.clientAuthorityFile).map(Self.authorities)
-        key = try options.apiKey ?? loaded.clientKey?.value ?? Self.localKey(loaded.configuration.server)
+        key = try knownKey ?? options.apiKey ?? loaded.clientKey?.value ?? Self.localKey(loaded.configuration.server)
     }
 
     /// The address of a server that runs with this configuration on this machine.
-    private static func localURL(_ server: HoldfastConfiguration.Server) -> String {
-        let host =
-            switch server.host {
-            case "0.0.0.0": "127.0.0.1"
-            case "::": "::1"
-            default: server.host
-            }
+    static func localURL(_ server: HoldfastConfiguration.Server) -> String {
+        let host = ServedAddress.reachable(server.host)
         return "\(server.usesTLS ? "https" : "http")://\(HostAndPort(host: host, port: server.port))"
     }
 

@@ -11,7 +11,7 @@ enum ServedService {
         let scheme = configuration.server.usesTLS ? "https" : "http"
         let service: HoldfastService
         do {
-            service = try HoldfastService(
+            service = try await HoldfastService(
                 configuration: configuration, environment: ProcessInfo.processInfo.environment, logger: logger
             ) { summary, port in announce(summary, "\(scheme)://\(HostAndPort(host: host, port: port))") }
         } catch {
