@@ -66,6 +66,27 @@ import Testing
         await store.shutdown()
     }
 
+    @Test func aClusterWithoutMajorityIsAFailureOfTheServer() async throws {
+        var options = ClusterSet.Options()
+        options.nodeTimeout = 2000
+        let cluster = try await ClusterSet.start(options)
+        defer { cluster.stop() }
+        var configuration = cluster.configuration()
+        configuration.commandTimeout = .seconds(2)
+        let store = try RedisStore(configuration)
+        let key = try key(of: 0, "majority")
+        try await eventually(within: .seconds(180), "It does not answer at first") { (try? await store(.set(key, "v"))) != nil }
+        for node in [1, 2, 4, 5] { cluster.nodes[node].kill() }
+        // The node that is left answers; what it says is that the cluster is down, and PING says so too.
+        try await eventually(within: .seconds(180), "PING does not tell that the cluster is down") {
+            do throws(StoreError) { try await store(.ping) } catch { return error.message.hasPrefix("CLUSTERDOWN") }
+            return false
+        }
+        let error = await #expect(throws: StoreError.self) { try await store(.incr(key)) }
+        #expect(error?.isServerFailure == true, "\(error as Any)")
+        await store.shutdown()
+    }
+
     @Test func aKilledPrimaryLosesNothingThatAReplicaHadAcknowledged() async throws {
         var options = ClusterSet.Options()
         options.nodeTimeout = 5000
