@@ -121,6 +121,32 @@ import Testing
         }
     }
 
+    // MARK: - What is known of the effect
+
+    @Test func whatMayHaveHappenedStaysSoWhateverTheLastAttemptSays() {
+        var journey = journey()
+        #expect(journey.end(with: StoreError(.cancelled)).effect == StoreError.Effect.none)
+        _ = journey.next(after: StoreError(.connectionFailed), now: 0)
+        #expect(journey.end(with: StoreError(.cancelled)).effect == StoreError.Effect.none)
+        _ = journey.next(after: StoreError(.connectionLost, effect: .unknown), now: 0)
+        _ = journey.next(after: StoreError(.connectionFailed), now: 0)
+        let error = journey.end(with: StoreError(.connectionFailed, "away", effect: .none, operation: "SET", field: "key"))
+        #expect(error == StoreError(.connectionFailed, "away", effect: .unknown, operation: "SET", field: "key"))
+        #expect(journey.end(with: StoreError(.cancelled)).effect == .unknown)
+    }
+
+    @Test func anErrorLineSaysNothingOfEarlierAttemptsUnlessItIsTheCommandsOwn() {
+        var history = AttemptHistory()
+        #expect(history.end(with: ReplyError("LOADING x")) == nil)
+        history.add(StoreError(.connectionLost, effect: .none))
+        #expect(!history.mayHaveHappened)
+        history.add(StoreError(.timeout, effect: .unknown))
+        for line in ["LOADING x", "READONLY x", "CLUSTERDOWN x", "OOM x"] {
+            #expect(history.end(with: ReplyError(line))?.effect == .unknown, "\(line)")
+        }
+        for line in ["WRONGTYPE x", "ERR x", "NOSCRIPT x"] { #expect(history.end(with: ReplyError(line)) == nil, "\(line)") }
+    }
+
     // MARK: - Scans, and answers of several nodes
 
     @Test func aCursorIsReadBackAndKnowsItsNode() {

@@ -185,6 +185,38 @@ import Testing
         try await peer.stop()
     }
 
+    /// The repetition was not even sent, which says nothing about the first attempt.
+    @Test func whatMayHaveHappenedStaysSoWhereTheRepetitionCannotBeSent() async throws {
+        for times in [1, 2] {
+            let peer = try await HostilePeer.start(answering: nil, listeningTo: 1)
+            var configuration = RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: peer.port))
+            configuration.protocolVersion = .resp2
+            configuration.connectTimeout = .seconds(60)
+            configuration.commandTimeout = .seconds(60)
+            let store = try RedisStore(configuration)
+            let operations = [Operation](repeating: .raw(["GET", "k"]), count: times)
+            let error = await failure { try await store.execute(Batch(.pipeline, operations)) }
+            #expect(error?.code == .connectionFailed)
+            #expect(error?.effect == .unknown, "\(times) operations")
+            #expect(peer.commandCount == 1)
+            try await peer.stop()
+        }
+    }
+
+    /// The repetition meets a server that cannot serve: its answer speaks of the repetition only.
+    @Test func whatMayHaveHappenedStaysSoWhereTheRepetitionIsRefused() async throws {
+        let (store, peer) = try await storeOnPeer(
+            nil, then: "-LOADING Redis is loading the dataset in memory\r\n", timeout: .seconds(60))
+        let error = await failure { try await store(.get(Key(raw: "k"))) }
+        #expect(error?.code == .serverLoading)
+        #expect(error?.effect == .unknown)
+        #expect(peer.commandCount == 2)
+        let later = await failure { try await store(.get(Key(raw: "k"))) }
+        #expect(later?.code == .serverLoading)
+        #expect(later?.effect == StoreError.Effect.none, "one attempt, and it was refused")
+        try await peer.stop()
+    }
+
     @Test func aConditionalWriteIsNotSentAgain() async throws {
         let (store, peer) = try await storeOnPeer(nil, then: "+OK\r\n")
         let set = Operation.strings(.set(Key(raw: "k"), "v", SetOptions(condition: .ifAbsent)))

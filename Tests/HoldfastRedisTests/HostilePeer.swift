@@ -6,6 +6,8 @@ import NIOPosix
 final class HostilePeer: Sendable {
     private struct State {
         var answers: [String?]
+        /// How many connections are still listened to.
+        var listens: Int
         var open = 0
         var commands = 0
 
@@ -21,9 +23,11 @@ final class HostilePeer: Sendable {
     /// How many times it was sent something, first words apart.
     var commandCount: Int { state.withLock { $0.commands } }
 
-    /// - Parameter answers: one for each connection, nil to close it instead; the last is for all further ones.
-    static func start(answering answers: String?...) async throws -> HostilePeer {
-        let state = Locked(State(answers: answers))
+    /// - Parameters:
+    ///   - answers: one for each connection, nil to close it instead; the last is for all further ones.
+    ///   - count: how many connections are listened to; further ones are closed before their first words.
+    static func start(answering answers: String?..., listeningTo count: Int = .max) async throws -> HostilePeer {
+        let state = Locked(State(answers: answers, listens: count))
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -53,10 +57,13 @@ final class HostilePeer: Sendable {
         init(_ state: Locked<State>) { self.state = state }
 
         func channelActive(context: ChannelHandlerContext) {
-            answer = state.withLock { state in
+            let isListenedTo = state.withLock { state in
                 state.open += 1
-                return state.nextAnswer()
+                answer = state.nextAnswer()
+                state.listens -= 1
+                return state.listens >= 0
             }
+            if !isListenedTo { context.close(promise: nil) }
         }
 
         func channelInactive(context: ChannelHandlerContext) { state.withLock { $0.open -= 1 } }

@@ -78,11 +78,12 @@ extension Cluster {
                             let redirection = Redirection(error, host: host)
                         else { continue }
                         step = next(&item.journey, after: redirection)
+                        if case .end = step { failure = failure ?? item.journey.end(with: error) }
                     case .failure(let error):
                         step =
                             link == nil
                             ? next(&item.journey, after: .wait) : item.journey.next(after: error, now: Uptime.nanoseconds)
-                        if case .end = step { failure = failure ?? error }
+                        if case .end = step { failure = failure ?? item.journey.end(with: error) }
                     }
                     guard case .go(let target, let after, let asks) = step else { continue }
                     item.target = target

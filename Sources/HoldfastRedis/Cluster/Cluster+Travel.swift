@@ -25,8 +25,8 @@ extension Cluster {
         var target = errand.target
         if !hasMap(), case .failure(let error) = await refresh() { return .failure(error) }
         while true {
-            guard !Task.isCancelled else { return .failure(StoreError(.cancelled)) }
-            let result: Result<Output, StoreError>
+            guard !Task.isCancelled else { return .failure(journey.end(with: StoreError(.cancelled))) }
+            var result: Result<Output, StoreError>
             let step: Journey.Step
             if let link = link(to: target, slot: errand.slot, isRead: errand.isRead) {
                 result = await trip(link, target.asks)
@@ -35,6 +35,7 @@ extension Cluster {
                     guard let error = refusal(output), let redirection = Redirection(error, host: link.node.host) else {
                         return result
                     }
+                    if let known = journey.end(with: error) { result = .failure(known) }
                     step = next(&journey, after: redirection)
                 case .failure(let error): step = journey.next(after: error, now: Uptime.nanoseconds)
                 }
@@ -42,7 +43,9 @@ extension Cluster {
                 result = .failure(Self.unserved(errand.slot))
                 step = next(&journey, after: .wait)
             }
-            guard case .go(let next, let pause, let refresh) = step, await prepare(pause, refresh) else { return result }
+            guard case .go(let next, let pause, let refresh) = step, await prepare(pause, refresh) else {
+                return result.mapError(journey.end)
+            }
             target = next
         }
     }

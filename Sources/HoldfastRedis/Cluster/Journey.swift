@@ -41,6 +41,7 @@ struct Journey: Sendable {
     private var redirections = 0
     private var waits = 0
     private var timeouts = 0
+    private var history = AttemptHistory()
 
     /// - Parameter retries: whether what may have happened and is idempotent is sent once more.
     init(deadline: UInt64, isIdempotent: Bool, retries: Bool) {
@@ -60,6 +61,7 @@ struct Journey: Sendable {
 
     /// There was no answer.
     mutating func next(after error: StoreError, now: UInt64) -> Step {
+        history.add(error)
         switch error.code {
         case .connectionFailed, .serverLoading, .serverBusy, .serverReadOnly: return wait(now)
         case .connectionLost where error.effect == .none || (retries && isIdempotent): return wait(now)
@@ -70,6 +72,12 @@ struct Journey: Sendable {
         default: return .end
         }
     }
+
+    /// What the whole call ends with where its last attempt ended so.
+    func end(with error: StoreError) -> StoreError { history.end(with: error) }
+
+    /// The same where the last attempt was answered with an error line; nil where that line is the whole truth.
+    func end(with error: ReplyError) -> StoreError? { history.end(with: error) }
 
     private mutating func redirect(to target: Target, _ refresh: Refresh) -> Step {
         redirections += 1

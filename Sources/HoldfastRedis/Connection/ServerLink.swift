@@ -33,14 +33,18 @@ final class ServerLink: Sendable {
     func again(
         _ first: Result<Reply, StoreError>, isIdempotent: @autoclosure () -> Bool, _ encode: (inout CommandWriter) -> Void
     ) async -> Result<Reply, StoreError> {
+        var history = AttemptHistory()
         switch first {
         case .success(let reply):
             guard isDemoted(by: reply) else { return first }
             follower?.demoted()
         case .failure(let error):
             guard repeats(error, isIdempotent: isIdempotent()) else { return first }
+            history.add(error)
         }
-        return await connection.one(encode)
+        let last = await connection.one(encode)
+        if case .success(.error(let line)) = last, let error = history.end(with: line) { return .failure(error) }
+        return last.mapError(history.end)
     }
 
     /// What a demoted primary refused is sent once more, by itself and in order.
@@ -50,8 +54,13 @@ final class ServerLink: Sendable {
         let refused = replies.indices.filter { isDemoted(by: replies[$0]) }
         guard !refused.isEmpty else { return replies }
         follower?.demoted()
-        guard case .success(let later) = await sendAll(refused.map { operations[$0] }) else { return replies }
-        for (place, reply) in zip(refused, later) { replies[place] = reply }
+        switch await sendAll(refused.map { operations[$0] }) {
+        case .success(let later):
+            for (place, reply) in zip(refused, later) { replies[place] = reply }
+        case .failure(let error):
+            // That it was refused once is not the truth any more where it may have happened since.
+            if error.effect == .unknown { throw error }
+        }
         return replies
     }
 
@@ -90,7 +99,9 @@ final class ServerLink: Sendable {
     ) async -> Result<[Reply], StoreError> {
         let result = await connection.many(count, encode)
         guard case .failure(let error) = result, repeats(error, isIdempotent: isIdempotent()) else { return result }
-        return await connection.many(count, encode)
+        var history = AttemptHistory()
+        history.add(error)
+        return await connection.many(count, encode).mapError(history.end)
     }
 
     /// Whether a call that failed so may be sent once more.

@@ -1,0 +1,25 @@
+import HoldfastStore
+
+/// What the attempts of one call have done so far, as far as anybody knows: that the last one was not even sent says nothing about those
+/// before it.
+struct AttemptHistory: Sendable {
+    private(set) var mayHaveHappened = false
+
+    mutating func add(_ error: StoreError) {
+        if error.effect == .unknown { mayHaveHappened = true }
+    }
+
+    /// What the whole call ends with where its last attempt ended so.
+    func end(with error: StoreError) -> StoreError {
+        guard mayHaveHappened, error.effect == .none else { return error }
+        return StoreError(error.code, error.message, effect: .unknown, operation: error.operation, field: error.field)
+    }
+
+    /// The same where the last attempt was answered with an error line; nil where that line is the whole truth.
+    ///
+    /// A server that is in no state to serve speaks of this attempt only. An error of the command itself holds for all of them.
+    func end(with error: ReplyError) -> StoreError? {
+        let failure = StoreError(error, scriptMayHaveRun: true)
+        return mayHaveHappened && failure.isServerFailure ? failure : nil
+    }
+}
