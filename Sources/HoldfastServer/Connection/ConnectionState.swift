@@ -53,8 +53,8 @@ struct ConnectionState {
         since = now
     }
 
-    /// Whether nothing that arrives from now on is looked at.
-    var ignoresInput: Bool { stage != .open || pending != nil }
+    /// Whether nothing that arrives from now on is looked at: behind a refusal, and behind the last request, may be anything.
+    var ignoresInput: Bool { stage != .open || pending != nil || (lastRequest != nil && reading != .body) }
     /// Whether nothing that is written from now on is sent.
     var ignoresOutput: Bool { stage != .open }
     /// Whether the bytes that arrive begin or belong to a request's head.
@@ -64,14 +64,14 @@ struct ConnectionState {
 
     /// Bytes arrived, before anything was made of them.
     mutating func bytesArrived(now: NIODeadline) {
-        guard stage == .open, reading == .idle else { return }
+        guard !ignoresInput, reading == .idle else { return }
         reading = .head
         since = now
     }
 
     /// Whether the request is handed on.
     mutating func headArrived(_ head: HTTPRequestHead, now: NIODeadline) -> Bool {
-        guard !ignoresInput, lastRequest == nil else { return false }
+        guard !ignoresInput else { return false }
         requests += 1
         reading = .body
         since = now
@@ -105,10 +105,10 @@ struct ConnectionState {
         return true
     }
 
-    /// Bytes arrived that nobody looks at.
+    /// Bytes arrived that nobody looks at. Too many end the connection, also before the answers that it still waits for.
     mutating func discarded(_ count: Int) -> Action {
         drained += count
-        return stage == .ending && drained > limits.drainedBytes ? close() : .none
+        return stage != .closed && drained > limits.drainedBytes ? close() : .none
     }
 
     // MARK: - Answering
@@ -137,8 +137,6 @@ struct ConnectionState {
     /// What arrived cannot be answered as a request.
     mutating func fail(_ refusal: Refusal, now: NIODeadline) -> Action {
         guard !ignoresInput else { return .none }
-        // Behind the last request may be anything.
-        if lastRequest != nil, reading != .body { return .none }
         // A request whose body breaks off is the one to be answered so, unless it has its answer already.
         let before = reading == .body ? requests - 1 : requests
         if reading == .body, answers == requests { return end(.finish, now: now) }
@@ -164,11 +162,12 @@ struct ConnectionState {
 
     // MARK: - Time
 
-    /// When ``expire(now:)`` has something to do; nil while this process is at work.
+    /// When ``expire(now:)`` has something to do; nil while this process is at work, also where a refusal waits for that.
     var deadline: NIODeadline? {
         switch (stage, reading) {
         case (.closed, _): nil
         case (.ending, _): since + limits.drainTime
+        case (.open, _) where ignoresInput: nil
         case (.open, .head): since + limits.readTimeout
         // As long as it comes at a bearable speed, a long body may take long.
         case (.open, .body): since + limits.readTimeout + .seconds(Int64(receivedBody / limits.bodyBytesPerSecond))

@@ -54,7 +54,7 @@ final class AuditLog: Sendable {
         self.logger = logger
     }
 
-    /// - Parameter context: nil for a caller who was not let in.
+    /// - Parameter context: of a caller who was let in: what is refused at the door is not recorded.
     func record(_ context: CallContext, act: String, target: String, status: Int, requestID: String) {
         let now = time.now
         let entry = state.withLock { state in
