@@ -13,12 +13,14 @@ extension EmbeddedStore {
     /// - Parameters:
     ///   - path: the data folder; the files are in `appendonlydir` within it. Folders are made with mode 0700, files with 0600.
     ///   - observer: told when the disk fails and works again, and of rewrites.
-    /// - Throws: ``ErrorCode/folderInUse`` where another process has it; ``ErrorCode/dataUnreadable`` where the files hold what is not
+    /// - Throws: ``ErrorCode/invalidArgument`` naming a setting of the journal that is out of its range;
+    ///   ``ErrorCode/folderInUse`` where another process has it; ``ErrorCode/dataUnreadable`` where the files hold what is not
     ///   understood, naming file and offset, and nothing is changed then; ``ErrorCode/storageFailed`` where the disk fails.
     public static func open(
         _ path: String, journal: JournalConfiguration = JournalConfiguration(), _ configuration: Configuration = Configuration(),
         time: any TimeSource = .system, observer: @escaping @Sendable (JournalEvent) -> Void = { _ in }
     ) async throws(StoreError) -> EmbeddedStore {
+        try journal.check()
         let lock = try FolderLock(path)
         let folder: SystemFolder
         do throws(DataFileError) {
@@ -35,7 +37,8 @@ extension EmbeddedStore {
         _ configuration: Configuration = Configuration(), time: any TimeSource = .system,
         observer: @escaping @Sendable (JournalEvent) -> Void = { _ in }
     ) async throws(StoreError) -> EmbeddedStore {
-        try await open(folder, lock: nil, journal: journal, configuration, time: time, observer: observer)
+        try journal.check()
+        return try await open(folder, lock: nil, journal: journal, configuration, time: time, observer: observer)
     }
 
     private static func open(
@@ -97,7 +100,7 @@ extension EmbeddedStore {
     public func close() async throws(StoreError) {
         guard let journal else { return }
         let end = keyspace.withLock { keyspace in
-            if keyspace.log.refusal == nil { keyspace.log.refusal = ReplyError("MISCONF The data folder is closed") }
+            if keyspace.log.refusal == nil { keyspace.log.refusal = .folderIsClosed }
             return keyspace.log.end
         }
         journal.askForEnd()
@@ -157,6 +160,11 @@ extension EmbeddedStore {
         if mustSync || isFull { try await journal.wait(for: mustSync ? .synced : .written, end) }
         return answer
     }
+}
+
+extension ReplyError {
+    /// What writes are told once the folder is let go of.
+    static let folderIsClosed = ReplyError("MISCONF The data folder is closed")
 }
 
 extension Operation {

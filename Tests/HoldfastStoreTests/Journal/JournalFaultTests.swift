@@ -117,6 +117,90 @@ import Testing
         try await again.close()
     }
 
+    /// The disk works again just when the folder is closed: what was refused before is written, and nothing is accepted any more.
+    @Test func aFolderThatIsBeingClosedAcceptsNothingWhenTheDiskWorksAgain() async throws {
+        let disk = SimulatedFolder()
+        let opened = Locked<EmbeddedStore?>(nil)
+        let refusals = Locked<[ReplyError?]>([])
+        // So long that only closing makes it try again.
+        let configuration = JournalConfiguration(sync: .everysec, retryInterval: .seconds(3600))
+        let store = try await EmbeddedStore.open(in: disk, journal: configuration) { event in
+            guard event == .recovered, let store = opened.withLock({ $0 }) else { return }
+            refusals.withLock { $0.append(store.keyspace.withLock { $0.log.refusal }) }
+        }
+        opened.withLock { $0 = store }
+        disk.fail(after: 0, .full)
+        try await eventually("refusal") { (try? await store(.incr(Key(raw: "n")))) == nil }
+        let accepted = try await store(.get(Key(raw: "n")))
+        disk.heal()
+        try await store.close()
+        #expect(refusals.withLock { $0 } == [.folderIsClosed])
+        let reply = try await store.execute(Operation.raw(["INCR", "n"]))
+        #expect(reply == .error(.folderIsClosed))
+        let again = try await EmbeddedStore.open(in: disk)
+        #expect(try await again(.get(Key(raw: "n"))) == accepted)
+        try await again.close()
+        opened.withLock { $0 = nil }
+    }
+
+    /// Writers go on until they are refused, while the disk works again and the folder is closed: what they were told is in the files.
+    @Test func whatIsAcknowledgedWhileTheFolderIsClosedIsWritten() async throws {
+        for _ in 0..<20 {
+            let disk = SimulatedFolder()
+            let configuration = JournalConfiguration(sync: .everysec, retryInterval: .milliseconds(1))
+            let store = try await EmbeddedStore.open(in: disk, journal: configuration)
+            disk.fail(after: 0, .full)
+            try await eventually("refusal") { (try? await store(.incr(Key(raw: "n")))) == nil }
+            let isOver = Locked(false)
+            let writers = (0..<4).map { number in
+                Task { () -> Int in
+                    var last = 0
+                    while !isOver.withLock({ $0 }) {
+                        if let count = try? await store(.incr(Key(raw: Bytes(Int64(number))))) { last = count }
+                        await Task.yield()
+                    }
+                    return last
+                }
+            }
+            disk.heal()
+            try await store.close()
+            isOver.withLock { $0 = true }
+            let again = try await EmbeddedStore.open(in: disk)
+            for (number, writer) in writers.enumerated() {
+                let last = await writer.value
+                let kept = try await again(.get(Key(raw: Bytes(Int64(number)))))
+                #expect(kept == (last == 0 ? nil : Bytes(Int64(last))))
+            }
+            try await again.close()
+        }
+    }
+
+    // MARK: - Settings
+
+    @Test(arguments: [
+        (100, 0, 50, 99, false), (100, 0, 50, 100, true), (0, 0, 1, 1_000_000, false), (100, 1000, 1, 999, false),
+        (100, 1000, 1, 1000, true), (100, 0, 0, 1, true), (.max, 0, 2, 1_000_000, false), (100, 0, .max, .max, false),
+        (1, 0, 0, .max, false), (100, 0, .max, 0, false),
+    ])
+    func aRewriteIsDueOnceTheFilesHaveGrown(percentage: Int, minimum: Int, base: Int, size: Int, isDue: Bool) {
+        let configuration = JournalConfiguration(rewritePercentage: percentage, rewriteMinimumSize: minimum)
+        #expect(configuration.isRewriteDue(from: base, to: size) == isDue)
+    }
+
+    @Test(arguments: [
+        ("rewritePercentage", JournalConfiguration(rewritePercentage: -1)),
+        ("rewritePercentage", JournalConfiguration(rewritePercentage: .max)),
+        ("rewriteMinimumSize", JournalConfiguration(rewriteMinimumSize: -1)),
+        ("retryInterval", JournalConfiguration(retryInterval: .seconds(-1))),
+        ("maximumPending", JournalConfiguration(maximumPending: -1)),
+    ])
+    func aSettingOutOfItsRangeIsNamed(field: String, configuration: JournalConfiguration) async {
+        let error = await #expect(throws: StoreError.self) {
+            try await EmbeddedStore.open(in: SimulatedFolder(), journal: configuration)
+        }
+        #expect(error?.code == .invalidArgument && error?.field == field)
+    }
+
     @Test func aRewriteThatFailsLeavesTheOldFilesValid() async throws {
         let disk = SimulatedFolder()
         let store = try await EmbeddedStore.open(in: disk, journal: Self.configuration)

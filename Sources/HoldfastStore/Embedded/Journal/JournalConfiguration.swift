@@ -11,13 +11,14 @@ public struct JournalConfiguration: Sendable, Hashable {
     }
 
     public var sync: Sync
-    /// By how many percent the files must have grown since the last rewrite for the next one to begin by itself; 0 for never.
+    /// By how many percent the files must have grown since the last rewrite for the next one to begin by itself; 0 for never, at most
+    /// a million.
     public var rewritePercentage: Int
-    /// How large the files must be, in bytes, for a rewrite to begin by itself.
+    /// How large the files must be, in bytes, for a rewrite to begin by itself; not negative.
     public var rewriteMinimumSize: Int
-    /// How long to wait before a disk that failed is tried again.
+    /// How long to wait before a disk that failed is tried again; not negative.
     public var retryInterval: Duration
-    /// How many bytes may wait to be written before writers have to wait for the disk.
+    /// How many bytes may wait to be written before writers have to wait for the disk; not negative.
     public var maximumPending: Int
 
     public init(
@@ -29,6 +30,25 @@ public struct JournalConfiguration: Sendable, Hashable {
         self.rewriteMinimumSize = rewriteMinimumSize
         self.retryInterval = retryInterval
         self.maximumPending = maximumPending
+    }
+
+    /// Whether files that held `base` bytes after the last rewrite and hold `size` now have grown enough for the next one.
+    func isRewriteDue(from base: Int, to size: Int) -> Bool {
+        guard rewritePercentage > 0, size >= rewriteMinimumSize else { return false }
+        let (needed, isTooMuch) = max(1, base).multipliedReportingOverflow(by: rewritePercentage)
+        let (grown, isHuge) = (size - base).multipliedReportingOverflow(by: 100)
+        // No file is so large that it could have grown by more than can be counted.
+        return !isTooMuch && !isHuge && grown >= needed
+    }
+
+    /// - Throws: ``ErrorCode/invalidArgument`` naming the setting that is out of its range.
+    func check() throws(StoreError) {
+        guard (0...1_000_000).contains(rewritePercentage) else {
+            throw .invalid("rewritePercentage", "rewritePercentage must be between 0 and 1000000")
+        }
+        guard rewriteMinimumSize >= 0 else { throw .invalid("rewriteMinimumSize", "rewriteMinimumSize must not be negative") }
+        guard retryInterval >= .zero else { throw .invalid("retryInterval", "retryInterval must not be negative") }
+        guard maximumPending >= 0 else { throw .invalid("maximumPending", "maximumPending must not be negative") }
     }
 }
 

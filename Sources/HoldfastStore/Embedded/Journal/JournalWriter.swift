@@ -66,21 +66,27 @@ final class JournalWriter {
         while true {
             let isClosing = journal.wishes.isClosing
             if failure == nil { writeAndSync(isClosing: isClosing) } else { tryAgain() }
-            if isClosing, failure != nil || isDrained { break }
+            if isClosing, failure != nil || endsDrained() { break }
             finishRewrite()
             if failure == nil, !isClosing { beginRewriteIfDue() }
             rest(isClosing: isClosing)
         }
         abandonRewrite()
-        keyspace.withLock { $0.log.refusal = ReplyError("MISCONF The data folder is closed") }
+        keyspace.withLock { $0.log.refusal = .folderIsClosed }
         lock = nil
         journal.announceEnd()
     }
 
     // MARK: - Writing
 
-    private var isDrained: Bool {
-        keyspace.withLock { $0.log.count == 0 } && pendingWritten == pending.count && synced == pendingEnd
+    /// Whether all is on the disk; then, in the same step, nothing more is accepted, because nobody would write it.
+    private func endsDrained() -> Bool {
+        guard pendingWritten == pending.count, synced == pendingEnd else { return false }
+        return keyspace.withLock { keyspace in
+            guard keyspace.log.count == 0 else { return false }
+            keyspace.log.refusal = .folderIsClosed
+            return true
+        }
     }
 
     private func take() {
@@ -190,7 +196,9 @@ final class JournalWriter {
         failure = nil
         announce()
         journal.announceRecovery()
-        keyspace.withLock { $0.log.refusal = nil }
+        // Who closes the folder wants no more writes, though there is room again.
+        let refusal: ReplyError? = journal.wishes.isClosing ? .folderIsClosed : nil
+        keyspace.withLock { $0.log.refusal = refusal }
         observer(.recovered)
     }
 
@@ -267,9 +275,7 @@ final class JournalWriter {
     }
 
     private var hasGrown: Bool {
-        guard configuration.rewritePercentage > 0, files.bytes >= configuration.rewriteMinimumSize else { return false }
-        // Multiplied out, for sizes whose hundredfold is no problem for 64 bits.
-        return (files.bytes - baseBytes) * 100 >= max(1, baseBytes) * configuration.rewritePercentage
+        configuration.isRewriteDue(from: baseBytes, to: files.bytes)
     }
 
     private func finishRewrite() {
