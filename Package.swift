@@ -86,12 +86,13 @@ if !coreOnly {
     ]
     package.targets += [
         library("HoldfastRedis", ["HoldfastStore", collections, logging, ssl, crypto] + nio),
+        library("HoldfastRESP", ["HoldfastStore", logging, lifecycle] + nio),
         library("HoldfastHummingbird", ["Holdfast", "HoldfastStore", hummingbird, httpTypes]),
         library(
             "HoldfastServer",
             [
-                "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastRedis", hummingbird, hummingbirdCore, httpTypes,
-                configuration, crypto, logging, lifecycle, unixSignals, ssl, http1,
+                "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastRedis", "HoldfastRESP", hummingbird, hummingbirdCore,
+                httpTypes, configuration, crypto, logging, lifecycle, unixSignals, ssl, http1,
             ]
                 + nio
         ),
@@ -121,6 +122,7 @@ if !coreOnly {
             swiftSettings: settings
         ),
         tests("HoldfastRedisTests", ["HoldfastRedis", "HoldfastStore", "HoldfastTesting", "TestServers", logging, ssl] + nio),
+        tests("HoldfastRESPTests", ["HoldfastRESP", "HoldfastStore", "HoldfastTesting", "TestServers", logging, lifecycle] + nio),
         tests(
             "ConformanceTests",
             [

@@ -35,6 +35,11 @@ import Testing
             forbidden: services + faces + ["HoldfastUpstash", "HoldfastTesting", "AsyncHTTPClient", "Hummingbird*"],
             why: "a backend knows no service"),
         Arrow(
+            folder: "Sources/HoldfastRESP",
+            forbidden: services + backends + faces
+                + ["HoldfastTesting", "AsyncHTTPClient", "Hummingbird*", "HTTPTypes", "Foundation*"],
+            why: "it shows the embedded store as it is, and knows no service"),
+        Arrow(
             folder: "Sources/HoldfastTesting", forbidden: network + backends + services + faces + ["Foundation*"],
             why: "users' tests link it"),
         Arrow(

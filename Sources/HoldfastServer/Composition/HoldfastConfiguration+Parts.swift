@@ -1,4 +1,5 @@
 import Holdfast
+import HoldfastRESP
 import HoldfastStore
 
 // What the settings mean for each part.
@@ -17,6 +18,17 @@ extension HoldfastConfiguration {
         EmbeddedStore.Configuration(
             limits: Keyspace.Limits(
                 maximumBytes: memory.maxBytes, policy: memory.policy, scope: .cacheEntries(prefix: redis.keyPrefix)))
+    }
+
+    /// The RESP face; nil where nobody asked for it.
+    var respServer: RESPServer.Configuration? {
+        server.resp.map { address in
+            var configuration = RESPServer.Configuration()
+            configuration.host = address.host
+            configuration.port = address.port
+            configuration.password = server.respPassword?.value
+            return configuration
+        }
     }
 
     /// A breaker that is switched off never opens: every call goes to the server and waits for it. Only a process that starts

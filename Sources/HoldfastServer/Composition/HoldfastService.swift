@@ -1,4 +1,5 @@
 public import Holdfast
+import HoldfastRESP
 import HoldfastRedis
 public import HoldfastStore
 public import Logging
@@ -19,7 +20,14 @@ public struct HoldfastService: Service {
     private let keys: APIKeyRing
     private let logger: Logger
     private let tls: ServerTLS?
-    private let onRunning: @Sendable (Summary, _ port: Int) async -> Void
+    private let onRunning: @Sendable (Summary, Ports) async -> Void
+
+    /// Where it listens.
+    public struct Ports: Sendable, Hashable {
+        public let http: Int
+        /// Nil where RESP is not served.
+        public let resp: Int?
+    }
 
     /// How long a shutdown may take: what is under way is finished for so long, then cancelled.
     static let gracePeriod: Duration = .seconds(8)
@@ -28,11 +36,11 @@ public struct HoldfastService: Service {
     ///
     /// - Parameters:
     ///   - environment: for the place of the key file; see `HoldfastConfiguration.Server.keyFolder(environment:)`.
-    ///   - onRunning: called once, when requests are accepted, with the port.
+    ///   - onRunning: called once, when requests are accepted, with the ports.
     /// - Throws: ``HoldfastStore/StoreError`` naming the setting that cannot work.
     public init(
         configuration: HoldfastConfiguration, environment: [String: String], logger: Logger,
-        onRunning: @escaping @Sendable (Summary, _ port: Int) async -> Void = { _, _ in }
+        onRunning: @escaping @Sendable (Summary, Ports) async -> Void = { _, _ in }
     ) async throws(StoreError) {
         if let refusal = configuration.refusals.first { throw StoreError(.invalidArgument, refusal) }
         self.configuration = configuration
@@ -69,12 +77,21 @@ public struct HoldfastService: Service {
         let (summary, onRunning) = (summary, onRunning)
         let address = configuration.journalFolder.map(ServedAddress.init(folder:))
         let (host, usesTLS) = (configuration.server.host, configuration.server.usesTLS)
-        let face = HTTPServer(state: state, keys: keys, configuration: http, logger: logger) { port in
-            address?.leave(host: host, port: port, usesTLS: usesTLS)
-            await onRunning(summary, port)
+        let (ports, port) = AsyncStream<Int>.makeStream()
+        let resp = configuration.respServer.map { configuration in
+            RESPServer(store: local, configuration: configuration, logger: logger) { port.yield($0) }
         }
+        let face = HTTPServer(state: state, keys: keys, configuration: http, logger: logger) { port in
+            var respPort: Int?
+            if resp != nil { respPort = await ports.first { _ in true } }
+            address?.leave(host: host, port: port, usesTLS: usesTLS)
+            await onRunning(summary, Ports(http: port, resp: respPort))
+        }
+        var services: [any Service] = [state]
+        if let resp { services.append(resp) }
+        services.append(face)
         var group = ServiceGroupConfiguration(
-            services: [.init(service: state), .init(service: face)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+            services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         group.maximumGracefulShutdownDuration = Self.gracePeriod
         do {
             try await ServiceGroup(configuration: group).run()

@@ -12,7 +12,22 @@ extension HoldfastConfiguration {
         if sessions.storage == .jwt {
             lines.append("SESSION_STORAGE=jwt: this version cannot keep sessions in tokens; use redis or memory")
         }
+        if let resp = server.resp { lines += refusals(of: resp) }
         return lines
+    }
+
+    private func refusals(of resp: HostAndPort) -> [String] {
+        if redis.isEnabled {
+            return ["HOLDFAST_RESP shows the embedded store, and a server is in use: point redis-cli at \(redis.address)"]
+        }
+        guard !resp.isLoopback else { return [] }
+        if !server.respIsRemote {
+            return ["HOLDFAST_RESP=\(resp) can be reached from other machines: HOLDFAST_RESP_REMOTE=true allows that"]
+        }
+        if server.respPassword == nil {
+            return ["HOLDFAST_RESP=\(resp) can be reached from other machines: set HOLDFAST_RESP_PASSWORD"]
+        }
+        return []
     }
 
     /// The store that serves, in words and without secrets.

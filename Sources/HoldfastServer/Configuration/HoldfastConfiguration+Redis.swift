@@ -106,6 +106,13 @@ public struct HostAndPort: Sendable, Hashable, CustomStringConvertible {
 
     public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
+    /// Whether only this machine reaches it.
+    var isLoopback: Bool {
+        guard host != "localhost", host != "::1" else { return true }
+        let parts = host.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
+        return parts.count == 4 && parts[0] == 127 && !parts.contains(nil)
+    }
+
     /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`.
     init?(_ text: String, defaultPort: Int) {
         guard let (host, port) = Self.split(text), !host.isEmpty else { return nil }
@@ -113,7 +120,7 @@ public struct HostAndPort: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// Host and port of an authority; the host may be empty. Nil where the port is no port.
-    static func split(_ text: String) -> (host: String, port: Int?)? {
+    static func split(_ text: String, ports: ClosedRange<Int> = 1...65535) -> (host: String, port: Int?)? {
         var host = Substring(text)
         var rest = Substring()
         if text.hasPrefix("[") {
@@ -127,7 +134,7 @@ public struct HostAndPort: Sendable, Hashable, CustomStringConvertible {
         }
         guard !host.contains(where: { $0.isWhitespace || "/@?#".contains($0) }) else { return nil }
         if rest.isEmpty || rest == ":" { return (String(host), nil) }
-        guard let port = Int(rest.dropFirst()), (1...65535).contains(port), rest.dropFirst().allSatisfy(\.isNumber) else {
+        guard let port = Int(rest.dropFirst()), ports.contains(port), rest.dropFirst().allSatisfy(\.isNumber) else {
             return nil
         }
         return (String(host), port)

@@ -104,6 +104,12 @@ extension HoldfastConfiguration {
 
         /// Whether clients reach it by `https`.
         public var usesTLS: Bool { tlsCertificateFile != nil }
+        /// Where the embedded store is shown to Redis's tools; nil for nowhere. Whoever may connect may read and change everything.
+        public var resp: HostAndPort?
+        /// What these tools show; nil for nothing, which only the loopback addresses allow.
+        public var respPassword: Secret?
+        /// Whether ``resp`` may be an address that other machines reach.
+        public var respIsRemote = false
 
         public init() {}
     }

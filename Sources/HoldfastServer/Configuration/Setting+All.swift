@@ -169,6 +169,15 @@ extension Setting {
         Setting(
             "HOLDFAST_AUDIT_CACHE", in: .server, .boolean, \.configuration.server.auditsCache,
             "record reading and writing of the cache in the audit log too"),
+        Setting(
+            "HOLDFAST_RESP", in: .server, .address, \.configuration.server.resp,
+            "serve the embedded store to redis-cli and other Redis tools there, for development; port 0 takes a free one"),
+        Setting(
+            "HOLDFAST_RESP_PASSWORD", in: .server, .secret, \.configuration.server.respPassword,
+            "the password that these tools show"),
+        Setting(
+            "HOLDFAST_RESP_REMOTE", in: .server, .boolean, \.configuration.server.respIsRemote,
+            "let them come from other machines, which needs the password"),
     ]
 }
 

@@ -49,6 +49,18 @@ extension SettingKind where Value == [HostAndPort] {
     }
 }
 
+extension SettingKind where Value == HostAndPort {
+    /// Where to listen.
+    static let address = SettingKind(
+        accepted: "host:port, as in 127.0.0.1:6380",
+        parse: { text in
+            guard let (host, port) = HostAndPort.split(text, ports: 0...65535), !host.isEmpty, let port else { return nil }
+            return HostAndPort(host: host, port: port)
+        },
+        format: \.description
+    )
+}
+
 extension StringProtocol {
     /// Without white space at both ends.
     var trimmed: String {

@@ -18,7 +18,7 @@ public final class EmbeddedStore: Store {
     let keyspace: Locked<Keyspace>
     /// What keeps the entries in a folder; nil where they live in memory only.
     let journal: Journal?
-    private let subscribers = Subscribers()
+    package let subscribers = Subscribers()
     private let time: any TimeSource
 
     public init(_ configuration: Configuration = Configuration(), time: any TimeSource = .system) {
@@ -107,6 +107,17 @@ public final class EmbeddedStore: Store {
             // A bite of 200 keeps the lock for well under a millisecond.
             while removeExpired() == 200 { await Task.yield() }
         }
+    }
+
+    /// One critical section with the key space at the present time, for who carries out many operations at once without waiting
+    /// in between (a pipeline of the RESP endpoint). Short work only: everybody else waits for it.
+    ///
+    /// Publications are not carried out by a key space: ``Subscribers/publish(_:on:)`` is for them, after the body. Effects go to the
+    /// journal, but nobody waits for the disk: what is answered here is safe within its interval at best.
+    package func withKeyspace<R>(_ body: (inout Keyspace) -> R) -> R {
+        let (result, _, wakes) = step(body)
+        if wakes { journal?.doorbell.ring() }
+        return result
     }
 
     // MARK: - Inside

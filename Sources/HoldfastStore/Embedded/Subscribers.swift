@@ -1,23 +1,39 @@
+/// Who takes messages from ``Subscribers``.
+package protocol Subscriber: AnyObject, Sendable {
+    /// Takes one message without waiting, called under a lock; false when it takes none any more.
+    ///
+    /// - Parameter pattern: the pattern that matched; nil where it was subscribed to the channel itself.
+    func take(_ payload: Bytes, on channel: Channel, matching pattern: Bytes?) -> Bool
+}
+
+extension SubscriptionInbox: Subscriber {
+    package func take(_ payload: Bytes, on channel: Channel, matching pattern: Bytes?) -> Bool { deliver(payload, on: channel) }
+}
+
 /// Who listens to what in this process.
 ///
 /// A publication is delivered to each subscription once for its channel and once for each matching pattern, as in Redis.
 public final class Subscribers: Sendable {
     private struct State {
-        var channels: [Channel: [ObjectIdentifier: SubscriptionInbox]] = [:]
-        var patterns: [Bytes: (glob: Glob, inboxes: [ObjectIdentifier: SubscriptionInbox])] = [:]
+        var channels: [Channel: [ObjectIdentifier: any Subscriber]] = [:]
+        var patterns: [Bytes: (glob: Glob, subscribers: [ObjectIdentifier: any Subscriber])] = [:]
     }
 
     private let state = Locked(State())
 
     public init() {}
 
-    public func add(_ inbox: SubscriptionInbox, to selectors: [ChannelSelector]) {
-        let id = ObjectIdentifier(inbox)
+    public func add(_ inbox: SubscriptionInbox, to selectors: [ChannelSelector]) { subscribe(inbox, to: selectors) }
+
+    /// Adds a subscriber to what it listens to; twice is once.
+    package func subscribe(_ subscriber: any Subscriber, to selectors: [ChannelSelector]) {
+        let id = ObjectIdentifier(subscriber)
         state.withLock { state in
             for selector in selectors {
                 switch selector {
-                case .channel(let channel): state.channels[channel, default: [:]][id] = inbox
-                case .pattern(let pattern): state.patterns[pattern, default: (Glob(pattern), [:])].inboxes[id] = inbox
+                case .channel(let channel): state.channels[channel, default: [:]][id] = subscriber
+                case .pattern(let pattern):
+                    state.patterns[pattern, default: (Glob(pattern), [:])].subscribers[id] = subscriber
                 }
             }
         }
@@ -25,7 +41,13 @@ public final class Subscribers: Sendable {
 
     /// Removes a subscription and ends it.
     public func remove(_ inbox: SubscriptionInbox, from selectors: [ChannelSelector]) {
-        let id = ObjectIdentifier(inbox)
+        unsubscribe(inbox, from: selectors)
+        inbox.finish()
+    }
+
+    /// Removes a subscriber from some of what it listens to.
+    package func unsubscribe(_ subscriber: any Subscriber, from selectors: [ChannelSelector]) {
+        let id = ObjectIdentifier(subscriber)
         state.withLock { state in
             for selector in selectors {
                 switch selector {
@@ -33,22 +55,32 @@ public final class Subscribers: Sendable {
                     state.channels[channel]?[id] = nil
                     if state.channels[channel]?.isEmpty == true { state.channels[channel] = nil }
                 case .pattern(let pattern):
-                    state.patterns[pattern]?.inboxes[id] = nil
-                    if state.patterns[pattern]?.inboxes.isEmpty == true { state.patterns[pattern] = nil }
+                    state.patterns[pattern]?.subscribers[id] = nil
+                    if state.patterns[pattern]?.subscribers.isEmpty == true { state.patterns[pattern] = nil }
                 }
             }
         }
-        inbox.finish()
     }
+
+    /// The channels that somebody listens to by name, with how many do.
+    package var channels: [(channel: Channel, count: Int)] { state.withLock { $0.channels.map { ($0.key, $0.value.count) } } }
+
+    /// How many different patterns are listened to.
+    package var patternCount: Int { state.withLock { $0.patterns.count } }
 
     /// Delivers and answers to how many subscriptions. The order of publications on one channel is the order of delivery, because
     /// delivering happens under the lock; it only appends to bounded buffers, and resuming a reader enqueues it on its executor.
     public func publish(_ payload: Bytes, on channel: Channel) -> Int {
         state.withLock { state in
             var count = 0
-            for inbox in (state.channels[channel] ?? [:]).values where inbox.deliver(payload, on: channel) { count += 1 }
-            for (glob, inboxes) in state.patterns.values where glob.matches(channel.bytes) {
-                for inbox in inboxes.values where inbox.deliver(payload, on: channel) { count += 1 }
+            for subscriber in (state.channels[channel] ?? [:]).values
+            where subscriber.take(payload, on: channel, matching: nil) {
+                count += 1
+            }
+            for (pattern, (glob, subscribers)) in state.patterns where glob.matches(channel.bytes) {
+                for subscriber in subscribers.values where subscriber.take(payload, on: channel, matching: pattern) {
+                    count += 1
+                }
             }
             return count
         }

@@ -48,7 +48,7 @@ extension Keyspace {
     private var info: String {
         """
         # Server\r
-        redis_version:7.0.0\r
+        redis_version:\(Self.redisVersion)\r
         redis_mode:embedded\r
         # Memory\r
         used_memory:\(usedBytes)\r

@@ -49,7 +49,15 @@ public struct CommandSpec: Sendable {
         self.parse = parse
     }
 
-    func accepts(_ argumentCount: Int) -> Bool { arity >= 0 ? argumentCount == arity : argumentCount >= -arity }
+    /// Reads a command whose number of arguments fits, name first.
+    package func operation(_ arguments: [Bytes]) throws(ReplyError) -> Operation {
+        var reader = ArgumentReader(arguments, command: name)
+        let operation = try parse(&reader)
+        guard reader.isAtEnd else { throw .syntax }
+        return operation
+    }
+
+    package func accepts(_ argumentCount: Int) -> Bool { arity >= 0 ? argumentCount == arity : argumentCount >= -arity }
 }
 
 /// Every command that Holdfast understands, by name: the one place that knows arities, flags and key positions.
@@ -60,25 +68,21 @@ public struct CommandTable: Sendable {
     )
 
     public let commands: [CommandSpec]
-    private let byName: [String: CommandSpec]
+    private let byName: NameIndex
 
     init(_ commands: [CommandSpec]) {
         self.commands = commands
-        byName = Dictionary(commands.map { ($0.name, $0) }) { first, _ in first }
+        byName = NameIndex(commands.map(\.name))
     }
 
     /// The command's row; names are matched whatever their case.
-    public subscript(name: Bytes) -> CommandSpec? { byName[name.lossyString.uppercased()] }
+    public subscript(name: Bytes) -> CommandSpec? { byName[name].map { commands[$0] } }
 
     /// Reads a command from its arguments, name first.
     ///
     /// - Throws: Redis's own error for an unknown name, a wrong number of arguments or a wrong argument.
     public func operation(_ arguments: [Bytes]) throws(ReplyError) -> Operation {
-        let spec = try spec(for: arguments)
-        var reader = ArgumentReader(arguments, command: spec.name)
-        let operation = try spec.parse(&reader)
-        guard reader.isAtEnd else { throw .syntax }
-        return operation
+        try spec(for: arguments).operation(arguments)
     }
 
     /// The row of a command that a server would let into a transaction: its name is known and the number of its arguments fits.
@@ -94,11 +98,18 @@ public struct CommandTable: Sendable {
     /// The keys that a command names, or nil where the command is not in the table.
     public func keys(in arguments: [Bytes]) -> [Key]? {
         guard let name = arguments.first, let spec = self[name] else { return nil }
+        return spec.keys.keys(in: arguments)
+    }
+}
+
+extension CommandSpec.KeyPositions {
+    /// The keys among a command's arguments, name first.
+    package func keys(in arguments: [Bytes]) -> [Key] {
         func counted(at position: Int) -> [Key] {
             guard arguments.indices.contains(position), let count = arguments[position].integer, count > 0 else { return [] }
             return arguments.dropFirst(position + 1).prefix(Int(count)).map(Key.init(raw:))
         }
-        switch spec.keys {
+        switch self {
         case .none: return []
         case .range(let first, let last, let step):
             let end = last < 0 ? arguments.count + last : min(last, arguments.count - 1)

@@ -44,7 +44,7 @@ public struct ReplyError: Error, Hashable, Sendable {
     }
 
     /// As Redis words it: 128 bytes of the name and of the arguments together, each argument with a space behind it.
-    static func unknownCommand(_ name: Bytes, _ arguments: some Sequence<Bytes>) -> ReplyError {
+    package static func unknownCommand(_ name: Bytes, _ arguments: some Sequence<Bytes>) -> ReplyError {
         var shown = ""
         for argument in arguments where shown.utf8.count < 128 {
             shown += "'\(argument.shown(128 - shown.utf8.count))' "
@@ -55,7 +55,7 @@ public struct ReplyError: Error, Hashable, Sendable {
 
 extension Bytes {
     /// As an error line shows an argument: cut at a limit and at the first zero byte, without line ends.
-    func shown(_ limit: Int) -> String {
+    package func shown(_ limit: Int) -> String {
         Bytes(prefix(limit).prefix { $0 != 0 }.map { $0 == 13 || $0 == 10 ? 0x20 : $0 }).lossyString
     }
 }

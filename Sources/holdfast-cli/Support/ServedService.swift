@@ -13,7 +13,11 @@ enum ServedService {
         do {
             service = try await HoldfastService(
                 configuration: configuration, environment: ProcessInfo.processInfo.environment, logger: logger
-            ) { summary, port in announce(summary, "\(scheme)://\(HostAndPort(host: host, port: port))") }
+            ) { summary, ports in
+                announce(
+                    summary, "\(scheme)://\(HostAndPort(host: host, port: ports.http))",
+                    resp: ports.resp.map { HostAndPort(host: configuration.server.resp?.host ?? host, port: $0) })
+            }
         } catch {
             let field = error.field.map { "\($0): " } ?? ""
             throw CommandFailure(.configuration, field + error.message)
@@ -23,10 +27,11 @@ enum ServedService {
         }
     }
 
-    private static func announce(_ summary: HoldfastService.Summary, _ address: String) {
+    private static func announce(_ summary: HoldfastService.Summary, _ address: String, resp: HostAndPort?) {
         Terminal.say("Holdfast serves on \(address)")
         Terminal.say("  store    \(summary.store)")
         Terminal.say("  data     \(summary.data)")
+        if let resp { Terminal.say("  RESP     redis-cli -h \(resp.host) -p \(resp.port)") }
         Terminal.say("  API key  \(summary.keyFile ?? "as HOLDFAST_API_KEYS says")")
         if let key = summary.newKey { Terminal.say("           \(key) (new, shown this once)") }
         // Seen at once also where the output is a pipe or a file.
@@ -37,6 +42,7 @@ enum ServedService {
         let text = "\(error)"
         let address = HostAndPort(host: server.host, port: server.port)
         if text.contains("Address already in use") {
+            if let resp = server.resp { return "\(address) or \(resp) is in use: HOLDFAST_PORT and HOLDFAST_RESP name others" }
             return "\(address) is in use: HOLDFAST_PORT names another port, 0 a free one"
         }
         if text.contains("Permission denied") { return "\(address) may not be listened on by this user" }
