@@ -183,7 +183,7 @@ extension Endpoint {
         let begin = client.writer.count
         var holes: [(offset: Int, command: Transaction.Command)] = []
         let isDone = store.withKeyspace { keyspace -> Bool in
-            for (key, revision) in client.watched where keyspace.revision(of: key) != revision { return false }
+            for (key, mark) in client.watched where keyspace.hasChanged(key, since: mark) { return false }
             client.writer.array(transaction.commands.count)
             for command in transaction.commands {
                 if !perform(command.entry, command.arguments, client, &keyspace) {

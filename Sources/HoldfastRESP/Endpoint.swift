@@ -108,12 +108,19 @@ final class Endpoint {
     func watch(_ keys: [Key], for client: Client) {
         store.withKeyspace { keyspace in
             for key in keys where client.watched[key] == nil {
-                client.watched[Key(raw: key.bytes.compacted())] = keyspace.revision(of: key)
+                let kept = Key(raw: key.bytes.compacted())
+                client.watched[kept] = keyspace.watch(kept)
             }
         }
     }
 
-    func unwatch(_ client: Client) { client.watched = [:] }
+    func unwatch(_ client: Client) {
+        guard !client.watched.isEmpty else { return }
+        store.withKeyspace { keyspace in
+            for (key, mark) in client.watched { keyspace.unwatch(key, mark) }
+        }
+        client.watched = [:]
+    }
 
     /// CONFIG RESETSTAT.
     func resetStatistics() { statistics = Statistics(calls: Array(repeating: 0, count: directory.entries.count)) }

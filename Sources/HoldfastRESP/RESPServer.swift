@@ -85,7 +85,8 @@ public struct RESPServer: Service {
         let (store, configuration, time) = (store, configuration, time)
         let endpoint = try await loop.submit {
             NIOLoopBound(
-                Endpoint(store: store, configuration: configuration, loop: loop, processID: getpid(), time: time), eventLoop: loop)
+                Endpoint(store: store, configuration: configuration, loop: loop, processID: getpid(), time: time), eventLoop: loop
+            )
         }.get()
         let listener = try await ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 511)

@@ -124,7 +124,9 @@ struct ReplyWriter {
     mutating func array(_ count: Int) { header(UInt8(ascii: "*"), Int64(count)) }
 
     /// What follows is `count` keys, each with its value.
-    mutating func map(_ count: Int) { header(isRESP3 ? UInt8(ascii: "%") : UInt8(ascii: "*"), Int64(isRESP3 ? count : count * 2)) }
+    mutating func map(_ count: Int) {
+        header(isRESP3 ? UInt8(ascii: "%") : UInt8(ascii: "*"), Int64(isRESP3 ? count : count * 2))
+    }
 
     mutating func set(_ count: Int) { header(isRESP3 ? UInt8(ascii: "~") : UInt8(ascii: "*"), Int64(count)) }
 

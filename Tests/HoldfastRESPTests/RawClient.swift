@@ -51,7 +51,6 @@ final class RawClient {
 
     deinit { close(socket) }
 
-
     /// Sends bytes; what the peer does not take any more, because it has ended the connection, is not an error.
     func send(_ bytes: some Collection<UInt8>) {
         let array = Array(bytes)

@@ -78,6 +78,9 @@ import Testing
         row("HOLDFAST_IDLE_TIMEOUT", "30s", "30s", "75s"),
         row("HOLDFAST_READ_TIMEOUT", "5s", "5s", "15s"),
         row("HOLDFAST_AUDIT_CACHE", "on", "true", "false"),
+        row("HOLDFAST_RESP", "127.0.0.1:6380", "127.0.0.1:6380", "(none)"),
+        row("HOLDFAST_RESP_PASSWORD", "pw", "***", "(none)"),
+        row("HOLDFAST_RESP_REMOTE", "true", "true", "false"),
     ]
 
     private static func row(_ names: String, _ sample: String, _ shown: String, _ standard: String) -> Row {

@@ -15,9 +15,7 @@ enum CommandCommands {
         case "COUNT":
             try call.expect(2)
             call.client.writer.integer(entries.count)
-        case "LIST":
-            try call.expect(2)
-            call.client.writer.reply(Reply(bytes: entries.map { Bytes($0.name.lowercased()) }))
+        case "LIST": call.client.writer.reply(Reply(bytes: try listed(call).map { Bytes($0.name.lowercased()) }))
         case "INFO":
             let named = call.arguments.dropFirst(2)
             describe(named.isEmpty ? entries.map(\.self) : named.map { find($0, call) }, call.client)
@@ -25,9 +23,26 @@ enum CommandCommands {
             let named = call.arguments.dropFirst(2)
             document(named.isEmpty ? entries : named.compactMap { find($0, call) }, call.client)
         case "GETKEYS":
-            try call.expect(3...)
+            // Redis's own arity: a command without arguments has no keys.
+            try call.expect(4...)
             call.client.writer.reply(Reply(bytes: try keys(Array(call.arguments.dropFirst(2)), call)))
         default: throw call.unknownSubcommand
+        }
+    }
+
+    /// COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN glob]
+    private static func listed(_ call: Call) throws(ReplyError) -> [Entry] {
+        let entries = call.endpoint.directory.entries
+        guard call.arguments.count > 2 else { return entries }
+        guard call.arguments.count == 5, call.arguments[2].lossyString.uppercased() == "FILTERBY" else { throw .syntax }
+        let value = call.arguments[4].lossyString.lowercased()
+        switch call.arguments[3].lossyString.uppercased() {
+        case "MODULE": return []
+        case "ACLCAT": return entries.filter { $0.categories.contains("@\(value)") }
+        case "PATTERN":
+            let glob = Glob(Bytes(value))
+            return entries.filter { glob.matches(Bytes($0.name.lowercased())) }
+        default: throw .syntax
         }
     }
 
@@ -53,7 +68,7 @@ enum CommandCommands {
         client.writer.array(entries.count)
         for entry in entries {
             guard let entry else {
-                client.writer.nullArray()
+                client.writer.null()
                 continue
             }
             client.writer.array(10)

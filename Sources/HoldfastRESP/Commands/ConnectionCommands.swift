@@ -92,7 +92,8 @@ enum ConnectionCommands {
         guard call.client.isAuthenticated else {
             throw ReplyError(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> "
-                    + "<pass> option can be used to authenticate the client and select the RESP protocol version at the same time")
+                    + "<pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
+            )
         }
         if let name { call.client.name = name }
         if let version {

@@ -8,6 +8,10 @@ enum KeyspaceCommands {
         Entry("KEYS", arity: 2, [.readOnly], "generic") { keyspace, arguments in
             Reply(bytes: keyspace.keys(matching: arguments[1]).map(\.bytes))
         },
+        // GETRANGE's old name.
+        Entry("SUBSTR", arity: 4, [.readOnly], "string", keys: .first) { keyspace, arguments throws(ReplyError) in
+            keyspace.execute(try CommandTable.shared.operation(["GETRANGE"] + arguments.dropFirst()))
+        },
         Entry("FLUSHDB", arity: -1, [.write], "server", look: flush),
         Entry("FLUSHALL", arity: -1, [.write], "server", look: flush),
         Entry("OBJECT", arity: -2, [.readOnly], "generic", keys: .range(first: 2, last: 2, step: 1), look: object),
@@ -37,7 +41,9 @@ enum KeyspaceCommands {
         case "ENCODING": return .bytes(Bytes(details.encoding))
         case "REFCOUNT": return .integer(1)
         case "FREQ":
-            guard isLFU else { throw ReplyError("ERR An LFU maxmemory policy is not selected, access frequency not tracked. " + note) }
+            guard isLFU else {
+                throw ReplyError("ERR An LFU maxmemory policy is not selected, access frequency not tracked. " + note)
+            }
             return .integer(Int64(details.frequency))
         default:
             guard !isLFU else { throw ReplyError("ERR An LFU maxmemory policy is selected, idle time not tracked. " + note) }

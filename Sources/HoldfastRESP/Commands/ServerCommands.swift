@@ -33,10 +33,12 @@ enum ServerCommands {
         ] + scripting
 
     /// Procedures are stated twice, as Lua and as Swift; there is no Lua here to run anybody's own.
-    private static let scripting = ["EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "SCRIPT", "FUNCTION", "FCALL", "FCALL_RO"].map { name in
+    private static let scripting = ["EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "SCRIPT", "FUNCTION", "FCALL", "FCALL_RO"].map {
+        name in
         Entry(name, arity: -2, [], "scripting") { _ throws(ReplyError) in
             throw ReplyError(
-                "ERR \(name): user Lua runs on servers only; this is Holdfast's embedded store, so connect to a Redis server for it")
+                "ERR \(name): user Lua runs on servers only; this is Holdfast's embedded store, so connect to a Redis server for it"
+            )
         }
     }
 

@@ -35,8 +35,7 @@ final class Client {
     @exclusivity(unchecked) var isClosing = false
     var isAuthenticated: Bool { didSet { updateIsPlain() } }
     var transaction: Transaction? { didSet { updateIsPlain() } }
-    /// The entries' revisions when they began to be watched.
-    var watched: [Key: UInt64] = [:]
+    var watched: [Key: Keyspace.WatchMark] = [:]
     var channels: Set<HoldfastStore.Channel> = [] { didSet { updateIsPlain() } }
     var patterns: Set<Bytes> = [] { didSet { updateIsPlain() } }
     var subscriber: ClientSubscriber?

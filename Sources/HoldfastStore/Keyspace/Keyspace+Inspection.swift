@@ -27,7 +27,9 @@ extension Keyspace {
     /// Every key that a glob matches. Linear in the number of keys.
     package func keys(matching pattern: Bytes) -> [Key] {
         let glob = Glob(pattern)
-        return entries.lazy.filter { [now] in $0.value.expiry.map { $0 > now } ?? true }.map(\.key).filter { glob.matches($0.bytes) }
+        return entries.lazy.filter { [now] in $0.value.expiry.map { $0 > now } ?? true }.map(\.key).filter {
+            glob.matches($0.bytes)
+        }
     }
 
     /// How many entries have an expiry.

@@ -41,6 +41,8 @@ public struct Keyspace: Sendable {
     /// The slots of the entries that may be evicted, in no order.
     var candidates: ContiguousArray<Int> = []
     var random: RandomSource
+    /// Keys without an entry that somebody watches; see `Keyspace+Watch.swift`.
+    var absences: [Key: Absence] = [:]
     private var revision: UInt64 = 0
     private var recordsEffects = false
     private var effects: [Operation] = []
@@ -93,6 +95,7 @@ public struct Keyspace: Sendable {
             slot = entries.insert(entry, for: Key(raw: key.bytes.compacted()))
             entries[slot].usage.lastUsed = now.milliseconds
             updateCandidacy(at: slot)
+            noteArrival(of: key)
         }
         setExpiry(expiry, at: slot)
         account(at: slot, key)
