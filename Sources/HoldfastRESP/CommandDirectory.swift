@@ -5,7 +5,8 @@ import HoldfastStore
 struct CommandDirectory: Sendable {
     static let shared = CommandDirectory()
 
-    struct Entry: Sendable {
+    /// A class, because the fast path hands it about: one reference rather than all its parts.
+    final class Entry: Sendable {
         /// In capitals.
         let name: String
         /// Redis's convention: the exact number of arguments with the name, or, negative, the least number.
@@ -15,6 +16,19 @@ struct CommandDirectory: Sendable {
         let group: String
         let shape: ReplyShape
         let action: Action
+
+        init(
+            name: String, arity: Int, keys: CommandSpec.KeyPositions, traits: Traits, group: String, shape: ReplyShape,
+            action: Action
+        ) {
+            self.name = name
+            self.arity = arity
+            self.keys = keys
+            self.traits = traits
+            self.group = group
+            self.shape = shape
+            self.action = action
+        }
 
         func accepts(_ count: Int) -> Bool { arity >= 0 ? count == arity : count >= -arity }
     }
@@ -75,6 +89,7 @@ struct CommandDirectory: Sendable {
     private static func shape(_ name: String) -> ReplyShape {
         switch name {
         case "LMPOP", "ZMPOP": .list
+        case "LPOP", "RPOP": .counted
         case "ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "ZREVRANGEBYSCORE", "ZPOPMIN", "ZPOPMAX", "ZRANDMEMBER", "HRANDFIELD",
             "ZUNION", "ZINTER", "ZDIFF":
             .pairs

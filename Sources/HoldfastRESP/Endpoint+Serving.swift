@@ -55,7 +55,7 @@ extension Endpoint {
                 guard perform(directory.entries[place], client.arguments, client, &keyspace) else { return (.apart, count) }
                 statistics.calls[place] += 1
                 let ended = NIODeadline.now()
-                if ended - started > .nanoseconds(10_000_000) { noteSlow(client.arguments, ended - started, client) }
+                noteIfSlow(client.arguments, ended - started, client)
                 started = ended
                 if client.writer.count >= Self.outputChunk { return (.more, count + 1) }
             }
@@ -75,9 +75,11 @@ extension Endpoint {
             return true
         }
         let reply = answer(entry, arguments, &keyspace)
-        client.lastCommand = entry.name
+        client.lastCommand = entry
         // Beyond the limit the client is lost, but a transaction is carried out to its end.
-        if client.writer.count <= configuration.outputBytes { client.writer.reply(reply, shape(entry, arguments)) }
+        if client.writer.count <= configuration.outputBytes {
+            client.writer.reply(reply, entry.shape == .counted && arguments.count == 3 ? .list : entry.shape)
+        }
         return true
     }
 
@@ -93,13 +95,8 @@ extension Endpoint {
         }
     }
 
-    /// LPOP's and RPOP's nothing is a list's only where a count was given.
-    private func shape(_ entry: CommandDirectory.Entry, _ arguments: [Bytes]) -> ReplyShape {
-        if arguments.count == 3, entry.name == "LPOP" || entry.name == "RPOP" { return .list }
-        return entry.shape
-    }
-
-    private func noteSlow(_ arguments: [Bytes], _ span: TimeAmount, _ client: Client) {
+    private func noteIfSlow(_ arguments: [Bytes], _ span: TimeAmount, _ client: Client) {
+        guard slowLog.threshold >= 0, span.nanoseconds >= slowLog.threshold * 1000 else { return }
         slowLog.add(arguments, .nanoseconds(span.nanoseconds), at: time.now, by: client)
     }
 
@@ -143,13 +140,13 @@ extension Endpoint {
         if !entry.traits.contains(.hidden) { showMonitors(arguments, of: client) }
         let started = NIODeadline.now()
         if case .client(let body) = entry.action {
-            client.lastCommand = entry.name
+            client.lastCommand = entry
             try body(Call(endpoint: self, client: client, arguments: arguments))
         } else {
             _ = store.withKeyspace { perform(entry, arguments, client, &$0) }
         }
         let span = NIODeadline.now() - started
-        if span > .nanoseconds(10_000_000), !entry.traits.contains(.hidden) { noteSlow(arguments, span, client) }
+        if !entry.traits.contains(.hidden) { noteIfSlow(arguments, span, client) }
     }
 
     /// Whether a client may call this now, in Redis's order of reasons not to.

@@ -23,7 +23,7 @@ final class Endpoint {
     private var lastClientID = 0
     /// Who sees every command; see MONITOR.
     private(set) var monitors: [Int: Client] = [:]
-    var slowLog = SlowLog()
+    @exclusivity(unchecked) var slowLog = SlowLog()
     @exclusivity(unchecked) var statistics: Statistics
 
     struct Statistics {

@@ -5,6 +5,8 @@ enum ReplyShape: Sendable {
     case plain
     /// Where RESP3 has a null, RESP2 has the null array rather than the null string.
     case list
+    /// The same, where the command has a count as its second argument.
+    case counted
     /// Where RESP3 has a list of pairs, RESP2 has them by turns in one list.
     case pairs
     /// Text for people: RESP3 says so.

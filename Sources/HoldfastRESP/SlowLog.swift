@@ -11,9 +11,13 @@ struct SlowLog {
         let name: Bytes
     }
 
-    /// `slowlog-log-slower-than` and `slowlog-max-len`, Redis's defaults.
-    static let threshold: Duration = .milliseconds(10)
-    static let limit = 128
+    /// `slowlog-log-slower-than`, in microseconds; negative for none. Redis's default.
+    var threshold: Int64 = 10_000
+    /// `slowlog-max-len`: Redis's default, and the most that it may be set to.
+    var limit = 128 {
+        didSet { entries.removeLast(max(0, entries.count - limit)) }
+    }
+    static let highestLimit = 10_000
     private static let shownArguments = 32
     private static let shownBytes = 128
 
@@ -31,7 +35,7 @@ struct SlowLog {
                 id: nextID, moment: moment, duration: duration, arguments: shown, address: client.address, name: client.name),
             at: 0)
         nextID += 1
-        if entries.count > Self.limit { entries.removeLast() }
+        if entries.count > limit { entries.removeLast() }
     }
 
     mutating func removeAll() { entries.removeAll() }

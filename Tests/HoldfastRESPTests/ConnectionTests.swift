@@ -1,3 +1,4 @@
+import HoldfastRESP
 import HoldfastStore
 import Testing
 
@@ -58,7 +59,7 @@ import Testing
     }
 
     @Test func aPasswordIsAskedFor() async throws {
-        try await ServedStore.with({ $0.password = "secret" }) { served in
+        try await ServedStore.with(configured: { $0.password = "secret" }) { served in
             let client = try served.connect()
             #expect(try client("GET", "a") == "-NOAUTH Authentication required.\r\n")
             #expect(try client("HELLO", "3").hasPrefix("-NOAUTH HELLO must be called"))
@@ -81,7 +82,7 @@ import Testing
     }
 
     @Test func tooManyClientsAreTurnedAway() async throws {
-        try await ServedStore.with({ $0.maximumClients = 1 }) { served in
+        try await ServedStore.with(configured: { $0.maximumClients = 1 }) { served in
             let first = try served.connect()
             #expect(try first("PING") == "+PONG\r\n")
             let second = try served.connect()

@@ -1,3 +1,4 @@
+import HoldfastRESP
 import HoldfastStore
 import Testing
 
@@ -43,7 +44,7 @@ import Testing
     }
 
     @Test func oneWhoListensAndDoesNotReadIsDisconnected() async throws {
-        try await ServedStore.with({ $0.listenerOutputBytes = 64 << 10 }) { served in
+        try await ServedStore.with(configured: { $0.listenerOutputBytes = 64 << 10 }) { served in
             let listener = try served.connect()
             _ = try listener("SUBSCRIBE", "flood")
             let payload = Bytes([UInt8](repeating: 1, count: 64 << 10))

@@ -8,7 +8,7 @@ struct ServedStore {
     let port: Int
 
     static func with<R: Sendable>(
-        _ store: EmbeddedStore = EmbeddedStore(), _ change: (inout RESPServer.Configuration) -> Void = { _ in },
+        _ store: EmbeddedStore = EmbeddedStore(), configured change: (inout RESPServer.Configuration) -> Void = { _ in },
         _ body: @Sendable @escaping (ServedStore) async throws -> R
     ) async throws -> R {
         var configuration = RESPServer.Configuration()

@@ -1,3 +1,4 @@
+import HoldfastRESP
 import HoldfastStore
 import Testing
 
@@ -68,7 +69,7 @@ import Testing
     }
 
     @Test func arefusedCommandDiscardsAll() async throws {
-        try await ServedStore.with({ $0.transactionBytes = 10_000 }) { served in
+        try await ServedStore.with(configured: { $0.transactionBytes = 10_000 }) { served in
             let client = try served.connect()
             for wrong in ["NOSUCH", "GET", "SET a \(String(repeating: "x", count: 10_000))"] {
                 _ = try client("MULTI")

@@ -145,7 +145,7 @@ enum ConnectionCommands {
 
 extension CommandDirectory.Entry {
     /// A command that is about the client or the server.
-    init(
+    convenience init(
         _ name: String, arity: Int, _ traits: CommandDirectory.Traits, _ group: String, keys: CommandSpec.KeyPositions = .none,
         run: @escaping @Sendable (Call) throws(ReplyError) -> Void
     ) {
@@ -154,7 +154,7 @@ extension CommandDirectory.Entry {
     }
 
     /// A command that looks into the key space in a way that no operation has.
-    init(
+    convenience init(
         _ name: String, arity: Int, _ traits: CommandDirectory.Traits, _ group: String, keys: CommandSpec.KeyPositions = .none,
         shape: ReplyShape = .plain,
         look: @escaping @Sendable (inout Keyspace, [Bytes]) throws(ReplyError) -> Reply

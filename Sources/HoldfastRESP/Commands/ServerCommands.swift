@@ -57,9 +57,8 @@ enum ServerCommands {
             }
         case "SET":
             try call.expect(4...)
-            throw ReplyError(
-                "ERR CONFIG SET failed (possibly related to argument '\(call.arguments[2].shown(64))') - settings are changed by "
-                    + "restarting holdfast with others; see docs/CONFIGURATION.md")
+            try set(call)
+            call.client.writer.ok()
         case "RESETSTAT":
             try call.expect(2)
             call.endpoint.resetStatistics()
@@ -67,6 +66,26 @@ enum ServerCommands {
         case "REWRITE": throw ReplyError("ERR The server is running without a config file")
         default: throw call.unknownSubcommand
         }
+    }
+
+    /// What can be set while it runs is about looking, not about the store.
+    private static func set(_ call: Call) throws(ReplyError) {
+        let pairs = Array(call.arguments.dropFirst(2))
+        guard pairs.count.isMultiple(of: 2) else { throw .wrongArity("config|set") }
+        var slowLog = call.endpoint.slowLog
+        for index in stride(from: 0, to: pairs.count, by: 2) {
+            let failed = "ERR CONFIG SET failed (possibly related to argument '\(pairs[index].shown(64))') - "
+            let number = pairs[index + 1].integer
+            switch (pairs[index].lossyString.lowercased(), number) {
+            case ("slowlog-log-slower-than", let number?) where number.magnitude <= 1_000_000_000: slowLog.threshold = number
+            case ("slowlog-max-len", let number?) where 0...Int64(SlowLog.highestLimit) ~= number: slowLog.limit = Int(number)
+            case ("slowlog-log-slower-than", _), ("slowlog-max-len", _):
+                throw ReplyError(failed + "argument must be a number within its range")
+            default:
+                throw ReplyError(failed + "settings are changed by restarting holdfast with others; see docs/CONFIGURATION.md")
+            }
+        }
+        call.endpoint.slowLog = slowLog
     }
 
     /// What is true of this server, under Redis's names.
@@ -84,8 +103,8 @@ enum ServerCommands {
             ("port", "\(endpoint.port)"),
             ("proto-max-bulk-len", "\(configuration.requestLimits.argumentBytes)"),
             ("save", ""),
-            ("slowlog-log-slower-than", "\(SlowLog.threshold.milliseconds * 1000)"),
-            ("slowlog-max-len", "\(SlowLog.limit)"),
+            ("slowlog-log-slower-than", "\(endpoint.slowLog.threshold)"),
+            ("slowlog-max-len", "\(endpoint.slowLog.limit)"),
             ("timeout", "0"),
         ]
     }

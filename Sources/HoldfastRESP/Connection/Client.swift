@@ -21,7 +21,6 @@ final class Client {
     var name = Bytes()
     var libraryName = Bytes()
     var libraryVersion = Bytes()
-    var lastCommand = ""
     var lastActive: Timestamp
     var isProtectedFromEviction = false
     var keepsUsage = false
@@ -31,6 +30,8 @@ final class Client {
     @exclusivity(unchecked) var writer = ReplyWriter()
     /// The arguments of the command being carried out, name first.
     @exclusivity(unchecked) var arguments: [Bytes] = []
+
+    @exclusivity(unchecked) var lastCommand: CommandDirectory.Entry?
 
     @exclusivity(unchecked) var isClosing = false
     var isAuthenticated: Bool { didSet { updateIsPlain() } }
@@ -69,7 +70,7 @@ final class Client {
     }
 
     /// As CLIENT LIST has it.
-    var shownCommand: String { lastCommand.isEmpty ? "NULL" : lastCommand.lowercased() }
+    var shownCommand: String { lastCommand?.name.lowercased() ?? "NULL" }
 
     var subscriptionCount: Int { channels.count + patterns.count }
 

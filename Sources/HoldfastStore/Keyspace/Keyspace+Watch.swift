@@ -39,6 +39,7 @@ extension Keyspace {
     /// An entry came into being.
     mutating func noteArrival(of key: Key) {
         guard !absences.isEmpty, absences[key] != nil else { return }
-        absences[key]?.revision = nextRevision()
+        let arrival = nextRevision()
+        absences[key]?.revision = arrival
     }
 }

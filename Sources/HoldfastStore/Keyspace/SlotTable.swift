@@ -21,16 +21,11 @@ struct SlotTable<Key: Hashable, Value> {
 
     func slot(of key: Key) -> Int? { index[key] }
 
-    /// Reads or changes the entry in a slot that is in use.
+    /// Reads or changes the entry in a slot that is in use; a free one traps. (A guard before it would copy the whole entry to compare
+    /// it with nil.)
     subscript(slot: Int) -> Value {
-        _read {
-            guard slots[slot] != nil else { preconditionFailure("slot \(slot) is free") }
-            yield slots[slot]!.value
-        }
-        _modify {
-            guard slots[slot] != nil else { preconditionFailure("slot \(slot) is free") }
-            yield &slots[slot]!.value
-        }
+        _read { yield slots[slot]!.value }
+        _modify { yield &slots[slot]!.value }
     }
 
     func key(at slot: Int) -> Key? { slots.indices.contains(slot) ? slots[slot]?.key : nil }
