@@ -128,7 +128,7 @@ import Testing
             let (watcher, client) = (try served.connect(), try served.connect())
             #expect(try watcher("MONITOR") == "+OK\r\n")
             #expect(try client("SET", "a", "x\"y\n") == "+OK\r\n")
-            let line = try String(decoding: #require(watcher.reply()), as: UTF8.self)
+            let line = String(decoding: try #require(try watcher.reply()), as: UTF8.self)
             #expect(line.hasSuffix(#"] "SET" "a" "x\"y\n""# + "\r\n"))
         }
     }

@@ -15,7 +15,7 @@ extension Keyspace {
     /// Let go of it before the collection is changed, or the change copies it.
     mutating func collection<C: CollectionValue>(_ type: C.Type, at key: Key) throws(ReplyError) -> C? {
         guard let slot = slot(of: key) else { return nil }
-        guard let collection = C(entries[slot].value) else { throw .wrongType }
+        guard let collection = entries.look(at: slot, { C($0.value) }) else { throw .wrongType }
         return collection
     }
 
@@ -27,7 +27,7 @@ extension Keyspace {
     mutating func change<C: CollectionValue, R>(
         _ type: C.Type, at key: Key, changed: (R) -> Bool = { _ in true }, _ body: (inout C) throws(ReplyError) -> R
     ) throws(ReplyError) -> R {
-        if let slot = slot(of: key) { return try change(type, in: slot, changed: changed, body) }
+        if let slot = slot(of: key) { return try change(type, in: slot, of: key, changed: changed, body) }
         var collection = C()
         let result = try body(&collection)
         if !collection.isEmpty { put(collection.wrapped, at: key, expiry: nil) }
@@ -39,29 +39,29 @@ extension Keyspace {
         _ type: C.Type, at key: Key, changed: (R) -> Bool = { _ in true }, _ body: (inout C) throws(ReplyError) -> R
     ) throws(ReplyError) -> R? {
         guard let slot = slot(of: key) else { return nil }
-        return try change(type, in: slot, changed: changed, body)
+        return try change(type, in: slot, of: key, changed: changed, body)
     }
 
     private mutating func change<C: CollectionValue, R>(
-        _ type: C.Type, in slot: Int, changed: (R) -> Bool, _ body: (inout C) throws(ReplyError) -> R
+        _ type: C.Type, in slot: Int, of key: Key, changed: (R) -> Bool, _ body: (inout C) throws(ReplyError) -> R
     ) throws(ReplyError) -> R {
-        guard var collection = C(entries[slot].value) else { throw .wrongType }
+        guard var collection = entries.look(at: slot, { C($0.value) }) else { throw .wrongType }
         preserve(slot)
         // The entry gives up its reference while the body has the collection, so that nothing is copied.
         entries[slot].value = .string(Bytes())
         do {
             let result = try body(&collection)
-            putBack(collection, in: slot, changed: changed(result))
+            putBack(collection, in: slot, of: key, changed: changed(result))
             return result
         } catch {
-            putBack(collection, in: slot, changed: false)
+            putBack(collection, in: slot, of: key, changed: false)
             throw error
         }
     }
 
-    private mutating func putBack(_ collection: some CollectionValue, in slot: Int, changed: Bool) {
+    private mutating func putBack(_ collection: some CollectionValue, in slot: Int, of key: Key, changed: Bool) {
         entries[slot].value = collection.wrapped
-        guard changed, let key = entries.key(at: slot) else { return }
+        guard changed else { return }
         if collection.isEmpty { removeEntry(key) } else { account(at: slot, key) }
     }
 

@@ -35,7 +35,7 @@ extension Keyspace {
 
     /// Sets or removes the expiry of an entry, without telling.
     mutating func setExpiry(_ expiry: Timestamp?, at slot: Int) {
-        let old = entries[slot].expiry
+        let old = entries.look(at: slot) { $0.expiry }
         guard old != expiry else { return }
         preserve(slot)
         if let old { expiries.remove(ExpiryMark(moment: old, slot: slot)) }

@@ -4,8 +4,12 @@ extension Keyspace {
     /// The value, or nil where there is no such key.
     public mutating func get(_ key: Key) throws(ReplyError) -> Bytes? {
         guard let slot = slot(of: key) else { return nil }
-        guard case .string(let value) = entries[slot].value else { throw .wrongType }
-        return value
+        let found: Bytes? = entries.look(at: slot) { entry in
+            guard case .string(let value) = entry.value else { return nil }
+            return value
+        }
+        guard let found else { throw .wrongType }
+        return found
     }
 
     /// Sets a value, whatever type was there; without `expiry` it stays for ever. An expiry that has passed removes the key.

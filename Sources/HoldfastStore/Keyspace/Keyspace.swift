@@ -72,7 +72,7 @@ public struct Keyspace: Sendable {
     /// The slot of a live entry, which counts as used; nil where there is none. An expired one is removed.
     mutating func slot(of key: Key) -> Int? {
         guard let slot = entries.slot(of: key) else { return nil }
-        if let expiry = entries[slot].expiry, expiry <= now {
+        if let expiry = entries.look(at: slot, { $0.expiry }), expiry <= now {
             expire(key)
             return nil
         }
@@ -134,10 +134,14 @@ public struct Keyspace: Sendable {
     }
 
     mutating func account(at slot: Int, _ key: Key) {
-        let cost = MemoryCost.entry + MemoryCost.bytes(key.bytes.count) + entries[slot].value.cost
-        usedBytes += cost - entries[slot].cost
-        entries[slot].cost = cost
-        entries[slot].revision = nextRevision()
+        let own = MemoryCost.entry + MemoryCost.bytes(key.bytes.count)
+        let revision = nextRevision()
+        usedBytes += entries.look(at: slot) { entry in
+            let (old, new) = (entry.cost, own + entry.value.cost)
+            entry.cost = new
+            entry.revision = revision
+            return new - old
+        }
     }
 
     // MARK: - Effects

@@ -21,12 +21,17 @@ struct SlotTable<Key: Hashable, Value> {
 
     func slot(of key: Key) -> Int? { index[key] }
 
-    /// Reads or changes the entry in a slot that is in use; a free one traps. (A guard before it would copy the whole entry to compare
-    /// it with nil.)
+    /// Reads or changes the entry in a slot that is in use; a free one traps.
+    ///
+    /// Reading a part of an entry this way copies the whole of it first, and counts its references: ``look(at:_:)`` does not.
     subscript(slot: Int) -> Value {
         _read { yield slots[slot]!.value }
         _modify { yield &slots[slot]!.value }
     }
+
+    /// Looks at the entry in a slot that is in use, or changes it, where it stands.
+    @inline(__always)
+    mutating func look<R>(at slot: Int, _ body: (inout Value) -> R) -> R { body(&slots[slot]!.value) }
 
     func key(at slot: Int) -> Key? { slots.indices.contains(slot) ? slots[slot]?.key : nil }
 
