@@ -122,7 +122,8 @@ if !coreOnly {
             swiftSettings: settings
         ),
         tests("HoldfastRedisTests", ["HoldfastRedis", "HoldfastStore", "HoldfastTesting", "TestServers", logging, ssl] + nio),
-        tests("HoldfastRESPTests", ["HoldfastRESP", "HoldfastStore", "HoldfastTesting", "TestServers", logging, lifecycle] + nio),
+        tests(
+            "HoldfastRESPTests", ["HoldfastRESP", "HoldfastStore", "HoldfastTesting", "TestServers", logging, lifecycle] + nio),
         tests(
             "ConformanceTests",
             [
