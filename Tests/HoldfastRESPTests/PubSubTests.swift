@@ -37,9 +37,8 @@ import Testing
                     #expect(try await served.store(.publish(Channel("a"), Bytes(Int64(number)))) == 1)
                 }
             }
-            #expect(try listener("PING").hasPrefix(">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n0\r\n"))
-            for number in 1..<300 { #expect(try next(listener).hasSuffix("\r\n\(number)\r\n")) }
-            #expect(try next(listener) == "+PONG\r\n")
+            for number in 0..<300 { #expect(try next(listener).hasSuffix("\r\n\(number)\r\n")) }
+            #expect(try listener("PING") == "+PONG\r\n")
         }
     }
 
