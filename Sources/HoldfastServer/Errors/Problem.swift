@@ -21,18 +21,10 @@ struct Problem: Sendable {
     func json(requestID: String) -> JSONValue {
         .object([
             ("type", .string(error.code.problemType)), ("title", .string(error.code.title)),
-            ("status", JSONValue(status.code)), ("detail", .string(detail)), ("code", .string(error.code.name)),
+            ("status", JSONValue(status.code)), ("detail", .string(error.publicMessage)), ("code", .string(error.code.name)),
             ("field", error.field.map(JSONValue.string)), ("effect", .string(error.effect.rawValue)),
             ("requestID", .string(requestID)),
         ])
-    }
-
-    /// What went wrong between this process and its server is for the log: it names addresses that are not the client's business.
-    private var detail: String {
-        switch error.code {
-        case .connectionFailed, .connectionLost, .serverRefused, .protocolViolation: error.code.title
-        default: error.message
-        }
     }
 
     func answer(requestID: String) -> Answer {
@@ -58,4 +50,15 @@ struct Problem: Sendable {
     ]
 
     static let schema = Schema.object(members).named("Problem")
+}
+
+extension StoreError {
+    /// The message as clients may see it. What went wrong between this process and its server is for the log: it names addresses that
+    /// are not the client's business.
+    var publicMessage: String {
+        switch code {
+        case .connectionFailed, .connectionLost, .serverRefused, .protocolViolation: code.title
+        default: message
+        }
+    }
 }

@@ -14,7 +14,7 @@ extension HTTPField.Name {
     static let contentTypeOptions = known("X-Content-Type-Options")
 
     /// A name of this program's own source, which is valid.
-    private static func known(_ name: String) -> HTTPField.Name {
+    static func known(_ name: String) -> HTTPField.Name {
         guard let name = HTTPField.Name(name) else { preconditionFailure("\(name) is no header name") }
         return name
     }

@@ -15,6 +15,10 @@ struct OpenAPIDocument {
                 [
                     "title": "Holdfast", "version": .string(version),
                     "summary": "The state layer for agent backends: caches, sessions and rate limits.",
+                    "description": """
+                    Not described here: `/upstash`, which speaks Upstash's REST protocol (commands as paths or as JSON arrays) for the \
+                    SDKs written for it, with the same API keys.
+                    """,
                     "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
                 ]
             ),

@@ -27,6 +27,8 @@ struct APIResponder: HTTPResponder {
     let callers: CallerLimits?
     let metrics: RequestMetrics
     let audit: AuditLog
+    /// Another protocol, with paths and errors of its own.
+    let upstash: UpstashEndpoint
     let limits: Limits
     let time: any TimeSource
     let logger: Logger
@@ -35,6 +37,9 @@ struct APIResponder: HTTPResponder {
         let arrival = time.uptime
         let requestID = RequestHeaders.requestID(request.headers)
         metrics.began()
+        if UpstashTarget.owns(request.uri.string) {
+            return try await respondAsUpstash(to: request, peer: context.peer, requestID: requestID, arrival: arrival)
+        }
         var routeName = "none"
         let answer: Answer
         do {
@@ -54,10 +59,32 @@ struct APIResponder: HTTPResponder {
             metrics.ended(route: routeName, method: request.method.label, status: 0, after: time.uptime - arrival)
             throw error
         }
-        let span = time.uptime - arrival
-        metrics.ended(route: routeName, method: request.method.label, status: answer.status.code, after: span)
-        log(request, routeName, answer, span, requestID)
+        record(request, routeName, answer.status, since: arrival, requestID)
         return response(answer, to: request, requestID: requestID)
+    }
+
+    private func respondAsUpstash(
+        to request: Request, peer: String?, requestID: String, arrival: Duration
+    ) async throws -> Response {
+        do {
+            var (response, route) = try await upstash.respond(to: request, peer: peer, requestID: requestID, arrival: arrival)
+            response.headers[.requestID] = requestID
+            response.headers[.contentTypeOptions] = "nosniff"
+            response.headers[.cacheControl] = "no-store"
+            record(request, route, response.status, since: arrival, requestID)
+            return request.method == .head ? Response(status: response.status, headers: response.headers) : response
+        } catch {
+            metrics.ended(route: "upstash", method: request.method.label, status: 0, after: time.uptime - arrival)
+            throw error
+        }
+    }
+
+    private func record(
+        _ request: Request, _ route: String, _ status: HTTPResponse.Status, since arrival: Duration, _ requestID: String
+    ) {
+        let span = time.uptime - arrival
+        metrics.ended(route: route, method: request.method.label, status: status.code, after: span)
+        log(request, route, status, span, requestID)
     }
 
     // MARK: - The way of a request
@@ -169,12 +196,14 @@ struct APIResponder: HTTPResponder {
     }
 
     /// One line for each request, with the route's name in the path's place: paths hold keys and session ids.
-    private func log(_ request: Request, _ route: String, _ answer: Answer, _ span: Duration, _ requestID: String) {
-        let level: Logger.Level = answer.status.code == 500 ? .error : .debug
+    private func log(
+        _ request: Request, _ route: String, _ status: HTTPResponse.Status, _ span: Duration, _ requestID: String
+    ) {
+        let level: Logger.Level = status.code == 500 ? .error : .debug
         logger.log(
             level: level, "request answered",
             metadata: [
-                "http.route": "\(route)", "http.method": "\(request.method.label)", "http.status": "\(answer.status.code)",
+                "http.route": "\(route)", "http.method": "\(request.method.label)", "http.status": "\(status.code)",
                 "duration_ms": "\(span.milliseconds)", "request.id": "\(requestID)",
             ])
     }

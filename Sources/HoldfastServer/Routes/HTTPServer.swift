@@ -60,19 +60,22 @@ public struct HTTPServer: Service {
         var auditLogger = Logger(label: "holdfast.audit")
         auditLogger.logLevel = min(logger.logLevel, .notice)
         let audit = AuditLog(includesCache: configuration.auditsCache, time: state.failover.time, logger: auditLogger)
+        let gatekeeper = Gatekeeper(keys: keys, time: state.failover.time)
+        let callers = configuration.callerPlan.map { plan in
+            // Counted apart from what callers limit themselves: a name that no tenant can have keeps the keys distinct.
+            CallerLimits(
+                limiter: RateLimiter(
+                    state.failover, namespace: state.namespace.scoped(to: "holdfast server"),
+                    configuration: RateLimiter.Configuration(plan: plan, instances: state.limits.configuration.instances)),
+                addresses: ClientAddress(proxies: configuration.trustedProxies))
+        }
         responder = APIResponder(
-            table: Self.table(state, metrics, connections, audit, version: version),
-            gatekeeper: Gatekeeper(keys: keys, time: state.failover.time),
+            table: Self.table(state, metrics, connections, audit, version: version), gatekeeper: gatekeeper,
             idempotency: IdempotentCalls(service: Idempotency(failover: state.failover, namespace: state.namespace)),
-            callers: configuration.callerPlan.map { plan in
-                // Counted apart from what callers limit themselves: a name that no tenant can have keeps the keys distinct.
-                CallerLimits(
-                    limiter: RateLimiter(
-                        state.failover, namespace: state.namespace.scoped(to: "holdfast server"),
-                        configuration: RateLimiter.Configuration(plan: plan, instances: state.limits.configuration.instances)),
-                    addresses: ClientAddress(proxies: configuration.trustedProxies))
-            },
-            metrics: metrics, audit: audit,
+            callers: callers, metrics: metrics, audit: audit,
+            upstash: UpstashEndpoint(
+                state: state, gatekeeper: gatekeeper, callers: callers, maximumURLBytes: configuration.maximumURLBytes,
+                logger: logger),
             limits: APIResponder.Limits(urlBytes: configuration.maximumURLBytes, bodyBytes: configuration.maximumBodyBytes),
             time: state.failover.time, logger: logger)
     }

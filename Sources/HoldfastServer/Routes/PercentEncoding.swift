@@ -5,6 +5,11 @@ enum PercentEncoding {
     /// - Parameter plusIsSpace: for query strings, as forms write them.
     static func decode(_ encoded: some StringProtocol, plusIsSpace: Bool = false) -> String? {
         guard encoded.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else { return String(encoded) }
+        return bytes(encoded, plusIsSpace: plusIsSpace).flatMap { String(validating: $0, as: UTF8.self) }
+    }
+
+    /// The bytes, which need not be text; nil where the encoding is broken.
+    static func bytes(_ encoded: some StringProtocol, plusIsSpace: Bool = false) -> [UInt8]? {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(encoded.utf8.count)
         var rest = encoded.utf8.makeIterator()
@@ -17,7 +22,7 @@ enum PercentEncoding {
             default: bytes.append(byte)
             }
         }
-        return String(validating: bytes, as: UTF8.self)
+        return bytes
     }
 
     private static func digit(_ byte: UInt8) -> UInt8? {
@@ -32,12 +37,17 @@ enum PercentEncoding {
     /// The members of a query string in order.
     /// - Returns: nil where the encoding is broken.
     static func query(_ query: some StringProtocol) -> [(name: String, value: String)]? {
-        var members: [(name: String, value: String)] = []
-        for part in query.split(separator: "&") {
+        members(query) { decode($0, plusIsSpace: true) }
+    }
+
+    /// The members of a query string in order, names and values read as the caller wishes; nil where one of them cannot be.
+    static func members<Text>(
+        _ query: some StringProtocol, _ read: (Substring) -> Text?
+    ) -> [(name: Text, value: Text)]? {
+        var members: [(name: Text, value: Text)] = []
+        for part in query.split(separator: "&").map({ Substring($0) }) {
             let mark = part.firstIndex(of: "=") ?? part.endIndex
-            guard let name = decode(part[..<mark], plusIsSpace: true),
-                let value = decode(part[mark...].dropFirst(), plusIsSpace: true)
-            else { return nil }
+            guard let name = read(part[..<mark]), let value = read(part[mark...].dropFirst()) else { return nil }
             members.append((name, value))
         }
         return members

@@ -13,15 +13,24 @@ struct Gatekeeper: Sendable {
     /// - Throws: ``ErrorCode/unauthenticated`` without a valid key, ``ErrorCode/forbidden`` where its role or tenant does not reach,
     ///   ``ErrorCode/deadlineExceeded`` where the caller's time is up already.
     func admit(_ route: Route, _ headers: HTTPFields, requestID: String, arrival: Duration) throws(StoreError) -> CallContext {
-        var context = CallContext(requestID: requestID, traceHeaders: RequestHeaders.trace(headers))
-        guard case .role(let needed) = route.access else {
-            // Open routes tell more to those who have a key.
-            let key = RequestHeaders.secret(headers).flatMap(keys.key(for:))
-            context.actor = key?.name
-            context.role = key?.role
-            return context
+        if case .role(let needed) = route.access {
+            return try admit(
+                needed, secret: RequestHeaders.secret(headers), headers, requestID: requestID, arrival: arrival)
         }
-        guard let secret = RequestHeaders.secret(headers) else {
+        var context = CallContext(requestID: requestID, traceHeaders: RequestHeaders.trace(headers))
+        // Open routes tell more to those who have a key.
+        let key = RequestHeaders.secret(headers).flatMap(keys.key(for:))
+        context.actor = key?.name
+        context.role = key?.role
+        return context
+    }
+
+    /// The context of a call that needs a key of this role or a higher one, presented in whatever way.
+    func admit(
+        _ needed: CallContext.Role, secret: String?, _ headers: HTTPFields, requestID: String, arrival: Duration
+    ) throws(StoreError) -> CallContext {
+        var context = CallContext(requestID: requestID, traceHeaders: RequestHeaders.trace(headers))
+        guard let secret else {
             throw StoreError(.unauthenticated, "Send an API key as Authorization: Bearer … or X-API-Key")
         }
         guard let key = keys.key(for: secret) else { throw StoreError(.unauthenticated, "This API key is not known here") }

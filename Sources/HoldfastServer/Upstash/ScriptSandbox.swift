@@ -1,0 +1,150 @@
+import Crypto
+import HoldfastStore
+
+/// User Lua that sees its own names only.
+///
+/// A script can name any key of a server, and no server can hold it to those that it declares. So a script is sent behind one line
+/// of ours, which shadows `KEYS`, `ARGV` and `redis`: the script sees the names that its caller uses, and `redis.call` puts the
+/// caller's prefix before each key of a command that is known here, and refuses the others. What would give the globals back
+/// (`_G`, `load`, `loadstring`) is shadowed too; Redis itself has no `getfenv`, `setfenv`, `require` and `debug`. The line ends
+/// without a line end, so that the numbers in errors stay the script's own.
+///
+/// `ARGV[1]` is the prefix, so all tenants share one text. A different text has a different digest: ``ScriptNames`` keeps which.
+enum ScriptSandbox {
+    /// The script as it is sent to the server.
+    static func text(of script: Bytes) -> Bytes {
+        guard script.starts(with: "#!".utf8) else { return Bytes(Array(preamble.utf8) + Array(script)) }
+        let end = script.firstIndex(of: UInt8(ascii: "\n")) ?? script.endIndex
+        let head = shebang(String(decoding: script[script.startIndex..<end], as: UTF8.self))
+        return Bytes(Array(head.utf8) + Array("\n".utf8) + preamble.utf8 + Array(script[end...].dropFirst()))
+    }
+
+    /// The first line without `allow-key-locking`, which Upstash knows and Redis refuses: it lets scripts of other keys run meanwhile,
+    /// where Redis lets one run at a time anyway.
+    private static func shebang(_ line: String) -> String {
+        line.split(whereSeparator: { $0 == " " || $0 == "\r" }).compactMap { word -> String? in
+            guard word.hasPrefix("flags=") else { return String(word) }
+            let flags = word.dropFirst(6).split(separator: ",").filter { $0 != "allow-key-locking" }
+            return flags.isEmpty ? nil : "flags=\(flags.joined(separator: ","))"
+        }.joined(separator: " ")
+    }
+
+    static func digest(of script: Bytes) -> Bytes {
+        let hexDigits = Array("0123456789abcdef".utf8)
+        return Bytes(Insecure.SHA1.hash(data: Array(script)).flatMap { [hexDigits[Int($0 >> 4)], hexDigits[Int($0 & 15)]] })
+    }
+
+    // MARK: - The line
+
+    /// `p`: by command, where its keys stand, as `first last step`, or the letter of one of the other ways.
+    private static let preamble: String = {
+        let rows = RawCommand.all.compactMap { row -> String? in
+            let place: String? =
+                switch row.keys {
+                case .none: "{}"
+                case .range(let first, let last, let step): "{\(first),\(last),\(step)}"
+                case .counted(let position): "{\(position)}"
+                case .destinationAndCounted: "{2,d=1}"
+                case .behindStreams: "{s=1}"
+                }
+            return row.name == "PUBLISH" ? "PUBLISH={1,1,1}" : place.map { "['\(row.name)']=\($0)" }
+        }
+        let table = "local p={\(rows.joined(separator: ","))} "
+        return (opening + table + guards + closing).split(separator: "\n").map { $0.drop { $0 == " " } }.joined(separator: " ")
+            + " "
+    }()
+
+    private static let opening = """
+        local KEYS,ARGV,redis=(function(K,A,R)
+        local h=table.remove(A,1)
+        local n=#h
+        local own={}
+        for i=1,#K do own[i]=string.sub(K[i],n+1) end
+
+        """
+
+    /// `a`: the call's arguments; `u`: what the caller may learn of a reply that names keys.
+    private static let guards = """
+        local function keyed(a)
+        local name=string.upper(tostring(a[1]))
+        local w=p[name]
+        if not w then return nil,'ERR '..name..' is not available to scripts here' end
+        local first,last,step=w[1],w[2],w[3] or 1
+        if w.d and a[2]~=nil then a[2]=h..a[2] end
+        if w.s then
+        for i=2,#a do if string.upper(tostring(a[i]))=='STREAMS' then first=i+1 last=i+math.floor((#a-i)/2) break end end
+        elseif first then
+        if not last then last=first+1+(tonumber(a[first+1]) or 0) first=first+2
+        elseif last<0 then last=#a+last+1 first=first+1 else first,last=first+1,last+1 end
+        end
+        if first then for i=first,math.min(last or 0,#a),step do a[i]=h..a[i] end end
+        return name
+        end
+        local function u(name,r)
+        if type(r)~='table' or r.err or r.ok then return r end
+        if name=='LMPOP' or name=='ZMPOP' then r[1]=string.sub(r[1],n+1)
+        elseif name=='XREAD' or name=='XREADGROUP' then for i=1,#r do r[i][1]=string.sub(r[i][1],n+1) end end
+        return r
+        end
+        local call,pcall_,unpack_=R.call,R.pcall,unpack
+        local g={error_reply=R.error_reply,status_reply=R.status_reply,sha1hex=R.sha1hex,log=function() end,
+        LOG_DEBUG=0,LOG_VERBOSE=1,LOG_NOTICE=2,LOG_WARNING=3}
+        g.call=function(...)
+        local a={...}
+        local name,refusal=keyed(a)
+        if not name then error({err=refusal}) end
+        return u(name,call(unpack_(a,1,select('#',...))))
+        end
+        g.pcall=function(...)
+        local a={...}
+        local name,refusal=keyed(a)
+        if not name then return {err=refusal} end
+        return u(name,pcall_(unpack_(a,1,select('#',...))))
+        end
+
+        """
+
+    private static let closing = """
+        return own,A,g
+        end)(KEYS,ARGV,redis)
+        local _G,load,loadstring=nil,nil,nil
+        """
+}
+
+/// Which digest a script has here that its caller knows by another.
+///
+/// Kept in this process, as a server keeps its scripts: who asks for one that is not known gets NOSCRIPT, and sends the text again.
+final class ScriptNames: Sendable {
+    /// Of scripts, in the order in which they came. Callers have dozens; one that makes them at run time loses the oldest.
+    static let limit = 10_000
+
+    private struct State {
+        var digests: [Bytes: Bytes] = [:]
+        var order: [Bytes] = []
+    }
+
+    private let state = Locked(State())
+
+    /// The digest that the server has for the script that its caller calls by `digest`.
+    func digest(for digest: Bytes) -> Bytes? {
+        let name = Bytes(digest.lossyString.lowercased())
+        return state.withLock { $0.digests[name] }
+    }
+
+    /// Remembers a script and answers the digest that its caller knows it by.
+    @discardableResult
+    func add(_ script: Bytes, sentAs text: Bytes) -> Bytes {
+        let name = ScriptSandbox.digest(of: script).compacted()
+        let digest = ScriptSandbox.digest(of: text).compacted()
+        state.withLock { state in
+            guard state.digests.updateValue(digest, forKey: name) == nil else { return }
+            state.order.append(name)
+            guard state.order.count > Self.limit else { return }
+            for old in state.order.prefix(Self.limit / 2) { state.digests[old] = nil }
+            state.order.removeFirst(Self.limit / 2)
+        }
+        return name
+    }
+
+    func removeAll() { state.withLock { $0 = State() } }
+}

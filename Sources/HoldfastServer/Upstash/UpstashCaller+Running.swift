@@ -1,0 +1,65 @@
+import HoldfastStore
+
+// How planned commands are carried out.
+
+extension UpstashCaller {
+    /// The reply to one command, in RESP2's shape.
+    func reply(to arguments: [Bytes], on store: any Store) async throws(StoreError) -> Reply {
+        switch plan(arguments) {
+        case .refuse(let error): return .error(error)
+        case .compose(let body): return try await body(store)
+        case .send(let sent, let restore): return Self.finish(try await store.execute(.raw(sent)), sent, restore)
+        }
+    }
+
+    /// The replies to several in their order, each for itself: those that can travel together do.
+    func replies(to commands: [[Bytes]], on store: any Store) async throws(StoreError) -> [Reply] {
+        let plans = commands.map(plan)
+        var replies: [Reply] = []
+        replies.reserveCapacity(plans.count)
+        var index = 0
+        while index < plans.count {
+            switch plans[index] {
+            case .refuse(let error): replies.append(.error(error))
+            case .compose(let body): replies.append(try await body(store))
+            case .send:
+                let together = Self.sent(plans[index...].prefix { if case .send = $0 { true } else { false } })
+                replies += try await Self.run(together, .pipeline, on: store)
+                index += together.count - 1
+            }
+            index += 1
+        }
+        return replies
+    }
+
+    /// The replies to a transaction.
+    ///
+    /// - Throws: where it is discarded as a whole: one of its commands is unknown, refused, or none for a transaction.
+    func transaction(of commands: [[Bytes]], on store: any Store) async throws(StoreError) -> [Reply] {
+        let plans = commands.map(plan)
+        for (arguments, plan) in zip(commands, plans) {
+            switch plan {
+            case .send: break
+            case .refuse(let error): throw StoreError(.commandFailed, error.line)
+            case .compose:
+                throw StoreError(.commandFailed, "ERR \(arguments[0].lossyString.uppercased()) is not supported in a transaction")
+            }
+        }
+        return try await Self.run(Self.sent(plans), .transaction, on: store)
+    }
+
+    private typealias Sent = (arguments: [Bytes], restore: @Sendable (Reply) -> Reply)
+
+    private static func sent(_ plans: some Sequence<Plan>) -> [Sent] {
+        plans.compactMap { if case .send(let arguments, let restore) = $0 { (arguments, restore) } else { nil } }
+    }
+
+    private static func run(_ sent: [Sent], _ mode: Batch.Mode, on store: any Store) async throws(StoreError) -> [Reply] {
+        let replies = try await store.execute(Batch(mode, sent.map { .raw($0.arguments) }))
+        return zip(replies, sent).map { reply, sent in finish(reply, sent.arguments, sent.restore) }
+    }
+
+    private static func finish(_ reply: Reply, _ sent: [Bytes], _ restore: (Reply) -> Reply) -> Reply {
+        restore(reply).inRESP2(of: sent[0].lossyString.uppercased())
+    }
+}

@@ -1,0 +1,170 @@
+import HTTPTypes
+import Holdfast
+import HoldfastStore
+import Hummingbird
+import Logging
+import NIOCore
+
+/// Upstash's REST protocol under `/upstash`, over whatever store the server runs on, so that what was written for Upstash runs here.
+///
+/// Commands are carried out by the configured store or not at all: while its server is away they fail (503), and are never decided
+/// locally, because nobody could merge what raw commands wrote. The protocol is Upstash's own and open in its paths, so it is no part of `/openapi.json`, which says so.
+struct UpstashEndpoint: Sendable {
+    /// Upstash's own limit, and its error when it is exceeded.
+    static let maximumBodyBytes = 10 * 1024 * 1024
+
+    let state: AgentState
+    let gatekeeper: Gatekeeper
+    let callers: CallerLimits?
+    let maximumURLBytes: Int
+    let scripts = ScriptNames()
+    let logger: Logger
+
+    /// An answer, and the name under which it is counted.
+    func respond(
+        to request: Request, peer: String?, requestID: String, arrival: Duration
+    ) async throws -> (Response, route: String) {
+        do {
+            guard [.get, .head, .post, .put].contains(request.method) else {
+                return (refusal("ERR method not allowed", .methodNotAllowed, [.allow: "GET, HEAD, POST, PUT"]), "upstash")
+            }
+            guard request.uri.string.utf8.count <= maximumURLBytes else {
+                return (refusal("ERR the URL has more than \(maximumURLBytes) bytes", .uriTooLong), "upstash")
+            }
+            guard let target = UpstashTarget(request.uri.string) else {
+                return (refusal("ERR failed to parse the request: the URL is not well encoded"), "upstash")
+            }
+            return try await answer(target, request, peer: peer, requestID: requestID, arrival: arrival)
+        } catch let error as ReplyError {
+            return (refusal(error.line), "upstash")
+        } catch let error as StoreError {
+            return (refusal(error), "upstash")
+        }
+    }
+
+    // MARK: - The way of a request
+
+    private func answer(
+        _ target: UpstashTarget, _ request: Request, peer: String?, requestID: String, arrival: Duration
+    ) async throws -> (Response, route: String) {
+        let secret = RequestHeaders.secret(request.headers) ?? target.token
+        let admission: Result<CallContext, StoreError>
+        do throws(StoreError) {
+            admission = .success(
+                try gatekeeper.admit(.reader, secret: secret, request.headers, requestID: requestID, arrival: arrival))
+        } catch {
+            admission = .failure(error)
+        }
+        if let callers {
+            let decision = try await callers.check(try? admission.get(), peer: peer, request.headers, endpoint: "/upstash")
+            guard decision.isAllowed else {
+                return (refusal("ERR max requests limit exceeded", .tooManyRequests, LimitAnswer.headers(decision)), "upstash")
+            }
+        }
+        let context = try admission.get()
+        let format = try UpstashFormat(request.headers)
+        let body = try await self.body(of: request)
+        let asked = try target.request(request.method, body: body)
+        let caller = caller(context)
+        return try await context.run { () async throws(StoreError) in
+            try await carryOut(asked, caller, format, request.headers)
+        }
+    }
+
+    private func caller(_ context: CallContext) -> UpstashCaller {
+        UpstashCaller(
+            context.tenant.map(state.namespace.scoped(to:)) ?? state.namespace, role: context.role ?? .reader,
+            isServed: state.failover.server != nil, scripts: scripts)
+    }
+
+    private func body(of request: Request) async throws -> [UInt8] {
+        func tooLarge(_ actual: String) -> ReplyError {
+            ReplyError("ERR max request size exceeded. Limit: \(Self.maximumBodyBytes) bytes, Actual: \(actual) bytes")
+        }
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > Self.maximumBodyBytes {
+            throw tooLarge(length.description)
+        }
+        do {
+            return Array(try await request.body.collect(upTo: Self.maximumBodyBytes).readableBytesView)
+        } catch is NIOTooManyBytesError {
+            throw tooLarge("more")
+        }
+    }
+
+    private func carryOut(
+        _ asked: UpstashRequest, _ caller: UpstashCaller, _ format: UpstashFormat, _ headers: HTTPFields
+    ) async throws(StoreError) -> (Response, route: String) {
+        switch asked {
+        case .command(let arguments):
+            let reply = try await perform { store throws(StoreError) in try await caller.reply(to: arguments, on: store) }
+            let status: HTTPResponse.Status = if case .error = reply { .badRequest } else { .ok }
+            return (response(status, format.body(reply), format.mediaType, headers), "upstash.command")
+        case .pipeline(let commands):
+            let replies = try await perform { store throws(StoreError) in try await caller.replies(to: commands, on: store) }
+            return (response(.ok, format.body(replies), format.mediaType, headers), "upstash.pipeline")
+        case .transaction(let commands):
+            let format = format == .resp2 ? .json : format
+            let replies = try await perform { store throws(StoreError) in try await caller.transaction(of: commands, on: store) }
+            return (response(.ok, format.body(replies), format.mediaType, headers), "upstash.transaction")
+        case .subscribe, .psubscribe, .monitor:
+            return (refusal("ERR subscriptions are not available here yet"), "upstash.stream")
+        }
+    }
+
+    private func perform<Output: Sendable>(
+        _ body: (any Store) async throws(StoreError) -> Output
+    ) async throws(StoreError) -> Output {
+        try await state.failover.perform(.fail) { store, _ async throws(StoreError) in try await body(store) }.value
+    }
+
+    // MARK: - Answers
+
+    private func response(
+        _ status: HTTPResponse.Status, _ body: [UInt8], _ mediaType: String, _ headers: HTTPFields
+    ) -> Response {
+        // One store behind this endpoint: whoever writes through it reads what it wrote, so any token holds.
+        let token = headers[.upstashSyncToken].flatMap { $0.isEmpty || $0.utf8.count > 256 ? nil : $0 } ?? "holdfast"
+        return Response(
+            status: status,
+            headers: [.contentType: mediaType, .contentLength: body.count.description, .upstashSyncToken: token],
+            body: .init(byteBuffer: ByteBuffer(bytes: body)))
+    }
+
+    private func refusal(_ line: String, _ status: HTTPResponse.Status = .badRequest, _ extra: HTTPFields = [:]) -> Response {
+        var response = response(status, Array(UpstashFormat.failure(line).answerBytes), "application/json", [:])
+        for field in extra { response.headers[field.name] = field.value }
+        return response
+    }
+
+    /// The protocol knows 400, 401 and 405. What is the server's state and not the caller's mistake is a 5xx besides, so that clients
+    /// and proxies see that it passes.
+    private func refusal(_ error: StoreError) -> Response {
+        switch error.code {
+        case .unauthenticated: return refusal("WRONGPASS invalid or missing auth token", .unauthorized)
+        case .forbidden: return refusal("NOPERM \(error.message)")
+        default: break
+        }
+        var line = error.code.isSpelledByServer ? error.message : "ERR \(error.publicMessage)"
+        if error.effect == .unknown { line += " (it may have been carried out)" }
+        let status = error.code.status
+        let extra: HTTPFields = error.code.retryAfterSeconds.map { [.retryAfter: $0.description] } ?? [:]
+        return refusal(line, status.kind == .serverError ? status : .badRequest, extra)
+    }
+}
+
+extension ErrorCode {
+    /// Whether the message of such an error is the server's own error line.
+    fileprivate var isSpelledByServer: Bool {
+        switch self {
+        case .commandFailed, .unknownCommand, .wrongType, .crossSlot, .serverLoading, .serverReadOnly, .serverBusy, .outOfMemory:
+            true
+        default: false
+        }
+    }
+}
+
+extension HTTPField.Name {
+    static let upstashEncoding = known("Upstash-Encoding")
+    static let upstashResponseFormat = known("Upstash-Response-Format")
+    static let upstashSyncToken = known("Upstash-Sync-Token")
+}

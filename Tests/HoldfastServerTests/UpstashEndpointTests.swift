@@ -1,0 +1,236 @@
+import HTTPTypes
+import Holdfast
+import HoldfastRedis
+import HoldfastStore
+import TestServers
+import Testing
+
+@testable import HoldfastServer
+
+/// Upstash's protocol as its documentation has it, against the endpoint.
+@Suite struct UpstashEndpointTests {
+    static let stores: [Backend] = [.embedded, .redis]
+
+    /// A server over one kind of store, with a namespace of its own.
+    static func server(_ backend: Backend) async throws -> ServerUnderTest {
+        let store = try await backend.store()
+        let names = backend.namespace()
+        let failover: Failover
+        if backend.description == Backend.embedded.description {
+            failover = Failover(local: store)
+        } else {
+            failover = Failover(server: store, local: EmbeddedStore())
+        }
+        return try ServerUnderTest(state: AgentState(failover: failover, namespace: names))
+    }
+
+    private func post(
+        _ server: ServerUnderTest, _ path: String, _ body: String?, key: String? = ServerUnderTest.writer,
+        headers: [String: String] = [:]
+    ) async throws -> ServerUnderTest.Reply {
+        try await server.send(.post, "/upstash\(path)", text: body, key: key, headers: headers)
+    }
+
+    @Test(arguments: stores)
+    func aCommandIsAnArrayInTheBody(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        let set = try await post(server, "", #"["SET", "foo", "bar", "EX", 100]"#)
+        #expect(set.status == 200 && set.text == #"{"result":"OK"}"#)
+        #expect(set.header("Content-Type") == "application/json")
+        #expect(try await post(server, "/", #"["get", "foo"]"#).text == #"{"result":"bar"}"#)
+        #expect(try await post(server, "", #"["GET", "none"]"#).text == #"{"result":null}"#)
+        #expect(try await post(server, "", #"["INCRBY", "n", 137]"#).text == #"{"result":137}"#)
+        #expect(try await post(server, "", #"["MGET", "foo", "none", "n"]"#).text == #"{"result":["bar",null,"137"]}"#)
+        let wrong = try await post(server, "", #"["GET"]"#)
+        #expect(wrong.status == 400 && wrong.text == #"{"error":"ERR wrong number of arguments for 'get' command"}"#)
+    }
+
+    @Test(arguments: stores)
+    func aCommandIsAPath(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        #expect(try await server.send(.get, "/upstash/set/foo/bar/EX/100").text == #"{"result":"OK"}"#)
+        #expect(try await server.send(.get, "/upstash/get/foo").text == #"{"result":"bar"}"#)
+        #expect(try await post(server, "/set/employee:1?EX=100", "a/value?").text == #"{"result":"OK"}"#)
+        #expect(try await server.send(.get, "/upstash/get/employee:1").text == #"{"result":"a/value?"}"#)
+        #expect(try await server.send(.get, "/upstash/ttl/employee%3A1").json["result"]?.integer ?? 0 > 90)
+        #expect(try await post(server, "/set/foo?NX", "other").text == #"{"result":null}"#)
+        #expect(try await server.send(.put, "/upstash/zadd/teams/100/team-x/90/team-y", text: nil).text == #"{"result":2}"#)
+        let head = try await server.send(.head, "/upstash/get/foo")
+        #expect(head.status == 200 && head.text.isEmpty && head.header("Content-Length") == "16")
+    }
+
+    @Test(arguments: stores)
+    func aPipelineAnswersEachCommand(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        let body = """
+            [["SET", "key1", "valuex"], ["SETEX", "key2", 13, "valuez"], ["INCR", "key1"], ["ZADD", "myset", 11, "item1", 22, "item2"],
+             ["NOSUCH"], ["KEYS", "key*"], ["DBSIZE"]]
+            """
+        let replies = try #require(try await post(server, "/pipeline", body).json.array)
+        #expect(
+            replies[0...3] == [
+                ["result": "OK"], ["result": "OK"], ["error": "ERR value is not an integer or out of range"], ["result": 2],
+            ])
+        #expect(replies[4]["error"]?.string?.hasPrefix("ERR Command is not available: 'NOSUCH'") == true)
+        #expect(Set(replies[5]["result"]?.array ?? []) == ["key1", "key2"])
+        #expect(replies[6] == ["result": 3])
+    }
+
+    @Test(arguments: stores)
+    func aTransactionIsAllOrNothing(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        let done = try await post(server, "/multi-exec", #"[["SET", "a", "x"], ["INCR", "a"], ["GET", "a"]]"#)
+        #expect(
+            done.text
+                == #"[{"result":"OK"},{"error":"ERR value is not an integer or out of range"},{"result":"x"}]"#)
+        for wrong in [#"["NOSUCH"]"#, #"["GET"]"#, #"["KEYS", "*"]"#, "[]", "7"] {
+            let reply = try await post(server, "/multi-exec", #"[["SET", "a", "y"], \#(wrong)]"#)
+            #expect(reply.status == 400 && reply.json["error"]?.string?.hasPrefix("ERR ") == true, "\(wrong): \(reply.text)")
+        }
+        #expect(try await server.send(.get, "/upstash/get/a").text == #"{"result":"x"}"#)
+    }
+
+    @Test(arguments: stores)
+    func repliesHaveTheShapesOfRESP2(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        let body = """
+            [["ZADD", "z", 1.5, "a", 2, "b"], ["ZRANGE", "z", 0, -1, "WITHSCORES"], ["ZSCORE", "z", "a"], ["ZPOPMIN", "z", 1],
+             ["HSET", "h", "f", "v"], ["HGETALL", "h"], ["SADD", "s", "m"], ["SMEMBERS", "s"], ["RPUSH", "l", "x"],
+             ["LMPOP", 1, "l", "LEFT"], ["ZMPOP", 1, "z", "MIN"], ["SCAN", 0, "MATCH", "h*", "COUNT", 1000000]]
+            """
+        let replies = try await post(server, "/pipeline", body).json.array?.map { $0["result"] ?? $0 }
+        #expect(
+            replies == [
+                2, ["a", "1.5", "b", "2"], "1.5", ["a", "1.5"], 1, ["f", "v"], 1, ["m"], 1, ["l", ["x"]], ["z", [["b", "2"]]],
+                ["0", ["h"]],
+            ])
+    }
+
+    @Test(arguments: stores)
+    func base64EncodesEveryStringButOK(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        let encoded = ["Upstash-Encoding": "base64"]
+        #expect(try await post(server, "/SET/foo/bar", nil, headers: encoded).text == #"{"result":"OK"}"#)
+        #expect(try await post(server, "/GET/foo", nil, headers: encoded).text == #"{"result":"YmFy"}"#)
+        // Any bytes: in the path percent-encoded, in the reply base64.
+        #expect(try await post(server, "/SET/b%FF/%00%FE", nil).status == 200)
+        #expect(try await post(server, "/MGET/b%FF/none", nil, headers: encoded).text == #"{"result":["AP4=",null]}"#)
+        #expect(try await post(server, "/GET/b%FF", nil).text == #"{"result":"\u0000\#u{FFFD}"}"#)
+        let wrong = try await post(server, "/GET/foo", nil, headers: ["Upstash-Encoding": "rot13"])
+        #expect(wrong.status == 400)
+    }
+
+    @Test(arguments: stores)
+    func resp2IsTheWireForm(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        let resp2 = ["Upstash-Response-Format": "resp2"]
+        let set = try await post(server, "/SET/foo/bar", nil, headers: resp2)
+        #expect(set.text == "+OK\r\n" && set.header("Content-Type") == "application/octet-stream")
+        #expect(try await post(server, "/GET/foo", nil, headers: resp2).text == "$3\r\nbar\r\n")
+        #expect(try await post(server, "/GET/none", nil, headers: resp2).text == "$-1\r\n")
+        #expect(
+            try await post(server, "/pipeline", #"[["GET","foo"],["INCR","n"]]"#, headers: resp2).text == "$3\r\nbar\r\n:1\r\n")
+        let both = try await post(
+            server, "/GET/foo", nil, headers: ["Upstash-Response-Format": "resp2", "Upstash-Encoding": "base64"])
+        #expect(both.status == 400)
+        #expect(try await post(server, "/GET/foo", nil, headers: ["Upstash-Response-Format": "xml"]).status == 400)
+    }
+
+    @Test func theTokenIsTheAPIKey() async throws {
+        let server = try await Self.server(.embedded)
+        for key in [nil, "wrong"] as [String?] {
+            let reply = try await post(server, "", #"["PING"]"#, key: key)
+            #expect(reply.status == 401 && reply.text == #"{"error":"WRONGPASS invalid or missing auth token"}"#)
+        }
+        let byQuery = try await server.send(.get, "/upstash/set/a/b?_token=\(ServerUnderTest.writer)&EX=100", key: nil)
+        #expect(byQuery.status == 200)
+        #expect(try await server.send(.get, "/upstash/get/a?_token=wrong", key: nil).status == 401)
+    }
+
+    @Test(arguments: stores)
+    func aReaderMayOnlyRead(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        let (key, writer) = (ServerUnderTest.reader, ServerUnderTest.writer)
+        _ = try await post(server, "/set/a/b", nil, key: writer)
+        #expect(try await post(server, "/get/a", nil, key: key).text == #"{"result":"b"}"#)
+        for command in ["set/a/c", "del/a", "getex/a", "keys/*", "scan/0", "flushdb", "publish/c/m", "dbsize", "info"] {
+            let reply = try await post(server, "/\(command)", nil, key: key)
+            let name = command.prefix { $0 != "/" }
+            #expect(reply.status == 400)
+            #expect(reply.text == #"{"error":"NOPERM this user has no permissions to run the '\#(name)' command"}"#)
+        }
+        #expect(try await post(server, "/multi-exec", #"[["GET","a"],["DEL","a"]]"#, key: key).status == 400)
+        #expect(try await post(server, "/pipeline", #"[["DEL","a"],["GET","a"]]"#, key: key).json.array?.last == ["result": "b"])
+        #expect(try await post(server, "/info", nil, key: ServerUnderTest.admin).status == 200)
+    }
+
+    @Test(arguments: stores)
+    func everyCallerHasItsOwnNames(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        _ = try await server.state.cache.set("a", "the service's own")
+        _ = try await post(server, "/set/a/default", nil)
+        _ = try await post(server, "/set/a/tenant", nil, key: ServerUnderTest.acme)
+        _ = try await post(server, "/set/b/tenant", nil, key: ServerUnderTest.acme)
+        #expect(try await post(server, "/get/a", nil).text == #"{"result":"default"}"#)
+        #expect(try await post(server, "/get/a", nil, key: ServerUnderTest.acme).text == #"{"result":"tenant"}"#)
+        let asAcme = try await post(server, "/get/a", nil, key: ServerUnderTest.admin, headers: ["X-Tenant": "acme"])
+        #expect(asAcme.text == #"{"result":"tenant"}"#)
+        #expect(try await post(server, "/keys/*", nil).text == #"{"result":["a"]}"#)
+        #expect(try await post(server, "/randomkey", nil).text == #"{"result":"a"}"#)
+        #expect(try await post(server, "/dbsize", nil, key: ServerUnderTest.acme).text == #"{"result":2}"#)
+        #expect(try await post(server, "/flushall", nil, key: ServerUnderTest.acme).text == #"{"result":"OK"}"#)
+        #expect(try await post(server, "/dbsize", nil, key: ServerUnderTest.acme).text == #"{"result":0}"#)
+        #expect(try await post(server, "/get/a", nil).text == #"{"result":"default"}"#)
+        let kept = try await server.state.cache.get("a", as: String.self)
+        #expect(kept.value == "the service's own")
+    }
+
+    @Test func whatCannotBeUnderstoodIsA400() async throws {
+        let server = try await Self.server(.embedded)
+        for body in ["", "[", "7", "[]", #"[["GET","a"]]"#, #"["GET",null]"#, #"["GET",{"a":1}]"#, #"[""]"#, "{}"] {
+            let reply = try await post(server, "", body)
+            #expect(reply.status == 400 && reply.json["error"]?.string?.hasPrefix("ERR ") == true, "\(body): \(reply.text)")
+        }
+        for path in [
+            "/pipeline", "/multi-exec", "/get/%zz", "/get/a?%zz", "/blpop/a/1", "/watch/a", "/client/list", "/config/get/x",
+        ] {
+            let reply = try await post(server, path, nil)
+            #expect(reply.status == 400 && reply.json["error"]?.string?.hasPrefix("ERR ") == true, "\(path): \(reply.text)")
+        }
+        let method = try await server.send(.delete, "/upstash/get/a")
+        #expect(method.status == 405 && method.header("Allow") == "GET, HEAD, POST, PUT" && method.json["error"] != nil)
+        #expect(try await server.send(.get, "/upstashes").status == 404)
+    }
+
+    @Test func sizesAreLimited() async throws {
+        let server = try await Self.server(.embedded)
+        let key = String(repeating: "k", count: 32 * 1024)
+        #expect(try await post(server, "", #"["SET","\#(key)","v"]"#).status == 200)
+        let long = try await post(server, "", #"["SET","\#(key)k","v"]"#)
+        #expect(
+            long.status == 400 && long.text == #"{"error":"ERR max key size exceeded. Limit: 32768 bytes, Actual: 32769 bytes"}"#)
+        let large = try await post(server, "/set/a", String(repeating: "v", count: 10 * 1024 * 1024 + 1))
+        #expect(large.status == 400 && large.json["error"]?.string?.hasPrefix("ERR max request size exceeded.") == true)
+        #expect(try await post(server, "/set/a", String(repeating: "v", count: 10 * 1024 * 1024)).status == 200)
+    }
+
+    @Test func theSyncTokenIsEchoed() async throws {
+        let server = try await Self.server(.embedded)
+        #expect(
+            try await post(server, "/ping", nil, headers: ["upstash-sync-token": "abc=="]).header("upstash-sync-token") == "abc=="
+        )
+        #expect(try await post(server, "/ping", nil).header("upstash-sync-token") != nil)
+    }
+
+    @Test func anOutageIsA503AndNothingIsDecidedHere() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try RedisStore(RedisConfiguration(endpoint: .unixSocket(path: server.socketPath)))
+        let under = try ServerUnderTest(state: AgentState(failover: Failover(server: store, local: EmbeddedStore())))
+        #expect(try await post(under, "/set/a/b", nil).status == 200)
+        server.kill()
+        let reply = try await post(under, "/set/a/c", nil)
+        #expect(reply.status == 503 && reply.json["error"]?.string?.hasPrefix("ERR ") == true, "\(reply.text)")
+        await store.shutdown()
+    }
+}
