@@ -1,5 +1,6 @@
 import HTTPTypes
 import Holdfast
+import HoldfastHummingbird
 import HoldfastStore
 import Hummingbird
 import Logging
@@ -58,17 +59,35 @@ struct UpstashEndpoint: Sendable {
         if let callers {
             let decision = try await callers.check(try? admission.get(), peer: peer, request.headers, endpoint: "/upstash")
             guard decision.isAllowed else {
-                return (refusal("ERR max requests limit exceeded", .tooManyRequests, LimitAnswer.headers(decision)), "upstash")
+                return (refusal("ERR max requests limit exceeded", .tooManyRequests, HTTPFields(decision)), "upstash")
             }
         }
         let context = try admission.get()
         let format = try UpstashFormat(request.headers)
-        let body = try await self.body(of: request)
-        let asked = try target.request(request.method, body: body)
         let caller = caller(context)
+        if let stream = try target.stream(request.method) {
+            return (try await respond(stream, caller, format, to: request), "upstash.stream")
+        }
+        let asked = try target.request(request.method, body: try await body(of: request))
         return try await context.run { () async throws(StoreError) in
             try await carryOut(asked, caller, format, request.headers)
         }
+    }
+
+    /// Subscribes to the configured store; while it is away there is nobody to subscribe to.
+    private func respond(
+        _ stream: UpstashTarget.Stream, _ caller: UpstashCaller, _ format: UpstashFormat, to request: Request
+    ) async throws -> Response {
+        let verb: UpstashStream.Verb
+        switch stream.verb {
+        case "monitor":
+            throw ReplyError("ERR MONITOR is not available here: it would show the commands of every caller of the store")
+        case "psubscribe": verb = .patterns
+        default: verb = .channels
+        }
+        let failover = state.failover
+        let events = UpstashStream(verb: verb, names: stream.names, caller: caller, isEncoded: format == .base64)
+        return try await events.response(to: request, on: failover.server ?? failover.local, time: failover.time)
     }
 
     private func caller(_ context: CallContext) -> UpstashCaller {
@@ -106,8 +125,6 @@ struct UpstashEndpoint: Sendable {
             let format = format == .resp2 ? .json : format
             let replies = try await perform { store throws(StoreError) in try await caller.transaction(of: commands, on: store) }
             return (response(.ok, format.body(replies), format.mediaType, headers), "upstash.transaction")
-        case .subscribe, .psubscribe, .monitor:
-            return (refusal("ERR subscriptions are not available here yet"), "upstash.stream")
         }
     }
 

@@ -9,9 +9,6 @@ enum UpstashRequest: Sendable, Hashable {
     case pipeline([[Bytes]])
     /// All together or none.
     case transaction([[Bytes]])
-    case subscribe([Bytes])
-    case psubscribe([Bytes])
-    case monitor
 }
 
 /// A request's URL, taken apart before its caller is known: the path behind `/upstash`, and the query.
@@ -59,9 +56,6 @@ struct UpstashTarget: Sendable {
         case nil: return .command(try Self.command(Self.json(body)))
         case "pipeline" where segments.count == 1: return .pipeline(try Self.commands(Self.json(body)))
         case "multi-exec" where segments.count == 1: return .transaction(try Self.commands(Self.json(body)))
-        case "subscribe": return .subscribe(try channels("subscribe"))
-        case "psubscribe": return .psubscribe(try channels("psubscribe"))
-        case "monitor" where segments.count == 1: return .monitor
         default: break
         }
         // `/SET/key?EX=100` with the value as its body: value first, options behind it.
@@ -71,14 +65,25 @@ struct UpstashTarget: Sendable {
         return .command(arguments)
     }
 
-    private func channels(_ verb: String) throws(ReplyError) -> [Bytes] {
-        guard segments.count > 1 else { throw .wrongArity(verb) }
-        guard segments.count <= Self.maximumChannels + 1 else {
-            throw ReplyError("ERR more than \(Self.maximumChannels) channels in one request")
-        }
-        return Array(segments.dropFirst())
+    /// What is listened to: `subscribe` or `psubscribe` with its channels or patterns, or `monitor`.
+    struct Stream: Sendable {
+        let verb: String
+        let names: [Bytes]
     }
 
+    /// The stream that is asked for; nil for what has one answer.
+    func stream(_ method: HTTPRequest.Method) throws(ReplyError) -> Stream? {
+        guard let verb, Self.streams.contains(verb) else { return nil }
+        let names = Array(segments.dropFirst())
+        guard method != .head else { throw ReplyError("ERR a stream has no HEAD") }
+        guard (verb == "monitor") == names.isEmpty else { throw .wrongArity(verb) }
+        guard names.count <= Self.maximumChannels else {
+            throw ReplyError("ERR more than \(Self.maximumChannels) channels in one request")
+        }
+        return Stream(verb: verb, names: names)
+    }
+
+    private static let streams: Set<String> = ["subscribe", "psubscribe", "monitor"]
     static let maximumChannels = 100
 
     // MARK: - Commands as JSON

@@ -26,6 +26,9 @@ public struct Subscription: AsyncSequence, Sendable {
 
     public static let bufferLimit = 1024
 
+    /// The limit of the subscriptions that are begun in this task, for who passes messages on and bounds them elsewhere.
+    @TaskLocal public static var currentBufferLimit = bufferLimit
+
     let inbox: SubscriptionInbox
 
     public struct AsyncIterator: AsyncIteratorProtocol {
@@ -37,7 +40,7 @@ public struct Subscription: AsyncSequence, Sendable {
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(inbox: inbox) }
 
     /// For stores: the inbox that the store delivers to and the sequence that reads from it. One reader at a time.
-    public static func make(bufferLimit: Int = Subscription.bufferLimit) -> (Subscription, SubscriptionInbox) {
+    public static func make(bufferLimit: Int = Subscription.currentBufferLimit) -> (Subscription, SubscriptionInbox) {
         let inbox = SubscriptionInbox(limit: bufferLimit)
         return (Subscription(inbox: inbox), inbox)
     }

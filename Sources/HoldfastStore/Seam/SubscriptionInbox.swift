@@ -36,12 +36,13 @@ public final class SubscriptionInbox: Sendable {
         }
     }
 
-    /// Tells the reader that an unknown number of messages may have been missed here, in front of what is still to be delivered.
+    /// Tells the reader that messages may have been missed here, in front of what is still to be delivered: that many, or nil for an
+    /// unknown number.
     ///
     /// What is buffered was published before the gap and stays readable, behind the announcement: order between the two is given
     /// up so that the announcement cannot be lost.
-    public func announceGap() {
-        hand { $0.missed = nil }
+    public func announceGap(missed: Int? = nil) {
+        hand { state in state.missed = missed.flatMap { missed in state.missed.map { $0 + missed } } }
     }
 
     /// Ends the subscription: the reader gets what is buffered, then nil.
