@@ -4,7 +4,7 @@ import HoldfastStore
 /// One caller's view of the store: its own names behind its own prefix, and the commands that its role allows.
 ///
 /// What an application of Upstash's calls `foo` is the key `<prefix>upstash:foo` here, or `<prefix>t:<tenant>:upstash:foo`: names of
-/// its own, apart from other tenants' and from what Holdfast's services keep (docs/decisions/0007).
+/// its own, apart from other tenants' and from what Holdfast's services keep (docs/decisions/0012).
 struct UpstashCaller: Sendable {
     static let maximumKeyBytes = 32 * 1024
     /// Above this many keys KEYS, DBSIZE and RANDOMKEY refuse; SCAN does not.

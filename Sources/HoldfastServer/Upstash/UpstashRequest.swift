@@ -116,6 +116,7 @@ struct UpstashTarget: Sendable {
             case .string(let text): arguments.append(Bytes(text))
             case .integer(let number): arguments.append(Bytes(number))
             case .double(let number): arguments.append(Bytes(number.description))
+            case .number(let number): arguments.append(Bytes(number.text))
             case .bool(let flag): arguments.append(flag ? "true" : "false")
             case .null, .array, .object:
                 throw ReplyError("ERR failed to parse the request: an argument must be a string, a number or a boolean")
