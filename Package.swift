@@ -70,6 +70,7 @@ if !coreOnly {
 
     package.products += [
         .library(name: "HoldfastRedis", targets: ["HoldfastRedis"]),
+        .library(name: "HoldfastUpstash", targets: ["HoldfastUpstash"]),
         .library(name: "HoldfastHummingbird", targets: ["HoldfastHummingbird"]),
         .library(name: "HoldfastServer", targets: ["HoldfastServer"]),
         .executable(name: "holdfast", targets: ["holdfast"]),
@@ -87,27 +88,31 @@ if !coreOnly {
     package.targets += [
         library("HoldfastRedis", ["HoldfastStore", collections, logging, ssl, crypto] + nio),
         library("HoldfastRESP", ["HoldfastStore", logging, lifecycle] + nio),
+        library(
+            "HoldfastUpstash", ["HoldfastStore", httpClient, crypto, .product(name: "NIOHTTP1", package: "swift-nio")] + nio),
         library("HoldfastHummingbird", ["Holdfast", "HoldfastStore", hummingbird, httpTypes]),
         library(
             "HoldfastServer",
             [
-                "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastRedis", "HoldfastRESP", hummingbird, hummingbirdCore,
-                httpTypes, configuration, crypto, logging, lifecycle, unixSignals, ssl, http1,
+                "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastRedis", "HoldfastRESP", "HoldfastUpstash", hummingbird,
+                hummingbirdCore, httpTypes, configuration, crypto, logging, lifecycle, unixSignals, ssl, http1,
             ]
                 + nio
         ),
         .executableTarget(
             name: "holdfast",
             dependencies: [
-                "Holdfast", "HoldfastStore", "HoldfastServer", "HoldfastRedis", argumentParser, httpClient, logging, lifecycle,
-                http1, ssl,
+                "Holdfast", "HoldfastStore", "HoldfastServer", "HoldfastRedis", "HoldfastUpstash", argumentParser, httpClient,
+                logging, lifecycle, http1, ssl,
             ] + nio,
             path: "Sources/holdfast-cli",
             swiftSettings: settings
         ),
         .target(
             name: "TestServers",
-            dependencies: ["HoldfastStore", "HoldfastRedis", "HoldfastTesting"] + nio,
+            dependencies: [
+                "Holdfast", "HoldfastStore", "HoldfastRedis", "HoldfastUpstash", "HoldfastServer", "HoldfastTesting", logging,
+            ] + nio,
             path: "Tests/TestServers",
             swiftSettings: settings
         ),
@@ -122,6 +127,7 @@ if !coreOnly {
             swiftSettings: settings
         ),
         tests("HoldfastRedisTests", ["HoldfastRedis", "HoldfastStore", "HoldfastTesting", "TestServers", logging, ssl] + nio),
+        tests("HoldfastUpstashTests", ["HoldfastUpstash", "HoldfastStore", "TestServers"] + nio),
         tests(
             "HoldfastRESPTests", ["HoldfastRESP", "HoldfastStore", "HoldfastTesting", "TestServers", logging, lifecycle] + nio),
         tests(

@@ -24,13 +24,5 @@ final class ScriptDigests: Sendable {
         return digest
     }
 
-    static func sha1(_ text: String) -> Bytes {
-        let hexDigits = Array("0123456789abcdef".utf8)
-        var hex: [UInt8] = []
-        for byte in Insecure.SHA1.hash(data: Array(text.utf8)) {
-            hex.append(hexDigits[Int(byte >> 4)])
-            hex.append(hexDigits[Int(byte & 15)])
-        }
-        return Bytes(hex)
-    }
+    static func sha1(_ text: String) -> Bytes { Bytes(hex: Insecure.SHA1.hash(data: Array(text.utf8))) }
 }

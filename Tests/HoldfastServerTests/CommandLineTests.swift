@@ -54,8 +54,7 @@ import Testing
     // MARK: - serve
 
     @Test(arguments: [
-        ["SESSION_STORAGE": "jwt"],
-        ["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": "https://u", "UPSTASH_REDIS_REST_TOKEN": "t"],
+        ["SESSION_STORAGE": "jwt"]
     ]) func serveRefusesWhatThisVersionCannotDo(environment: [String: String]) async throws {
         let holdfast = try CommandLineProgram()
         let result = try await holdfast("serve", environment: environment)

@@ -249,7 +249,6 @@ import Testing
     @Test func whatThisVersionCannotDoIsReadAndRefusedNotIgnored() async throws {
         let cases: [[String: String]] = [
             ["SESSION_STORAGE": "jwt"],
-            ["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": "https://u", "UPSTASH_REDIS_REST_TOKEN": "t"],
         ]
         for environment in cases {
             #expect(try await load(environment).configuration.refusals.count == 1, "\(environment)")

@@ -1,5 +1,6 @@
 public import HoldfastRedis
 public import HoldfastStore
+import HoldfastUpstash
 
 /// One kind of store that the same tests run on: `@Test(arguments: Backend.available)`.
 ///
@@ -23,7 +24,10 @@ public struct Backend: Sendable, CustomStringConvertible {
     }
 
     /// Every kind of store there is.
-    public static let available: [Backend] = [.embedded, .redis, .redisRESP2, .redisTLS, .sentinel, .cluster]
+    public static let available: [Backend] = [.embedded, .redis, .redisRESP2, .redisTLS, .sentinel, .cluster, .upstash]
+
+    /// Those on which what is published later arrives later, whoever listens to which channel.
+    public static let ordered: [Backend] = available.filter { $0.description != upstash.description }
 
     /// Those that a server stands behind.
     public static let servers: [Backend] = [.redis, .redisRESP2, .redisTLS, .sentinel, .cluster]
@@ -49,6 +53,9 @@ public struct Backend: Sendable, CustomStringConvertible {
 
     /// Six nodes, three of them primaries.
     public static let cluster = Backend("cluster") { try RedisStore(await SharedCluster.configuration()) }
+
+    /// REST, through our own endpoint in front of the shared Redis.
+    public static let upstash = Backend("upstash REST") { try UpstashStore(try await SharedEndpoint.configuration()) }
 
     /// The store; the first call of the process starts the server behind it.
     public func store() async throws -> any Store {

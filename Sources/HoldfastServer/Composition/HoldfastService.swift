@@ -1,6 +1,5 @@
 public import Holdfast
 import HoldfastRESP
-import HoldfastRedis
 public import HoldfastStore
 public import Logging
 public import ServiceLifecycle
@@ -15,7 +14,7 @@ public struct HoldfastService: Service {
     public let summary: Summary
 
     private let configuration: HoldfastConfiguration
-    private let server: RedisStore?
+    private let server: ConfiguredServer?
     private let local: EmbeddedStore
     private let keys: APIKeyRing
     private let logger: Logger
@@ -48,10 +47,10 @@ public struct HoldfastService: Service {
         self.onRunning = onRunning
         tls = try Self.tls(configuration.server)
         let namespace = Namespace(prefix: configuration.redis.keyPrefix)
-        server = configuration.redis.isEnabled ? try RedisStore(configuration.redis.storeConfiguration()) : nil
+        server = try ConfiguredServer(configuration.redis)
         local = try await Self.embedded(configuration, logger)
         let failover = Failover(
-            server: server, local: local, configuration: configuration.failover,
+            server: server?.store, local: local, configuration: configuration.failover,
             observer: Self.observer(store: configuration.storeDescription, logger))
         state = AgentState(failover: failover, namespace: namespace, configuration: configuration.services)
         let access = try Self.access(configuration, environment)

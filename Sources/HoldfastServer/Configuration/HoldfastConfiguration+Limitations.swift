@@ -4,11 +4,6 @@ extension HoldfastConfiguration {
     /// What is asked for that this version cannot do: one line each. A server must not start while this is not empty.
     public var refusals: [String] {
         var lines: [String] = []
-        if redis.isEnabled {
-            if redis.wire == .rest {
-                lines.append("REDIS_PROTOCOL=rest: this version cannot speak Upstash's REST; use a redis:// or rediss:// URL")
-            }
-        }
         if sessions.storage == .jwt {
             lines.append("SESSION_STORAGE=jwt: this version cannot keep sessions in tokens; use redis or memory")
         }

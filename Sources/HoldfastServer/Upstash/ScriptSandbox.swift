@@ -29,10 +29,7 @@ enum ScriptSandbox {
         }.joined(separator: " ")
     }
 
-    static func digest(of script: Bytes) -> Bytes {
-        let hexDigits = Array("0123456789abcdef".utf8)
-        return Bytes(Insecure.SHA1.hash(data: Array(script)).flatMap { [hexDigits[Int($0 >> 4)], hexDigits[Int($0 & 15)]] })
-    }
+    static func digest(of script: Bytes) -> Bytes { Bytes(hex: Insecure.SHA1.hash(data: Array(script))) }
 
     // MARK: - The line
 
@@ -134,8 +131,8 @@ final class ScriptNames: Sendable {
     /// Remembers a script and answers the digest that its caller knows it by.
     @discardableResult
     func add(_ script: Bytes, sentAs text: Bytes) -> Bytes {
-        let name = ScriptSandbox.digest(of: script).compacted()
-        let digest = ScriptSandbox.digest(of: text).compacted()
+        let name = ScriptSandbox.digest(of: script)
+        let digest = ScriptSandbox.digest(of: text)
         state.withLock { state in
             guard state.digests.updateValue(digest, forKey: name) == nil else { return }
             state.order.append(name)

@@ -21,6 +21,12 @@ public struct Bytes: Sendable {
     /// The decimal digits of an integer, as Redis keeps counters.
     @inlinable public init(_ integer: Int64) { storage = Array(integer.description.utf8)[...] }
 
+    /// Two small hexadecimal digits for each byte.
+    package init(hex bytes: some Sequence<UInt8>) {
+        let digits = Array("0123456789abcdef".utf8)
+        storage = bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }[...]
+    }
+
     /// The text, or nil where the bytes are no valid UTF-8.
     public var string: String? { String(validating: storage, as: UTF8.self) }
 

@@ -69,6 +69,8 @@ extension StoreError {
             case "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO": .serverRefused
             case "CROSSSLOT": .crossSlot
             case "ERR" where reply.line.hasPrefix("ERR unknown command"): .unknownCommand
+            // As Upstash words it.
+            case "ERR" where reply.line.hasPrefix("ERR Command is not available"): .unknownCommand
             case "ERR" where reply.line.hasPrefix("ERR max number of clients"): .serverBusy
             default: .commandFailed
             }

@@ -1,5 +1,4 @@
 import Holdfast
-import HoldfastRedis
 import HoldfastServer
 import HoldfastStore
 
@@ -11,16 +10,15 @@ struct DemoStage: Sendable {
     let limiter: RateLimiter
     let sessions: Sessions
     let storeDescription: String
-    private let redis: RedisStore?
+    private let redis: ConfiguredServer?
 
     static func open(_ configuration: HoldfastConfiguration) async throws -> DemoStage {
         let limits = Keyspace.Limits(maximumBytes: configuration.memory.maxBytes, policy: configuration.memory.policy)
         let local = EmbeddedStore(EmbeddedStore.Configuration(limits: limits))
-        guard configuration.redis.isEnabled else {
+        guard let redis = try ConfiguredServer(configuration.redis, clientName: "holdfast-demo") else {
             return DemoStage(Failover(local: local), configuration, configuration.storeDescription, redis: nil)
         }
-        let redis = try RedisStore(configuration.redis.storeConfiguration(clientName: "holdfast-demo"))
-        let failover = Failover(server: redis, local: local)
+        let failover = Failover(server: redis.store, local: local)
         if let refusal = await failover.start() {
             await redis.shutdown()
             throw CommandFailure(
@@ -35,7 +33,7 @@ struct DemoStage: Sendable {
         return DemoStage(used, configuration, description, redis: redis)
     }
 
-    private init(_ failover: Failover, _ configuration: HoldfastConfiguration, _ description: String, redis: RedisStore?) {
+    private init(_ failover: Failover, _ configuration: HoldfastConfiguration, _ description: String, redis: ConfiguredServer?) {
         let tenant = "demo-" + String(UInt64.random(in: .min ... .max), radix: 36)
         namespace = Namespace(prefix: configuration.redis.keyPrefix, tenant: tenant)
         self.failover = failover

@@ -20,14 +20,19 @@ struct Doctor: AsyncParsableCommand {
         let loaded = try await Invocation.load()
         var findings = Self.settings(loaded)
         if loaded.configuration.refusals.isEmpty {
-            findings +=
-                loaded.configuration.redis.isEnabled
-                ? await RedisExamination(loaded.configuration.redis).findings() : [Self.embedded(loaded.configuration)]
+            findings += await Self.store(loaded.configuration)
         }
         findings += Self.folders(loaded.configuration)
         show(findings)
         let failures = findings.count { $0.state == .wrong }
         if failures > 0 { throw CommandFailure(.negative, failures == 1 ? "1 check failed" : "\(failures) checks failed") }
+    }
+
+    private static func store(_ configuration: HoldfastConfiguration) async -> [Finding] {
+        let redis = configuration.redis
+        guard redis.isEnabled else { return [embedded(configuration)] }
+        guard let rest = redis.upstashConfiguration else { return await RedisExamination(redis).findings() }
+        return await UpstashExamination(configuration: rest, prefix: redis.keyPrefix).findings()
     }
 
     private static func settings(_ loaded: LoadedConfiguration) -> [Finding] {

@@ -1,0 +1,147 @@
+import AsyncHTTPClient
+import HoldfastStore
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Sends calls to the endpoint and tells what became of them.
+final class RESTClient: Sendable {
+    let configuration: UpstashConfiguration
+    private let url: String
+    private let http: HTTPClient
+    /// The last token that the endpoint gave: it answers reads no older than the writes that came before it.
+    private let syncToken = Locked<String?>(nil)
+
+    init(_ configuration: UpstashConfiguration) {
+        self.configuration = configuration
+        url = configuration.url.hasSuffix("/") ? String(configuration.url.dropLast()) : configuration.url
+        var http = HTTPClient.Configuration()
+        // Another address would be given our token.
+        http.redirectConfiguration = .disallow
+        http.timeout.connect = .nanoseconds(configuration.connectTimeout.nanoseconds)
+        // A connection that rested longer may be closed at the other end just when a write is sent.
+        http.connectionPool.idleTimeout = .seconds(30)
+        http.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
+        self.http = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: http)
+    }
+
+    func shutdown() async { try? await http.shutdown() }
+
+    deinit { http.shutdown { _ in } }
+
+    // MARK: - Calls
+
+    /// What the endpoint answered.
+    ///
+    /// - Throws: ``StoreError`` when there is no answer of the protocol's; an error that it answered to one command is a reply.
+    func send(_ call: RESTCall) async throws(StoreError) -> RESTBody.Answer {
+        guard call.body.count <= configuration.maximumRequestBytes else {
+            throw StoreError(
+                .tooLarge,
+                "The request has \(call.body.count) bytes; the endpoint takes \(configuration.maximumRequestBytes)",
+                field: "value")
+        }
+        do throws(StoreError) { return try await attempt(call) } catch {
+            guard repeats(error, call) else { throw error }
+            return try await attempt(call)
+        }
+    }
+
+    /// A lost answer leaves open whether the command was carried out: only what may be carried out twice is sent again.
+    private func repeats(_ error: StoreError, _ call: RESTCall) -> Bool {
+        guard configuration.retriesOnTimeout, call.isIdempotent else { return false }
+        return error.code == .connectionLost || error.code == .timeout
+    }
+
+    private func attempt(_ call: RESTCall) async throws(StoreError) -> RESTBody.Answer {
+        var request = request(call.path, accepting: nil)
+        if call.isJSON { request.headers.add(name: "Content-Type", value: "application/json") }
+        if let token = syncToken.withLock({ $0 }) { request.headers.add(name: "Upstash-Sync-Token", value: token) }
+        request.body = .bytes(call.body)
+        let (status, body) = try await exchange(request)
+        return try Self.answer(status, body)
+    }
+
+    func request(_ path: String, accepting type: String?) -> HTTPClientRequest {
+        var request = HTTPClientRequest(url: url + path)
+        request.method = .POST
+        request.headers.add(name: "Authorization", value: "Bearer \(configuration.token)")
+        request.headers.add(name: "Upstash-Encoding", value: "base64")
+        if let type { request.headers.add(name: "Accept", value: type) }
+        return request
+    }
+
+    /// Sends and collects, within the call's time.
+    private func exchange(_ request: HTTPClientRequest) async throws(StoreError) -> (status: UInt, body: ByteBuffer) {
+        let (patience, isCallers) = try patience()
+        let limit = configuration.maximumResponseBytes
+        let result: Result<(UInt, ByteBuffer), any Error>
+        do {
+            result = .success(
+                try await withThrowingTaskGroup(of: (UInt, ByteBuffer)?.self) { group in
+                    group.addTask { [http, syncToken] in
+                        let response = try await http.execute(request, deadline: .distantFuture)
+                        if let token = response.headers.first(name: "Upstash-Sync-Token"), !token.isEmpty {
+                            syncToken.withLock { $0 = token }
+                        }
+                        return (response.status.code, try await response.body.collect(upTo: limit))
+                    }
+                    group.addTask {
+                        try await Task.sleep(for: patience)
+                        return nil
+                    }
+                    defer { group.cancelAll() }
+                    guard let first = try await group.next(), let answer = first else { throw TimedOut() }
+                    return answer
+                })
+        } catch { result = .failure(error) }
+        switch result {
+        case .success(let answer): return answer
+        case .failure(let error): throw RESTFailure.error(error, isCallersDeadline: isCallers)
+        }
+    }
+
+    /// How long this call may take, and whether that is its caller's limit.
+    private func patience() throws(StoreError) -> (Duration, isCallers: Bool) {
+        guard let deadline = CallContext.current?.deadline else { return (configuration.commandTimeout, false) }
+        let left = deadline - SystemTime.system.uptime
+        guard left > .zero else { throw StoreError(.deadlineExceeded) }
+        return left < configuration.commandTimeout ? (left, true) : (configuration.commandTimeout, false)
+    }
+
+    // MARK: - Answers
+
+    private static func answer(_ status: UInt, _ body: ByteBuffer) throws(StoreError) -> RESTBody.Answer {
+        let answer = RESTBody.answer(body.readableBytesView)
+        // 400 is the status of a command's own error.
+        if status == 200 || status == 400, let answer { return answer }
+        var line: String?
+        if case .one(.error(let error))? = answer { line = error.line }
+        throw RESTFailure.error(status: status, line: line)
+    }
+
+    // MARK: - Streams
+
+    /// The head of an endless answer; its body is read for as long as the task lives.
+    func open(_ path: String) async throws(StoreError) -> HTTPClientResponse {
+        let request = request(path, accepting: "text/event-stream")
+        let response: HTTPClientResponse
+        do {
+            // The endpoint answers when it listens; only what comes then may take its time.
+            response = try await http.execute(request, deadline: .now() + .nanoseconds(configuration.commandTimeout.nanoseconds))
+        } catch { throw RESTFailure.error(error, isCallersDeadline: false) }
+        guard response.status == .ok else {
+            let body = try? await response.body.collect(upTo: 64 * 1024)
+            let answer = try Self.answer(response.status.code, body ?? ByteBuffer())
+            if case .one(.error(let error)) = answer { throw StoreError(error) }
+            throw StoreError(.protocolViolation, "The endpoint answered no stream")
+        }
+        return response
+    }
+}
+
+struct TimedOut: Error {}
+
+extension Duration {
+    fileprivate var nanoseconds: Int64 { components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000 }
+}

@@ -1,0 +1,61 @@
+import AsyncHTTPClient
+import HoldfastStore
+import NIOCore
+import NIOPosix
+
+/// What a failed request means for its caller: the code, and whether it may have been carried out.
+enum RESTFailure {
+    /// No answer came.
+    static func error(_ error: any Error, isCallersDeadline: Bool) -> StoreError {
+        if let error = error as? StoreError { return error }
+        if error is TimedOut { return StoreError(isCallersDeadline ? .deadlineExceeded : .timeout, effect: .unknown) }
+        if error is CancellationError { return StoreError(.cancelled, effect: .unknown) }
+        if error is NIOConnectionError { return StoreError(.connectionFailed, "No connection: \(reason(error))") }
+        guard let error = error as? HTTPClientError else {
+            return StoreError(.connectionLost, "The connection broke: \(reason(error))", effect: .unknown)
+        }
+        switch error {
+        case .cancelled: return StoreError(.cancelled, effect: .unknown)
+        case .alreadyShutdown: return StoreError(.shuttingDown)
+        case .connectTimeout, .getConnectionFromPoolTimeout, .tlsHandshakeTimeout:
+            return StoreError(.connectionFailed, "No connection: \(error.shortDescription)")
+        case .invalidURL, .emptyHost, .emptyScheme: return .invalid("url", "It is no https:// URL")
+        case .deadlineExceeded, .readTimeout, .writeTimeout: return StoreError(.timeout, effect: .unknown)
+        default: return StoreError(.connectionLost, "The connection broke: \(error.shortDescription)", effect: .unknown)
+        }
+    }
+
+    /// Something else than the protocol's answer came.
+    static func error(status: UInt, line: String?) -> StoreError {
+        switch status {
+        case 401, 403:
+            return StoreError(
+                .serverRefused, "The endpoint refuses the token: check UPSTASH_REDIS_REST_TOKEN (\(line ?? "\(status)"))")
+        case 404, 405:
+            return StoreError(
+                .protocolViolation, "No Upstash endpoint is there (\(line ?? "status \(status)")): check UPSTASH_REDIS_REST_URL")
+        case 408, 504: return StoreError(.timeout, line, effect: .unknown)
+        case 413: return StoreError(.tooLarge, line)
+        case 429: return StoreError(.serverBusy, line ?? "The endpoint limits its callers")
+        case 500...599:
+            // A proxy may have lost the answer of a server that has done its work.
+            let code = line.map { StoreError(ReplyError($0)).code }
+            return StoreError(
+                code == nil || code == .commandFailed ? .serverBusy : code ?? .serverBusy,
+                line ?? "The endpoint answered \(status)", effect: .unknown)
+        case 300..<400:
+            return StoreError(.protocolViolation, "The endpoint redirects: UPSTASH_REDIS_REST_URL must name it itself")
+        default:
+            return StoreError(.protocolViolation, "The endpoint's answer (\(status)) is none of the protocol's", effect: .unknown)
+        }
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        if let error = error as? NIOConnectionError {
+            if let dns = error.dnsAError ?? error.dnsAAAAError { return reason(dns) }
+            if let first = error.connectionErrors.first { return reason(first.error) }
+        }
+        if let error = error as? IOError { return error.description }
+        return String(describing: type(of: error))
+    }
+}

@@ -1,0 +1,27 @@
+/// How an ``UpstashStore`` reaches its endpoint and how patient it is.
+public struct UpstashConfiguration: Sendable {
+    /// `UPSTASH_REDIS_REST_URL`: `https://…`, with or without a slash at its end. `http://` is for endpoints on this machine: the token
+    /// would be readable on the way.
+    public var url: String
+    /// `UPSTASH_REDIS_REST_TOKEN`, or the read-only one.
+    public var token: String
+    /// How long a call waits for its answer, connecting included. The deadline of ``HoldfastStore/CallContext`` may be earlier.
+    public var commandTimeout: Duration = .seconds(5)
+    /// How long connecting may take, TLS included.
+    public var connectTimeout: Duration = .seconds(5)
+    /// Whether what is idempotent is sent once more when its answer was lost or did not come. What is not idempotent never is.
+    public var retriesOnTimeout = true
+    /// Larger requests are refused before they are sent. Upstash's free and pay-as-you-go databases take 10 MB.
+    public var maximumRequestBytes = 10 * 1024 * 1024
+    /// Longer keys are refused before anything is sent. Upstash's limit is 32 KB.
+    public var maximumKeyBytes = 32 * 1024
+    /// Larger answers are an error.
+    public var maximumResponseBytes = 512 * 1024 * 1024
+    /// Between attempts to listen again after a stream was lost: doubled from the first to the second, with jitter.
+    public var reconnectBackoff: ClosedRange<Duration> = .milliseconds(100)...(.seconds(2))
+
+    public init(url: String, token: String) {
+        self.url = url
+        self.token = token
+    }
+}

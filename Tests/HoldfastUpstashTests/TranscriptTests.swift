@@ -1,0 +1,292 @@
+import HoldfastStore
+import Testing
+
+@testable import HoldfastUpstash
+
+/// Request bytes and answer bytes as Upstash's documentation shows them (REST API; "Max Request Size Exceeded"), without an endpoint of
+/// ours: what both sides of ours misread alike would show here.
+@Suite(.timeLimit(.minutes(2))) struct TranscriptTests {
+    private static let token = "2553feg6a2d9842h2a0gcdb5f8efe9934"
+    private let foo = Key(raw: "foo")
+
+    /// A store in front of a peer that gives these answers.
+    private func withStore<R>(
+        _ answers: TranscriptPeer.Answer..., configure: (inout UpstashConfiguration) -> Void = { _ in },
+        _ body: (UpstashStore, TranscriptPeer) async throws -> R
+    ) async throws -> R {
+        let peer = try await TranscriptPeer.start(answers)
+        var configuration = UpstashConfiguration(url: peer.url, token: Self.token)
+        configuration.commandTimeout = .seconds(60)
+        configure(&configuration)
+        let store = try UpstashStore(configuration)
+        let result: Result<R, any Error>
+        do { result = .success(try await body(store, peer)) } catch { result = .failure(error) }
+        await store.shutdown()
+        try await peer.stop()
+        return try result.get()
+    }
+
+    // MARK: - Commands
+
+    @Test func aCommandIsAnArrayAndItsReplyIsBase64() async throws {
+        try await withStore(
+            TranscriptPeer.json(#"{"result":"OK"}"#), TranscriptPeer.json(#"{"result":"YmFy"}"#),
+            TranscriptPeer.json(#"{"result":null}"#), TranscriptPeer.json(#"{"result":137}"#),
+            TranscriptPeer.json(#"{ "result": ["dmFsdWUx", null, "dmFsdWUy"] }"#)
+        ) { store, peer in
+            try await store(.set(foo, "bar", expiration: .after(.seconds(100))))
+            #expect(try await store(.get(foo)) == "bar")
+            #expect(try await store(.get(foo)) == nil)
+            #expect(try await store(.incr(foo)) == 137)
+            #expect(try await store(.mget([foo, foo, foo])) == ["value1", nil, "value2"])
+            let first = try #require(peer.requests.first)
+            #expect(first.line == "POST / HTTP/1.1")
+            #expect(first.text == #"["SET","foo","bar","PX","100000"]"#)
+            #expect(first.headers["authorization"] == "Bearer \(Self.token)")
+            #expect(first.headers["upstash-encoding"] == "base64")
+            #expect(
+                peer.requests.map(\.text)[1...] == [
+                    #"["GET","foo"]"#, #"["GET","foo"]"#, #"["INCR","foo"]"#, #"["MGET","foo","foo","foo"]"#,
+                ])
+        }
+    }
+
+    @Test func whatIsNoTextGoesAsTheBodyOfAPath() async throws {
+        try await withStore(TranscriptPeer.json(#"{"result":1}"#), TranscriptPeer.json(#"{"result":"AP8="}"#)) { store, peer in
+            #expect(try await store(.publish(Channel("a/b c"), Bytes([0, 255]))) == 1)
+            #expect(try await store(.get(foo)) == Bytes([0, 255]))
+            #expect(peer.requests[0].line == "POST /PUBLISH/a%2Fb%20c HTTP/1.1")
+            #expect(peer.requests[0].body == [0, 255])
+        }
+    }
+
+    @Test func textIsEscapedAsJSONAsks() async throws {
+        try await withStore(TranscriptPeer.json(#"{"result":"OK"}"#)) { store, peer in
+            try await store(.set(foo, Bytes("\"\\\u{0}\n\u{1F}é😀/")))
+            #expect(peer.requests[0].text == #"["SET","foo","\"\\\u0000\u000A\u001Fé😀/"]"#)
+        }
+    }
+
+    @Test func aPipelineAnswersEachCommand() async throws {
+        let answer = """
+            [{"result":"OK"},{"result":"OK"},{"error":"ERR value is not an int or out of range"},{"result":2}]
+            """
+        try await withStore(TranscriptPeer.json(answer)) { store, peer in
+            let batch: [Operation] = [
+                .raw(["SET", "key1", "valuex"]), .raw(["SETEX", "key2", "13", "valuez"]), .raw(["INCR", "key1"]),
+                .raw(["ZADD", "myset", "11", "item1", "22", "item2"]),
+            ]
+            let replies = try await store.execute(Batch(.pipeline, batch))
+            #expect(
+                replies == [.ok, .ok, .error(ReplyError("ERR value is not an int or out of range")), .integer(2)])
+            #expect(peer.requests.map(\.line) == ["POST /pipeline HTTP/1.1"])
+            #expect(
+                peer.requests[0].text
+                    == #"[["SET","key1","valuex"],["SETEX","key2","13","valuez"],["INCR","key1"],["ZADD","myset","11","item1","22","item2"]]"#
+            )
+        }
+    }
+
+    @Test func aTransactionIsAnsweredAsAWholeOrDiscarded() async throws {
+        try await withStore(
+            TranscriptPeer.json(#"[{"result":"OK"},{"error":"ERR value is not an int or out of range"}]"#),
+            TranscriptPeer.json(
+                #"{"error":"ERR Command is not available: 'NOSUCH'. See https://docs.upstash.com"}"#, status: "400 Bad Request")
+        ) { store, peer in
+            let batch = Batch(.transaction, [.raw(["SET", "key1", "valuex"]), .raw(["INCR", "key1"])])
+            #expect(
+                try await store.execute(batch) == [.ok, .error(ReplyError("ERR value is not an int or out of range"))])
+            let error = await #expect(throws: StoreError.self) {
+                try await store.execute(Batch(.transaction, [.raw(["SET", "a", "b"]), .raw(["NOSUCH"])]))
+            }
+            #expect(error?.code == .unknownCommand && error?.effect == StoreError.Effect.none)
+            #expect(peer.requests.map(\.line) == ["POST /multi-exec HTTP/1.1", "POST /multi-exec HTTP/1.1"])
+        }
+    }
+
+    @Test func theSyncTokenIsSentBack() async throws {
+        try await withStore(
+            TranscriptPeer.json(#"{"result":"OK"}"#, headers: ["upstash-sync-token: AA==1"]),
+            TranscriptPeer.json(#"{"result":null}"#)
+        ) { store, peer in
+            try await store(.set(foo, "bar"))
+            #expect(try await store(.get(foo)) == nil)
+            #expect(peer.requests[0].headers["upstash-sync-token"] == nil)
+            #expect(peer.requests[1].headers["upstash-sync-token"] == "AA==1")
+        }
+    }
+
+    @Test func aScriptThatIsNotKnownIsTaught() async throws {
+        let script = Script("test.one", version: 1, lua: "return 1") { (_, _, _, _) throws(ReplyError) in .integer(1) }
+        try await withStore(
+            TranscriptPeer.json(#"{"error":"NOSCRIPT No matching script. Please use EVAL."}"#, status: "400 Bad Request"),
+            TranscriptPeer.json(#"{"result":1}"#)
+        ) { store, peer in
+            let answer = try await store.run(Procedure(script, keys: [foo], arguments: ["x"]) { $0.integer })
+            #expect(answer == 1)
+            #expect(peer.requests[0].text.hasPrefix(#"["EVALSHA",""#))
+            #expect(peer.requests[0].text.hasSuffix(#"","1","foo","","x"]"#))
+            #expect(peer.requests[1].text.hasPrefix(##"["EVAL","#!lua\u000A"##))
+        }
+    }
+
+    // MARK: - Errors
+
+    @Test(
+        arguments: [
+            ("400 Bad Request", #"{"error":"ERR wrong number of arguments for 'get' command"}"#, ErrorCode.commandFailed),
+            ("400 Bad Request", #"{"error":"WRONGTYPE Operation against a key holding the wrong kind of value"}"#, .wrongType),
+            ("401 Unauthorized", #"{"error":"WRONGPASS invalid or missing auth token"}"#, .serverRefused),
+            ("401 Unauthorized", "Unauthorized", .serverRefused), ("405 Method Not Allowed", "", .protocolViolation),
+            ("400 Bad Request", #"{"error":"NOPERM this user has no permissions to run the 'get' command"}"#, .serverRefused),
+            ("404 Not Found", "<html>", .protocolViolation), ("200 OK", "<html>", .protocolViolation),
+            ("302 Found", "", .protocolViolation),
+            ("429 Too Many Requests", #"{"error":"ERR max requests limit exceeded"}"#, .serverBusy),
+            ("503 Service Unavailable", "busy", .serverBusy), ("504 Gateway Timeout", "", .timeout),
+            ("503 Service Unavailable", #"{"error":"LOADING the dataset"}"#, .serverLoading),
+        ] as [(String, String, ErrorCode)])
+    func failuresHaveTheirCodes(status: String, body: String, code: ErrorCode) async throws {
+        try await withStore(TranscriptPeer.json(body, status: status), configure: { $0.retriesOnTimeout = false }) { store, _ in
+            let error = await #expect(throws: StoreError.self) { try await store(.get(foo)) }
+            #expect(error?.code == code)
+            #expect(error?.operation == "GET")
+            #expect(error?.message.contains(Self.token) == false)
+        }
+    }
+
+    @Test func aReadOnlyTokenIsNamed() async throws {
+        let answer = #"{"error":"NOPERM this user has no permissions to run the 'set' command"}"#
+        try await withStore(TranscriptPeer.json(answer, status: "400 Bad Request")) { store, _ in
+            let error = await #expect(throws: StoreError.self) { try await store(.set(foo, "x")) }
+            #expect(error?.code == .serverRefused && error?.message.contains("read-only token") == true)
+            #expect(error?.effect == StoreError.Effect.none)
+        }
+    }
+
+    @Test func aWriteWhoseAnswerIsLostIsNotSentAgain() async throws {
+        try await withStore(.close) { store, peer in
+            let error = await #expect(throws: StoreError.self) { try await store(.incr(foo)) }
+            #expect(error?.code == .connectionLost && error?.effect == .unknown)
+            #expect(peer.requests.count == 1)
+        }
+        try await withStore(.close, TranscriptPeer.json(#"{"result":"YmFy"}"#)) { store, peer in
+            #expect(try await store(.get(foo)) == "bar")
+            #expect(peer.requests.count == 2)
+        }
+    }
+
+    @Test func aCallEndsWithItsDeadlineItsTimeoutOrItsTask() async throws {
+        try await withStore(.silence, configure: { $0.commandTimeout = .milliseconds(50) }) { store, peer in
+            let error = await #expect(throws: StoreError.self) { try await store(.incr(foo)) }
+            #expect(error?.code == .timeout && error?.effect == .unknown)
+            #expect(peer.requests.count <= 1)
+        }
+        try await withStore(.silence) { store, _ in
+            let context = CallContext(deadline: SystemTime.system.uptime + .milliseconds(50))
+            let error = await #expect(throws: StoreError.self) {
+                try await context.run { () async throws(StoreError) in try await store(.incr(foo)) }
+            }
+            #expect(error?.code == .deadlineExceeded)
+            let past = CallContext(deadline: SystemTime.system.uptime)
+            let late = await #expect(throws: StoreError.self) {
+                try await past.run { () async throws(StoreError) in try await store(.incr(foo)) }
+            }
+            #expect(late?.code == .deadlineExceeded && late?.effect == StoreError.Effect.none)
+            let task = Task { try await store(.incr(foo)) }
+            task.cancel()
+            let cancelled = await #expect(throws: StoreError.self) { try await task.value }
+            #expect(cancelled?.code == .cancelled)
+        }
+    }
+
+    @Test func nobodyThereIsNoEffect() async throws {
+        let peer = try await TranscriptPeer.start(.close)
+        try await peer.stop()
+        let store = try UpstashStore(UpstashConfiguration(url: peer.url, token: "t"))
+        let error = await #expect(throws: StoreError.self) { try await store(.incr(foo)) }
+        #expect(error?.code == .connectionFailed && error?.effect == StoreError.Effect.none && error?.isServerFailure == true)
+        await store.shutdown()
+    }
+
+    @Test func sizesAreCheckedBeforeAnythingIsSent() async throws {
+        try await withStore(TranscriptPeer.json(#"{"result":"OK"}"#)) { store, peer in
+            let key = Key(raw: Bytes([UInt8](repeating: 107, count: 32 * 1024 + 1)))
+            let long = await #expect(throws: StoreError.self) { try await store(.get(key)) }
+            #expect(long?.code == .tooLarge && long?.field == "key")
+            let value = Bytes([UInt8](repeating: 118, count: 10 * 1024 * 1024))
+            let large = await #expect(throws: StoreError.self) { try await store(.set(foo, value)) }
+            #expect(large?.code == .tooLarge && large?.effect == StoreError.Effect.none)
+            #expect(peer.requests.isEmpty)
+        }
+    }
+
+    // MARK: - Streams
+
+    @Test(arguments: ["\n\n", "\n"])
+    func messagesAreSplitAtTheirFirstCommas(lineEnd: String) async throws {
+        let lines = ["subscribe,chat,1", "message,chat,hello", "message,chat,how are you, today?", "message,chat,"]
+        let text = lines.map { "data: \($0)\(lineEnd)" }.joined()
+        try await withStore(TranscriptPeer.stream(text)) { store, peer in
+            let messages = try await store.withSubscription(to: [.channel(Channel("chat"))]) { subscription async throws in
+                var iterator = subscription.makeAsyncIterator()
+                return [await iterator.next(), await iterator.next(), await iterator.next()]
+            }
+            let expected: [Bytes] = ["hello", "how are you, today?", ""]
+            #expect(messages == expected.map { .message(channel: Channel("chat"), payload: $0) })
+            #expect(peer.requests[0].line == "POST /subscribe/chat HTTP/1.1")
+            #expect(peer.requests[0].headers["accept"] == "text/event-stream")
+        }
+    }
+
+    @Test func aPatternsMessagesNameTheirChannel() async throws {
+        let text = "data: psubscribe,c*,1\n\ndata: pmessage,c*,chat,a,b\n\n: heartbeat\n\ndata: pmessage,c*,cat,x\n\n"
+        try await withStore(TranscriptPeer.stream(text)) { store, peer in
+            let messages = try await store.withSubscription(to: [.pattern("c*")]) { subscription async throws in
+                var iterator = subscription.makeAsyncIterator()
+                return [await iterator.next(), await iterator.next()]
+            }
+            #expect(
+                messages == [
+                    .message(channel: Channel("chat"), payload: "a,b"), .message(channel: Channel("cat"), payload: "x"),
+                ])
+            #expect(peer.requests[0].line == "POST /psubscribe/c%2A HTTP/1.1")
+        }
+    }
+
+    @Test func aLostStreamIsMadeAgainAndTheGapTold() async throws {
+        try await withStore(
+            TranscriptPeer.stream("data: subscribe,chat,1\n\ndata: message,chat,END\n\n"), .close,
+            TranscriptPeer.stream("data: subscribe,chat,1\n\ndata: message,chat,two\n\n")
+        ) { store, peer in
+            let events = try await store.withSubscription(to: [.channel(Channel("chat"))]) { subscription async throws in
+                var iterator = subscription.makeAsyncIterator()
+                return [await iterator.next(), await iterator.next(), await iterator.next()]
+            }
+            #expect(
+                events == [
+                    .message(channel: Channel("chat"), payload: "END"), .gap(missed: nil),
+                    .message(channel: Channel("chat"), payload: "two"),
+                ])
+            #expect(peer.requests.count == 3)
+        }
+    }
+
+    @Test func aSubscriptionThatIsRefusedSaysSo() async throws {
+        let answer = TranscriptPeer.json(#"{"error":"WRONGPASS invalid or missing auth token"}"#, status: "401 Unauthorized")
+        try await withStore(answer) { store, _ in
+            let error = await #expect(throws: StoreError.self) {
+                try await store.withSubscription(to: [.channel(Channel("chat"))]) { _ async throws in }
+            }
+            #expect(error?.code == .serverRefused)
+        }
+    }
+
+    @Test func settingsThatCannotWorkAreNamed() throws {
+        for url in ["", "redis://h", "https://", "https:///x", "https://h?a=b", "https://h x"] {
+            let error = #expect(throws: StoreError.self) { try UpstashStore(UpstashConfiguration(url: url, token: "t")) }
+            #expect(error?.field == "url", "\(url)")
+        }
+        let error = #expect(throws: StoreError.self) { try UpstashStore(UpstashConfiguration(url: "https://h", token: "a b")) }
+        #expect(error?.field == "token")
+    }
+}
