@@ -35,7 +35,7 @@ final class TranscriptPeer: Sendable {
     var requests: [Request] { state.withLock { $0.requests } }
 
     /// - Parameter answers: the last is for all further requests.
-    static func start(_ answers: Answer...) async throws -> TranscriptPeer {
+    static func start(_ answers: [Answer]) async throws -> TranscriptPeer {
         let state = Locked(State(answers: answers))
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.backlog, value: 64)
@@ -94,7 +94,7 @@ final class TranscriptPeer: Sendable {
 
         private func nextRequest() -> Request? {
             let text = String(decoding: received, as: UTF8.self)
-            guard let end = text.range(of: "\r\n\r\n") else { return nil }
+            guard let end = text.firstRange(of: "\r\n\r\n") else { return nil }
             let head = text[..<end.lowerBound].split(separator: "\r\n").map(String.init)
             var headers: [String: String] = [:]
             for line in head.dropFirst() {

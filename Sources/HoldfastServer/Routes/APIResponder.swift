@@ -38,7 +38,7 @@ struct APIResponder: HTTPResponder {
         let requestID = RequestHeaders.requestID(request.headers)
         metrics.began()
         if UpstashTarget.owns(request.uri.string) {
-            return try await respondAsUpstash(to: request, peer: context.peer, requestID: requestID, arrival: arrival)
+            return try await respondAsUpstash(to: request, context, requestID: requestID, arrival: arrival)
         }
         var routeName = "none"
         let answer: Answer
@@ -64,10 +64,10 @@ struct APIResponder: HTTPResponder {
     }
 
     private func respondAsUpstash(
-        to request: Request, peer: String?, requestID: String, arrival: Duration
+        to request: Request, _ context: ConnectionContext, requestID: String, arrival: Duration
     ) async throws -> Response {
         do {
-            var (response, route) = try await upstash.respond(to: request, peer: peer, requestID: requestID, arrival: arrival)
+            var (response, route) = try await upstash.respond(to: request, context, requestID: requestID, arrival: arrival)
             response.headers[.requestID] = requestID
             response.headers[.contentTypeOptions] = "nosniff"
             response.headers[.cacheControl] = "no-store"

@@ -23,7 +23,7 @@ struct UpstashEndpoint: Sendable {
 
     /// An answer, and the name under which it is counted.
     func respond(
-        to request: Request, peer: String?, requestID: String, arrival: Duration
+        to request: Request, _ connection: ConnectionContext, requestID: String, arrival: Duration
     ) async throws -> (Response, route: String) {
         do {
             guard [.get, .head, .post, .put].contains(request.method) else {
@@ -35,7 +35,7 @@ struct UpstashEndpoint: Sendable {
             guard let target = UpstashTarget(request.uri.string) else {
                 return (refusal("ERR failed to parse the request: the URL is not well encoded"), "upstash")
             }
-            return try await answer(target, request, peer: peer, requestID: requestID, arrival: arrival)
+            return try await answer(target, request, connection, requestID: requestID, arrival: arrival)
         } catch let error as ReplyError {
             return (refusal(error.line), "upstash")
         } catch let error as StoreError {
@@ -46,7 +46,7 @@ struct UpstashEndpoint: Sendable {
     // MARK: - The way of a request
 
     private func answer(
-        _ target: UpstashTarget, _ request: Request, peer: String?, requestID: String, arrival: Duration
+        _ target: UpstashTarget, _ request: Request, _ connection: ConnectionContext, requestID: String, arrival: Duration
     ) async throws -> (Response, route: String) {
         let secret = RequestHeaders.secret(request.headers) ?? target.token
         let admission: Result<CallContext, StoreError>
@@ -57,7 +57,8 @@ struct UpstashEndpoint: Sendable {
             admission = .failure(error)
         }
         if let callers {
-            let decision = try await callers.check(try? admission.get(), peer: peer, request.headers, endpoint: "/upstash")
+            let decision = try await callers.check(
+                try? admission.get(), peer: connection.peer, request.headers, endpoint: "/upstash")
             guard decision.isAllowed else {
                 return (refusal("ERR max requests limit exceeded", .tooManyRequests, HTTPFields(decision)), "upstash")
             }
@@ -68,7 +69,7 @@ struct UpstashEndpoint: Sendable {
         if let stream = try target.stream(request.method) {
             return (try await respond(stream, caller, format, to: request), "upstash.stream")
         }
-        let asked = try target.request(request.method, body: try await body(of: request))
+        let asked = try target.request(request.method, body: try await body(of: request, connection))
         return try await context.run { () async throws(StoreError) in
             try await carryOut(asked, caller, format, request.headers)
         }
@@ -96,13 +97,14 @@ struct UpstashEndpoint: Sendable {
             isServed: state.failover.server != nil, scripts: scripts)
     }
 
-    private func body(of request: Request) async throws -> [UInt8] {
+    private func body(of request: Request, _ connection: ConnectionContext) async throws -> [UInt8] {
         func tooLarge(_ actual: String) -> ReplyError {
             ReplyError("ERR max request size exceeded. Limit: \(Self.maximumBodyBytes) bytes, Actual: \(actual) bytes")
         }
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > Self.maximumBodyBytes {
             throw tooLarge(length.description)
         }
+        if request.headers[.expect] != nil { connection.willReadBody() }
         do {
             return Array(try await request.body.collect(upTo: Self.maximumBodyBytes).readableBytesView)
         } catch is NIOTooManyBytesError {
