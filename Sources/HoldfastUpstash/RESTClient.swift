@@ -19,6 +19,8 @@ final class RESTClient: Sendable {
         // Another address would be given our token.
         http.redirectConfiguration = .disallow
         http.timeout.connect = .nanoseconds(configuration.connectTimeout.nanoseconds)
+        // Whoever is not there is told at once, not tried again for the whole of a call's time.
+        http.connectionPool.retryConnectionEstablishment = false
         // A connection that rested longer may be closed at the other end just when a write is sent.
         http.connectionPool.idleTimeout = .seconds(30)
         http.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64

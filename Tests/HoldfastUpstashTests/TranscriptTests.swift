@@ -33,7 +33,7 @@ import Testing
             TranscriptPeer.json(#"{"result":"OK"}"#), TranscriptPeer.json(#"{"result":"YmFy"}"#),
             TranscriptPeer.json(#"{"result":null}"#), TranscriptPeer.json(#"{"result":137}"#),
             TranscriptPeer.json(#"{ "result": ["dmFsdWUx", null, "dmFsdWUy"] }"#)
-        ) { store, peer in
+        ) { store, peer async throws in
             try await store(.set(foo, "bar", expiration: .after(.seconds(100))))
             #expect(try await store(.get(foo)) == "bar")
             #expect(try await store(.get(foo)) == nil)
@@ -46,13 +46,14 @@ import Testing
             #expect(first.headers["upstash-encoding"] == "base64")
             #expect(
                 peer.requests.map(\.text)[1...] == [
-                    #"["GET","foo"]"#, #"["GET","foo"]"#, #"["INCR","foo"]"#, #"["MGET","foo","foo","foo"]"#,
+                    #"["GET","foo"]"#, #"["GET","foo"]"#, #"["INCRBY","foo","1"]"#, #"["MGET","foo","foo","foo"]"#,
                 ])
         }
     }
 
     @Test func whatIsNoTextGoesAsTheBodyOfAPath() async throws {
-        try await withStore(TranscriptPeer.json(#"{"result":1}"#), TranscriptPeer.json(#"{"result":"AP8="}"#)) { store, peer in
+        try await withStore(TranscriptPeer.json(#"{"result":1}"#), TranscriptPeer.json(#"{"result":"AP8="}"#)) {
+            store, peer async throws in
             #expect(try await store(.publish(Channel("a/b c"), Bytes([0, 255]))) == 1)
             #expect(try await store(.get(foo)) == Bytes([0, 255]))
             #expect(peer.requests[0].line == "POST /PUBLISH/a%2Fb%20c HTTP/1.1")
@@ -61,7 +62,7 @@ import Testing
     }
 
     @Test func textIsEscapedAsJSONAsks() async throws {
-        try await withStore(TranscriptPeer.json(#"{"result":"OK"}"#)) { store, peer in
+        try await withStore(TranscriptPeer.json(#"{"result":"OK"}"#)) { store, peer async throws in
             try await store(.set(foo, Bytes("\"\\\u{0}\n\u{1F}é😀/")))
             #expect(peer.requests[0].text == #"["SET","foo","\"\\\u0000\u000A\u001Fé😀/"]"#)
         }
@@ -71,7 +72,7 @@ import Testing
         let answer = """
             [{"result":"OK"},{"result":"OK"},{"error":"ERR value is not an int or out of range"},{"result":2}]
             """
-        try await withStore(TranscriptPeer.json(answer)) { store, peer in
+        try await withStore(TranscriptPeer.json(answer)) { store, peer async throws in
             let batch: [Operation] = [
                 .raw(["SET", "key1", "valuex"]), .raw(["SETEX", "key2", "13", "valuez"]), .raw(["INCR", "key1"]),
                 .raw(["ZADD", "myset", "11", "item1", "22", "item2"]),
@@ -92,7 +93,7 @@ import Testing
             TranscriptPeer.json(#"[{"result":"OK"},{"error":"ERR value is not an int or out of range"}]"#),
             TranscriptPeer.json(
                 #"{"error":"ERR Command is not available: 'NOSUCH'. See https://docs.upstash.com"}"#, status: "400 Bad Request")
-        ) { store, peer in
+        ) { store, peer async throws in
             let batch = Batch(.transaction, [.raw(["SET", "key1", "valuex"]), .raw(["INCR", "key1"])])
             let replies = try await store.execute(batch)
             #expect(replies == [.ok, .error(ReplyError("ERR value is not an int or out of range"))])
@@ -108,7 +109,7 @@ import Testing
         try await withStore(
             TranscriptPeer.json(#"{"result":"OK"}"#, headers: ["upstash-sync-token: AA==1"]),
             TranscriptPeer.json(#"{"result":null}"#)
-        ) { store, peer in
+        ) { store, peer async throws in
             try await store(.set(foo, "bar"))
             #expect(try await store(.get(foo)) == nil)
             #expect(peer.requests[0].headers["upstash-sync-token"] == nil)
@@ -121,7 +122,7 @@ import Testing
         try await withStore(
             TranscriptPeer.json(#"{"error":"NOSCRIPT No matching script. Please use EVAL."}"#, status: "400 Bad Request"),
             TranscriptPeer.json(#"{"result":1}"#)
-        ) { store, peer in
+        ) { store, peer async throws in
             let answer = try await store.run(Procedure(script, keys: [foo], arguments: ["x"]) { $0.integer })
             #expect(answer == 1)
             #expect(peer.requests[0].text.hasPrefix(#"["EVALSHA",""#))
@@ -146,7 +147,8 @@ import Testing
             ("503 Service Unavailable", #"{"error":"LOADING the dataset"}"#, .serverLoading),
         ] as [(String, String, ErrorCode)])
     func failuresHaveTheirCodes(status: String, body: String, code: ErrorCode) async throws {
-        try await withStore(TranscriptPeer.json(body, status: status), configure: { $0.retriesOnTimeout = false }) { store, _ in
+        try await withStore(TranscriptPeer.json(body, status: status), configure: { $0.retriesOnTimeout = false }) {
+            store, _ async throws in
             let error = await #expect(throws: StoreError.self) { try await store(.get(foo)) }
             #expect(error?.code == code)
             #expect(error?.operation == "GET")
@@ -156,7 +158,7 @@ import Testing
 
     @Test func aReadOnlyTokenIsNamed() async throws {
         let answer = #"{"error":"NOPERM this user has no permissions to run the 'set' command"}"#
-        try await withStore(TranscriptPeer.json(answer, status: "400 Bad Request")) { store, _ in
+        try await withStore(TranscriptPeer.json(answer, status: "400 Bad Request")) { store, _ async throws in
             let error = await #expect(throws: StoreError.self) { try await store(.set(foo, "x")) }
             #expect(error?.code == .serverRefused && error?.message.contains("read-only token") == true)
             #expect(error?.effect == StoreError.Effect.none)
@@ -164,24 +166,24 @@ import Testing
     }
 
     @Test func aWriteWhoseAnswerIsLostIsNotSentAgain() async throws {
-        try await withStore(.close) { store, peer in
+        try await withStore(.close) { store, peer async throws in
             let error = await #expect(throws: StoreError.self) { try await store(.incr(foo)) }
             #expect(error?.code == .connectionLost && error?.effect == .unknown)
             #expect(peer.requests.count == 1)
         }
-        try await withStore(.close, TranscriptPeer.json(#"{"result":"YmFy"}"#)) { store, peer in
+        try await withStore(.close, TranscriptPeer.json(#"{"result":"YmFy"}"#)) { store, peer async throws in
             #expect(try await store(.get(foo)) == "bar")
             #expect(peer.requests.count == 2)
         }
     }
 
     @Test func aCallEndsWithItsDeadlineItsTimeoutOrItsTask() async throws {
-        try await withStore(.silence, configure: { $0.commandTimeout = .milliseconds(50) }) { store, peer in
+        try await withStore(.silence, configure: { $0.commandTimeout = .milliseconds(50) }) { store, peer async throws in
             let error = await #expect(throws: StoreError.self) { try await store(.incr(foo)) }
             #expect(error?.code == .timeout && error?.effect == .unknown)
             #expect(peer.requests.count <= 1)
         }
-        try await withStore(.silence) { store, _ in
+        try await withStore(.silence) { store, _ async throws in
             let context = CallContext(deadline: SystemTime.system.uptime + .milliseconds(50))
             let error = await #expect(throws: StoreError.self) {
                 try await context.run { () async throws(StoreError) in try await store(.incr(foo)) }
@@ -209,7 +211,7 @@ import Testing
     }
 
     @Test func sizesAreCheckedBeforeAnythingIsSent() async throws {
-        try await withStore(TranscriptPeer.json(#"{"result":"OK"}"#)) { store, peer in
+        try await withStore(TranscriptPeer.json(#"{"result":"OK"}"#)) { store, peer async throws in
             let key = Key(raw: Bytes([UInt8](repeating: 107, count: 32 * 1024 + 1)))
             let long = await #expect(throws: StoreError.self) { try await store(.get(key)) }
             #expect(long?.code == .tooLarge && long?.field == "key")
@@ -226,7 +228,7 @@ import Testing
     func messagesAreSplitAtTheirFirstCommas(lineEnd: String) async throws {
         let lines = ["subscribe,chat,1", "message,chat,hello", "message,chat,how are you, today?", "message,chat,"]
         let text = lines.map { "data: \($0)\(lineEnd)" }.joined()
-        try await withStore(TranscriptPeer.stream(text)) { store, peer in
+        try await withStore(TranscriptPeer.stream(text)) { store, peer async throws in
             let messages = try await store.withSubscription(to: [.channel(Channel("chat"))]) { subscription async throws in
                 var iterator = subscription.makeAsyncIterator()
                 return [await iterator.next(), await iterator.next(), await iterator.next()]
@@ -240,7 +242,7 @@ import Testing
 
     @Test func aPatternsMessagesNameTheirChannel() async throws {
         let text = "data: psubscribe,c*,1\n\ndata: pmessage,c*,chat,a,b\n\n: heartbeat\n\ndata: pmessage,c*,cat,x\n\n"
-        try await withStore(TranscriptPeer.stream(text)) { store, peer in
+        try await withStore(TranscriptPeer.stream(text)) { store, peer async throws in
             let messages = try await store.withSubscription(to: [.pattern("c*")]) { subscription async throws in
                 var iterator = subscription.makeAsyncIterator()
                 return [await iterator.next(), await iterator.next()]
@@ -257,7 +259,7 @@ import Testing
         try await withStore(
             TranscriptPeer.stream("data: subscribe,chat,1\n\ndata: message,chat,END\n\n"), .close,
             TranscriptPeer.stream("data: subscribe,chat,1\n\ndata: message,chat,two\n\n")
-        ) { store, peer in
+        ) { store, peer async throws in
             let events = try await store.withSubscription(to: [.channel(Channel("chat"))]) { subscription async throws in
                 var iterator = subscription.makeAsyncIterator()
                 return [await iterator.next(), await iterator.next(), await iterator.next()]
@@ -273,7 +275,7 @@ import Testing
 
     @Test func aSubscriptionThatIsRefusedSaysSo() async throws {
         let answer = TranscriptPeer.json(#"{"error":"WRONGPASS invalid or missing auth token"}"#, status: "401 Unauthorized")
-        try await withStore(answer) { store, _ in
+        try await withStore(answer) { store, _ async throws in
             let error = await #expect(throws: StoreError.self) {
                 try await store.withSubscription(to: [.channel(Channel("chat"))]) { _ async throws in }
             }

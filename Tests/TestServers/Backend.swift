@@ -26,8 +26,8 @@ public struct Backend: Sendable, CustomStringConvertible {
     /// Every kind of store there is.
     public static let available: [Backend] = [.embedded, .redis, .redisRESP2, .redisTLS, .sentinel, .cluster, .upstash]
 
-    /// Those on which what is published later arrives later, whoever listens to which channel.
-    public static let ordered: [Backend] = available.filter { $0.description != upstash.description }
+    /// Those with a connection of their own: a call is cheap, and what is published later arrives later, on whatever channel.
+    public static let direct: [Backend] = available.filter { $0.description != upstash.description }
 
     /// Those that a server stands behind.
     public static let servers: [Backend] = [.redis, .redisRESP2, .redisTLS, .sentinel, .cluster]

@@ -33,6 +33,10 @@ public enum SharedEndpoint {
 
     /// How to reach it.
     public static func configuration(token: String = token) async throws -> UpstashConfiguration {
-        UpstashConfiguration(url: "http://127.0.0.1:\(try await running.value)/upstash", token: token)
+        var configuration = UpstashConfiguration(
+            url: "http://127.0.0.1:\(try await running.value)/upstash", token: token)
+        // Client, endpoint and server share the machine with all other tests.
+        configuration.commandTimeout = .seconds(60)
+        return configuration
     }
 }

@@ -32,7 +32,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Backend.ordered)
+    @Test(arguments: Backend.direct)
     func aSlowReaderIsToldWhatItMissed(_ backend: Backend) async throws {
         let (store, names) = (try await backend.store(), backend.namespace())
         let (channel, end) = (names.channel("flood"), names.channel("end"))

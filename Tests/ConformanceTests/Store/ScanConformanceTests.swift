@@ -19,7 +19,7 @@ import Testing
         #expect(Set(found) == Set(all))
     }
 
-    @Test(arguments: Backend.available)
+    @Test(arguments: Backend.direct)
     func whatStaysIsFoundWhileOtherKeysComeAndGo(_ backend: Backend) async throws {
         let (store, names) = (try await backend.store(), backend.namespace())
         let (stay, go) = ((0..<500).map { names.key("s:\(Int64($0))") }, (0..<500).map { names.key("g:\(Int64($0))") })
