@@ -248,7 +248,7 @@ import Testing
 
     @Test func whatThisVersionCannotDoIsReadAndRefusedNotIgnored() async throws {
         let cases: [[String: String]] = [
-            ["SESSION_STORAGE": "jwt"],
+            ["SESSION_STORAGE": "jwt"]
         ]
         for environment in cases {
             #expect(try await load(environment).configuration.refusals.count == 1, "\(environment)")
