@@ -16,7 +16,7 @@ struct UpstashExamination {
             return [.wrong("REST", "UPSTASH_REDIS_REST_\(error.field == "token" ? "TOKEN" : "URL"): \(error.message)")]
         }
         var findings = [await endpoint(store)]
-        if findings[0].state != .wrong { findings += await ServerExamination(store: store, prefix: prefix).findings() }
+        if findings[0].state != .wrong { findings += [await canary(store), await script(store)] }
         await store.shutdown()
         return findings
     }
@@ -31,5 +31,26 @@ struct UpstashExamination {
                 ? ": check UPSTASH_REDIS_REST_URL, and that this machine may reach it" : ""
             return .wrong("REST", error.message + advice)
         }
+    }
+
+    /// Writes, reads and deletes one key under the prefix, as the services do.
+    private func canary(_ store: UpstashStore) async -> Finding {
+        let key = Namespace(prefix: prefix).key("doctor:\(String(UInt64.random(in: .min ... .max), radix: 36))")
+        do {
+            let text = Bytes("canary")
+            try await store(.set(key, text, expiration: .after(.seconds(10))))
+            let found = try await store(.get(key))
+            _ = try await store(.unlink([key]))
+            return found == text
+                ? .right("Write", "keys under \(prefix) can be written, read and deleted")
+                : .wrong("Write", "what was written under \(prefix) was not read back: is this a replica?")
+        } catch { return .wrong("Write", error.message) }
+    }
+
+    private func script(_ store: UpstashStore) async -> Finding {
+        do {
+            _ = try await store(.raw("EVAL", "return 1", "0"))
+            return .right("Scripts", "Lua may be run")
+        } catch { return .wrong("Scripts", "\(error.message): limits and sessions need Lua") }
     }
 }
