@@ -39,6 +39,7 @@ import Testing
             forbidden: services + backends + faces
                 + ["HoldfastTesting", "AsyncHTTPClient", "Hummingbird*", "HTTPTypes", "Foundation*"],
             why: "it shows the embedded store as it is, and knows no service"),
+        Arrow(
             folder: "Sources/HoldfastUpstash",
             forbidden: services + faces + ["HoldfastRedis", "HoldfastTesting", "Hummingbird*", "Foundation*"],
             why: "a backend knows no service"),

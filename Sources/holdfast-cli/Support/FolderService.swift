@@ -34,7 +34,7 @@ enum FolderService {
         do throws(StoreError) {
             service = try await HoldfastService(
                 configuration: configuration, environment: ProcessInfo.processInfo.environment, logger: logger
-            ) { _, port in continuation.yield(port) }
+            ) { _, ports in continuation.yield(ports.http) }
         } catch {
             throw CommandFailure(.configuration, error.message)
         }
