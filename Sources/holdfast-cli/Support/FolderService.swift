@@ -24,6 +24,7 @@ enum FolderService {
         var configuration = given
         let key = String(UInt64.random(in: .min ... .max), radix: 36) + String(UInt64.random(in: .min ... .max), radix: 36)
         (configuration.server.host, configuration.server.port) = ("127.0.0.1", 0)
+        configuration.server.resp = nil
         (configuration.server.tlsCertificateFile, configuration.server.tlsKeyFile) = (nil, nil)
         configuration.server.apiKeys = [Secret("admin:\(key)")]
         // Standard output is the command's; and that the service is ended with it is nothing to be told.
