@@ -3,6 +3,14 @@ import HoldfastStore
 import NIOCore
 import NIOPosix
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 /// What a failed request means for its caller: the code, and whether it may have been carried out.
 enum RESTFailure {
     /// No answer came.
@@ -11,6 +19,10 @@ enum RESTFailure {
         if error is TimedOut { return StoreError(isCallersDeadline ? .deadlineExceeded : .timeout, effect: .unknown) }
         if error is CancellationError { return StoreError(.cancelled, effect: .unknown) }
         if error is NIOConnectionError { return StoreError(.connectionFailed, "No connection: \(reason(error))") }
+        // Only connecting is refused; what breaks later is reset.
+        if let error = error as? IOError, error.errnoCode == ECONNREFUSED {
+            return StoreError(.connectionFailed, "No connection: it is refused")
+        }
         guard let error = error as? HTTPClientError else {
             return StoreError(.connectionLost, "The connection broke: \(reason(error))", effect: .unknown)
         }
