@@ -10,6 +10,8 @@ import HoldfastStore
     let flights = SingleFlight()
     let remembered = RememberedChanges()
     let warmers = Locked<[CacheWarmer]>([])
+    /// What this process wrote into its local store before then, the server has heard of since: it says nothing any more.
+    private let heardUntil = Locked(Timestamp(milliseconds: 0))
     let prefix: String
 
     init(
@@ -64,7 +66,12 @@ import HoldfastStore
     /// Nothing of this cache goes to the server before what it missed.
     private func settle(_ store: any Store) async throws(StoreError) {
         if failover.server == nil || remembered.isEmpty { return }
-        try await remembered.settle(on: store)
+        let moment = now
+        let settled = try await remembered.settle(on: store)
+        // What single failures left here while the server was not yet counted as down. A local decision that is under way may still
+        // leave an entry: the moment, which is after it was made, keeps that from being believed.
+        heardUntil.withLock { $0 = max($0, moment) }
+        for change in settled { _ = try? await change.remove(from: failover.local) }
     }
 
     func announce(_ change: CacheChange) {
@@ -92,15 +99,17 @@ import HoldfastStore
     private func serverReturns(_ server: any Store) async throws(StoreError) {
         // What is changed while this runs is settled in the next round, and at last by the first call that goes to the server: a busy
         // process must not keep it away for ever.
-        for _ in 0..<10 where !remembered.isEmpty { try await remembered.settle(on: server) }
-        // A local decision that ends after this leaves an entry here; the next outage does not believe what is older than itself.
+        for _ in 0..<10 where !remembered.isEmpty { try await settle(server) }
+        // A local decision that ends after this leaves an entry here, which is older than this moment.
+        let moment = now
+        heardUntil.withLock { $0 = max($0, moment) }
         _ = try? await CacheChange.everything(prefix: prefix).remove(from: failover.local)
         announce(.everything(prefix: prefix))
     }
 
     /// Whether an entry may be served as it is.
     func isFresh(_ envelope: Envelope, by decider: Decider) -> Bool {
-        if case .local(let since) = decider, CacheVersion(stamp: envelope.stamp).moment < since { return false }
+        if decider.isLocal, CacheVersion(stamp: envelope.stamp).moment < heardUntil.withLock({ $0 }) { return false }
         // Without fail-safe time the store's own clock ends an entry; only one that is kept beyond its TTL needs our clock.
         guard envelope.grace > .zero, let expiry = envelope.expiry else { return true }
         return now < expiry

@@ -38,10 +38,11 @@ final class RememberedChanges: Sendable {
 
     /// Removes from the server what is remembered, and forgets what was not changed again meanwhile.
     ///
+    /// - Returns: what the server heard and is forgotten.
     /// - Throws: what the server answered; everything stays remembered then, and doing it twice does no harm.
-    func settle(on server: any Store) async throws(StoreError) {
+    func settle(on server: any Store) async throws(StoreError) -> [CacheChange] {
         let changes = state.withLock { $0.changes }
-        if changes.isEmpty { return }
+        if changes.isEmpty { return [] }
         var unlinks: [Command<Int>] = []
         for change in changes.keys {
             if case .entry(let place, let name) = change {
@@ -55,8 +56,10 @@ final class RememberedChanges: Sendable {
         for start in stride(from: 0, to: unlinks.count, by: 1000) {
             _ = try await server.pipeline(Array(unlinks[start..<min(start + 1000, unlinks.count)]))
         }
-        state.withLock { state in
-            for (change, turn) in changes where state.changes[change] == turn { state.changes[change] = nil }
+        return state.withLock { state in
+            let settled = changes.filter { state.changes[$0.key] == $0.value }.map(\.key)
+            for change in settled { state.changes[change] = nil }
+            return settled
         }
     }
 

@@ -39,6 +39,13 @@ struct ClientOptions: ParsableArguments {
 
 /// Calls a running server's HTTP API.
 struct APIClient: Sendable {
+    /// A refused connection is told at once: the library would try again until the deadline.
+    private static let http: HTTPClient = {
+        var configuration = HTTPClient.Configuration()
+        configuration.connectionPool.retryConnectionEstablishment = false
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
+
     struct Answer: Sendable {
         let status: Int
         let json: JSONValue
@@ -117,7 +124,7 @@ struct APIClient: Sendable {
             request.body = .bytes(ByteBuffer(bytes: body.encoded() ?? Bytes()))
         }
         do {
-            let response = try await HTTPClient.shared.execute(request, timeout: timeout)
+            let response = try await Self.http.execute(request, timeout: timeout)
             let bytes = try await response.body.collect(upTo: 64 << 20)
             let text = String(buffer: bytes)
             return Answer(

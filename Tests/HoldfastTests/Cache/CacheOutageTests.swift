@@ -36,6 +36,31 @@ import Testing
         #expect(try await f.cache.keys().by.isLocal)
     }
 
+    @Test func whatIsKeptHereBeforeTheOutageIsDeclaredIsReadHere() async throws {
+        let f = OutageFixture(CacheConfiguration(near: .init(entries: 0)), failures: 5)
+        try await f.cache.set("k", "old")
+        f.faulty.fail(with: StoreError(.connectionLost, effect: .unknown))
+        #expect(try await f.cache.set("k", "new").by.isLocal)
+        for _ in 0..<6 {
+            f.time.advance(by: .milliseconds(10))
+            #expect(try await f.cache.get("k", as: String.self).value == "new")
+        }
+        #expect(f.failover.localSince != nil)
+    }
+
+    @Test func whatWasKeptHereOverAPassingFailureIsNotBelievedInTheNextOne() async throws {
+        let f = OutageFixture(CacheConfiguration(near: .init(entries: 0)), failures: 5)
+        f.faulty.fail(with: StoreError(.connectionFailed))
+        try await f.cache.set("k", "lost")
+        f.faulty.recover()
+        f.time.advance(by: .milliseconds(10))
+        #expect(try await f.cache.get("k", as: String.self) == .miss, "the server has heard that its value is old")
+        try await f.elsewhere.set("k", "newer")
+        f.faulty.fail(with: StoreError(.connectionFailed))
+        #expect(try await f.cache.get("k", as: String.self) == .miss)
+        #expect(f.local.statistics.keys == 0)
+    }
+
     /// What is done while the server is away to a key that has an old value on it.
     enum Change: CaseIterable {
         case delete, set, setMany, invalidate, category, clear
