@@ -9,6 +9,10 @@ extension RedisConfiguration {
         guard commandTimeout > .zero else { throw .invalid("commandTimeout", "A timeout is longer than nothing") }
         guard connectTimeout > .zero else { throw .invalid("connectTimeout", "A timeout is longer than nothing") }
         guard maximumInFlight > 0 else { throw .invalid("maximumInFlight", "At least one call must be allowed") }
+        guard maximumConnections > 0 else { throw .invalid("maximumConnections", "At least one connection must be allowed") }
+        guard maximumWaitingForConnections >= 0 else { throw .invalid("maximumWaitingForConnections", "A number is 0 or more") }
+        guard idleTimeout > .zero else { throw .invalid("idleTimeout", "A timeout is longer than nothing") }
+        guard keepAlive > .zero else { throw .invalid("keepAlive", "An interval is longer than nothing") }
         if let clientName {
             let isPrintable = clientName.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
             guard isPrintable else { throw .invalid("clientName", "A client name has no spaces or special characters") }

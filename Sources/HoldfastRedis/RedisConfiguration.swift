@@ -55,6 +55,10 @@ public struct RedisConfiguration: Sendable {
     public var username: String?
     /// Nil or empty for none.
     public var password: String?
+    /// Asked for the credentials of each new connection, in place of ``username`` and ``password``: for passwords that change while the
+    /// process runs. Whoever waits for the connection meanwhile does so until his own timeout. For connections that exist see
+    /// ``RedisStore/reauthenticate()``.
+    public var credentials: (@Sendable () async throws -> Credentials)?
     public var database: Int
     /// Shown in the server's CLIENT LIST. No spaces.
     public var clientName: String?
@@ -75,6 +79,17 @@ public struct RedisConfiguration: Sendable {
     public var maximumInFlight = 65_536
     /// How many bytes of commands may wait for the socket; calls beyond fail at once likewise. One command alone may be larger.
     public var maximumQueuedBytes = 128 << 20
+
+    /// How many connections callers may have for themselves at once (``RedisStore/withConnection(_:)``), besides the shared ones. Further
+    /// callers wait.
+    public var maximumConnections = 10
+    /// How many callers may wait for a connection of their own; those beyond fail at once with
+    /// ``HoldfastStore/ErrorCode/overloaded``.
+    public var maximumWaitingForConnections = 10_000
+    /// How long a connection for exclusive use is kept that nobody uses.
+    public var idleTimeout: Duration = .seconds(60)
+    /// How often a connection that is not used is asked whether its server is still there.
+    public var keepAlive: Duration = .seconds(15)
 
     public init(
         endpoint: Endpoint = .tcp(host: "127.0.0.1", port: 6379), username: String? = nil, password: String? = nil,

@@ -16,11 +16,11 @@ import NIOPosix
 ///     await store.shutdown()
 public final class RedisStore: Store {
     public let configuration: RedisConfiguration
-    private let topology: Topology
+    let topology: Topology
+    let digests = ScriptDigests()
     private let hub: SubscriptionHub
-    private let digests = ScriptDigests()
 
-    private enum Topology {
+    enum Topology {
         case server(ServerLink)
         case cluster(Cluster)
     }
@@ -75,12 +75,13 @@ public final class RedisStore: Store {
         }
     }
 
-    /// Closes all connections. What is in flight and all later calls fail with ``HoldfastStore/ErrorCode/shuttingDown``.
-    public func shutdown() async {
+    /// Closes all connections. Calls in flight may finish first; those that have not in the time given, and all later calls, fail with
+    /// ``HoldfastStore/ErrorCode/shuttingDown``. Subscriptions end at once, connections for exclusive use when their callers are done.
+    public func shutdown(finishingWithin grace: Duration = .seconds(2)) async {
         hub.close()
         switch topology {
-        case .server(let server): await server.close()
-        case .cluster(let cluster): await cluster.close()
+        case .server(let server): await server.close(finishingWithin: grace)
+        case .cluster(let cluster): await cluster.close(finishingWithin: grace)
         }
     }
 
@@ -104,7 +105,7 @@ public final class RedisStore: Store {
         let operations = batch.operations
         guard let first = operations.first else { return [] }
         if operations.count == 1 { return [try await execute(first)] }
-        for operation in operations { try SharedCommands.check(operation) }
+        try SharedCommands.check(operations)
         do {
             switch (batch.mode, topology) {
             case (.pipeline, .server(let server)): return try await server.pipeline(operations)
@@ -121,18 +122,13 @@ public final class RedisStore: Store {
     public func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output {
         let script = procedure.script
         do throws(StoreError) {
-            return try procedure.output(of: try await evaluate(script, procedure.keys, procedure.arguments))
+            let reply = try await digests.evaluate(script, procedure.keys, procedure.arguments) { command throws(StoreError) in
+                try await call(script, procedure.keys, command)
+            }
+            return try procedure.output(of: reply)
         } catch {
             throw error.during(script.identifier)
         }
-    }
-
-    /// EVALSHA, and where the server does not know the script (it was restarted, or flushed its scripts), EVAL, which teaches it.
-    private func evaluate(_ script: Script, _ keys: [Key], _ arguments: [Bytes]) async throws(StoreError) -> Reply {
-        let tail = [Bytes(Int64(keys.count))] + keys.map(\.bytes) + arguments
-        let reply = try await call(script, keys, ["EVALSHA", digests.digest(of: script)] + tail)
-        guard case .error(let error) = reply, error.prefix == "NOSCRIPT" else { return reply }
-        return try await call(script, keys, ["EVAL", Bytes(script.lua)] + tail)
     }
 
     private func call(_ script: Script, _ keys: [Key], _ command: [Bytes]) async throws(StoreError) -> Reply {

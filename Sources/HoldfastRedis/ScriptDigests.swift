@@ -24,5 +24,15 @@ final class ScriptDigests: Sendable {
         return digest
     }
 
+    /// EVALSHA, and where the server does not know the script (it was restarted, or flushed its scripts), EVAL, which teaches it.
+    func evaluate(
+        _ script: Script, _ keys: [Key], _ arguments: [Bytes], send: ([Bytes]) async throws(StoreError) -> Reply
+    ) async throws(StoreError) -> Reply {
+        let tail = [Bytes(Int64(keys.count))] + keys.map(\.bytes) + arguments
+        let reply = try await send(["EVALSHA", digest(of: script)] + tail)
+        guard case .error(let error) = reply, error.prefix == "NOSCRIPT" else { return reply }
+        return try await send(["EVAL", Bytes(script.lua)] + tail)
+    }
+
     static func sha1(_ text: String) -> Bytes { Bytes(hex: Insecure.SHA1.hash(data: Array(text.utf8))) }
 }

@@ -10,6 +10,7 @@ enum TransactionReplies {
         }
         switch replies.last {
         case .array(let results)? where results.count == count: return results
+        case .null?: throw StoreError(.conflict, "A watched key was changed meanwhile; nothing was done", operation: "EXEC")
         case .error(let error)?:
             for case .error(let refusal) in replies.dropLast() { throw StoreError(refusal, operation: "transaction") }
             throw StoreError(error, operation: "EXEC")

@@ -426,17 +426,68 @@ import Testing
     @Test func shutdownFailsWhatWaitsAndWhatComes() async throws {
         let server = try await RedisProcess.start()
         defer { server.stop() }
-        let store = try connect(server)
+        let store = try connect(server, timeout: .seconds(60))
         try await store(.ping)
         server.pause()
         let waiting = Task { try await store(.incr(Key(raw: "n"))) }
         try await eventually("it is sent") { store.outstanding == 1 }
-        await store.shutdown()
+        await store.shutdown(finishingWithin: .milliseconds(50))
         let error = await failure { try await waiting.value }
         #expect(error?.code == .shuttingDown)
         #expect(error?.effect == .unknown)
         let later = await failure { try await store(.ping) }
         #expect(later?.code == .shuttingDown)
         #expect(later?.effect == StoreError.Effect.none)
+    }
+
+    @Test func shutdownLetsWhatIsInFlightFinish() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server, timeout: .seconds(60))
+        try await store(.ping)
+        server.pause()
+        let waiting = (0..<10).map { _ in Task { try await store(.incr(Key(raw: "n"))) } }
+        try await eventually("they are sent") { store.outstanding == 10 }
+        let ending = Task { await store.shutdown(finishingWithin: .seconds(60)) }
+        try await eventually("it has begun") { store.isEnding }
+        #expect(await failure { try await store(.ping) }?.code == .shuttingDown)
+        server.resume()
+        await ending.value
+        var counts: [Int] = []
+        for task in waiting { counts.append(Int(try await task.value)) }
+        #expect(counts.sorted() == Array(1...10))
+    }
+
+    @Test func aConnectionThatNobodyUsesNoticesThatItsServerFellSilent() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server, timeout: .milliseconds(100)) { configuration in
+            configuration.keepAlive = .milliseconds(20)
+            configuration.retriesOnTimeout = false
+        }
+        try await eventually("it is connected") { await failure { try await store(.ping) } == nil }
+        server.pause()
+        try await eventually("the connection is given up") { !store.isConnected }
+        server.resume()
+        try await eventually("another serves") { await failure { try await store(.ping) } == nil }
+    }
+
+    @Test func tasksOnTheConnectionsLoopAreServedAndOthersBeside() async throws {
+        let store = try #require(try await Backend.redis.store() as? RedisStore)
+        let key = Backend.redis.namespace().key("counter")
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<20 {
+                group.addTask {
+                    func count() async throws { for _ in 0..<50 { _ = try await store(.incr(key)) } }
+                    if number % 2 == 0 {
+                        try await withTaskExecutorPreference(store.taskExecutor) { try await count() }
+                    } else {
+                        try await count()
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(try await store(.get(key)) == "1000")
     }
 }

@@ -264,7 +264,6 @@ import Testing
     @Test(arguments: [
         ["HOLDFAST_DATA": "/srv/holdfast", "REDIS_HOST": "h"], ["HOLDFAST_APPENDFSYNC": "always"],
         ["TOKEN_ENCRYPTION_KEY": String(repeating: "0f", count: 32)],
-        ["REDIS_HOST": "h", "REDIS_MAX_CONNECTIONS": "20"],
     ]) func whatHasLessEffectThanItsNamePromisesIsSaid(environment: [String: String]) async throws {
         let warnings = try await load(environment).warnings
         #expect(warnings.count == 1)

@@ -11,6 +11,9 @@ public struct Certificates: Sendable {
     /// For redis.example, and no address.
     public var namedCertificate: String { folder + "/named.crt" }
     public var namedKey: String { folder + "/named.key" }
+    /// For 127.0.0.1 and localhost, until yesterday.
+    public var expiredCertificate: String { folder + "/expired.crt" }
+    public var expiredKey: String { folder + "/expired.key" }
     public var clientCertificate: String { folder + "/client.crt" }
     public var clientKey: String { folder + "/client.key" }
 
@@ -24,13 +27,15 @@ public struct Certificates: Sendable {
               key $name
               openssl req -x509 -new -key $name.key -days 2 -subj "/CN=holdfast test $name" -out $name.crt
             done
-            for name in server client named; do
+            for name in server client named expired; do
               names=IP:127.0.0.1,DNS:localhost
-              [ $name = named ] && names=DNS:redis.example
+              days=2
+              if [ $name = named ]; then names=DNS:redis.example; fi
+              if [ $name = expired ]; then days=-1; fi
               key $name
               openssl req -new -key $name.key -subj "/CN=localhost" -out $name.csr
               echo "subjectAltName=$names" > $name.ext
-              openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile $name.ext -out $name.crt
+              openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days $days -extfile $name.ext -out $name.crt
             done
             """
         let process = try ChildProcess(

@@ -4,6 +4,12 @@
 need() {
   command -v "$1" >/dev/null 2>&1 && return 0
   echo "installing $2 (for $1)"
+  need_package "$2"
+  command -v "$1" >/dev/null 2>&1 || { echo "error: $1 is needed and could not be installed (package $2)" >&2; exit 1; }
+}
+
+# need_package PACKAGE: installs Debian's package, whatever is there.
+need_package() {
   local root=""
   [ "$(id -u)" = 0 ] || root=sudo
   if [ -z "${HOLDFAST_APT_UPDATED:-}" ]; then
@@ -17,7 +23,6 @@ need() {
     printf '#!/bin/sh\nexit 101\n' | $root tee "$policy" >/dev/null
     $root chmod +x "$policy"
   fi
-  DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq "$2" >/dev/null || true
+  DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq "$1" >/dev/null || true
   [ -z "$ours" ] || $root rm -f "$policy"
-  command -v "$1" >/dev/null 2>&1 || { echo "error: $1 is needed and could not be installed (package $2)" >&2; exit 1; }
 }

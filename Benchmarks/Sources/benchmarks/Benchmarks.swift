@@ -1,6 +1,7 @@
 import Foundation
 
-/// `benchmarks [name …] [--scale x] [--rounds n] [--json file] [--count n]`
+/// `benchmarks [name …] [--scale x] [--rounds n] [--json file] [--count n]`, or `benchmarks load <load> <count>` for one load of the
+/// client and nothing else, to be counted from outside.
 @main
 enum Benchmarks {
     static let all: [any Benchmark.Type] = [
@@ -8,7 +9,11 @@ enum Benchmarks {
     ]
 
     static func main() throws {
-        let call = Call(CommandLine.arguments.dropFirst())
+        let words = CommandLine.arguments
+        if words.count == 4, words[1] == "load", let load = ClientLoad(rawValue: words[2]), let count = Int(words[3]) {
+            return OneThread.run { await run(load, count) }
+        }
+        let call = Call(words.dropFirst())
         let known = all.map { $0.name }
         if let unknown = call.names.first(where: { !known.contains($0) }) {
             FileHandle.standardError.write(
@@ -17,13 +22,25 @@ enum Benchmarks {
         }
         let chosen = all.filter { call.names.isEmpty || call.names.contains($0.name) }
         if call.options.onlyCount != nil {
-            InlineExecutor().run { await run(chosen, call) }
+            OneThread.run { await run(chosen, call) }
         } else {
             Task {
                 await run(chosen, call)
                 exit(0)
             }
             dispatchMain()
+        }
+    }
+
+    private static func run(_ load: ClientLoad, _ count: Int) async {
+        do {
+            let store = try RedisPeer.store()
+            try await ClientLoad.prepare(store)
+            try await load.run(count, store)
+            await store.shutdown()
+        } catch {
+            FileHandle.standardError.write(Data("\(error)\n".utf8))
+            exit(1)
         }
     }
 

@@ -1,53 +1,73 @@
 import HoldfastRedis
 import HoldfastStore
 
-/// GETs of 32 bytes over one connection of the Redis client: one task, 50 tasks, pipelines of 100. Each beside what
-/// `redis-benchmark` does with one connection and as many commands in flight.
+/// The Redis client over one connection, beside what redis-benchmark, hiredis and redis-py (with hiredis) do in the same rounds.
 enum ClientBenchmark: Benchmark {
     static let name = "client"
 
-    private static let key = Key(raw: "bench:client")
+    private static let list = Key(raw: "bench:list")
+    private static let elements = 1_000_000
 
     static func run(_ options: Options) async throws -> [Row] {
         let store = try RedisPeer.store()
-        try await store(.set(key, Bytes([UInt8](repeating: UInt8(ascii: "x"), count: 32))))
-        if let count = options.onlyCount {
-            try await inTasks(50, count, store)
-            return []
-        }
-        var (one, fifty, batched) = (Meter(), Meter(), Meter())
-        var (peerOne, peerFifty, peerHundred) = (Meter(), Meter(), Meter())
-        for _ in 0..<options.rounds {
-            let singles = options.count(20_000)
-            try await one.round(operations: singles) { try await inTasks(1, singles, store) }
-            peerOne.note(perSecond: try RedisPeer.getsPerSecond(connections: 1, pipeline: 1))
-            let many = options.count(400_000)
-            try await fifty.round(operations: many) { try await inTasks(50, many, store) }
-            peerFifty.note(perSecond: try RedisPeer.getsPerSecond(connections: 1, pipeline: 50))
-            try await batched.round(operations: many) { try await inPipelines(many / 100, store) }
-            peerHundred.note(perSecond: try RedisPeer.getsPerSecond(connections: 1, pipeline: 100))
-        }
+        try await ClientLoad.prepare(store)
+        var rows = try await singles(store, options)
+        rows += try await throughput(store, options)
+        rows += try await longReply(store, options)
         await store.shutdown()
+        return rows
+    }
+
+    /// One call after the other: medians of a round, the best round of each.
+    private static func singles(_ store: RedisStore, _ options: Options) async throws -> [Row] {
+        let count = options.count(20_000)
+        var (one, onTheLoop, hiredis, python) = (Meter(), Meter(), Meter(), Meter())
+        for _ in 0..<options.rounds {
+            one.note(latencies: try await ClientLoad.oneTask.latencies(count, store))
+            hiredis.note(nanoseconds: try RedisPeer.figures(of: "HOLDFAST_BENCH_HIREDIS", load: "one", count: count).median)
+            onTheLoop.note(latencies: try await ClientLoad.onTheLoop.latencies(count, store))
+            python.note(nanoseconds: try RedisPeer.figures(of: "HOLDFAST_BENCH_REDIS_PY", load: "one", count: count).median)
+        }
         return [
-            one.row("GET, 1 task", against: ("redis-benchmark -c 1 -P 1", peerOne)),
-            fifty.row("GET, 50 tasks, one connection", against: ("redis-benchmark -c 1 -P 50", peerFifty)),
-            batched.row("GET, pipelines of 100", against: ("redis-benchmark -c 1 -P 100", peerHundred)),
+            one.row("GET, 1 task, p50", against: ("hiredis", hiredis)),
+            onTheLoop.row("GET, 1 task on the loop, p50", against: ("hiredis", hiredis)),
+            python.row("redis-py, p50", against: ("hiredis", hiredis)),
         ]
     }
 
-    private static func inTasks(_ tasks: Int, _ operations: Int, _ store: RedisStore) async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for _ in 0..<tasks {
-                group.addTask {
-                    for _ in 0..<(operations / tasks) { _ = try await store(.get(key)) }
-                }
-            }
-            try await group.waitForAll()
+    private static func throughput(_ store: RedisStore, _ options: Options) async throws -> [Row] {
+        let count = options.count(400_000)
+        var (fifty, batched) = (Meter(), Meter())
+        var (peerFifty, hiredis, python) = (Meter(), Meter(), Meter())
+        for _ in 0..<options.rounds {
+            try await fifty.round(operations: count) { try await ClientLoad.fiftyTasks.run(count, store) }
+            peerFifty.note(perSecond: try RedisPeer.getsPerSecond(connections: 1, pipeline: 50))
+            try await batched.round(operations: count) { try await ClientLoad.pipelines.run(count, store) }
+            hiredis.note(
+                perSecond: try RedisPeer.figures(of: "HOLDFAST_BENCH_HIREDIS", load: "pipeline", count: count).perSecond)
+            python.note(
+                perSecond: try RedisPeer.figures(of: "HOLDFAST_BENCH_REDIS_PY", load: "pipeline", count: count / 4).perSecond)
         }
+        return [
+            fifty.row("GET, 50 tasks, one connection", against: ("redis-benchmark -c 1 -P 50", peerFifty)),
+            batched.row("GET, pipelines of 100", against: ("hiredis", hiredis)),
+            python.row("redis-py, pipelines of 100", against: ("hiredis", hiredis)),
+        ]
     }
 
-    private static func inPipelines(_ pipelines: Int, _ store: RedisStore) async throws {
-        let commands = [Command<Bytes?>](repeating: .get(key), count: 100)
-        for _ in 0..<pipelines { _ = try await store.pipeline(commands) }
+    private static func longReply(_ store: RedisStore, _ options: Options) async throws -> [Row] {
+        try await store(.del([list]))
+        let page = (0..<10_000).map { Bytes("element:\($0)") }
+        for _ in 0..<(elements / page.count) { _ = try await store(.rpush(list, page)) }
+        var (ours, python) = (Meter(), Meter())
+        for _ in 0..<options.rounds {
+            try await ours.round(operations: 1) {
+                let read = try await store(.lrange(list, 0, -1))
+                precondition(read.count == elements, "LRANGE answered \(read.count) elements")
+            }
+            python.note(perSecond: try RedisPeer.figures(of: "HOLDFAST_BENCH_REDIS_PY", load: "lrange", count: 1).perSecond)
+        }
+        try await store(.del([list]))
+        return [ours.row("LRANGE of 1,000,000", against: ("redis-py with hiredis", python))]
     }
 }

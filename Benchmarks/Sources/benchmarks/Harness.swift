@@ -29,6 +29,11 @@ struct Meter {
     /// Keeps what a foreign program measured of itself.
     mutating func note(perSecond: Double) { rounds.append(perSecond) }
 
+    /// Keeps the median of a round of single calls.
+    mutating func note(latencies: [Double]) { note(nanoseconds: latencies.sorted()[latencies.count / 2]) }
+
+    mutating func note(nanoseconds: Double) { note(perSecond: 1e9 / nanoseconds) }
+
     var best: Double { rounds.max() ?? 0 }
 
     func row(_ name: String, against peer: (name: String, meter: Meter)? = nil) -> Row {

@@ -33,15 +33,7 @@ enum RedisPeer {
 
     /// What redis-benchmark prints for one of its tests.
     static func perSecond(_ test: String, _ arguments: [String]) throws -> Double {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["redis-benchmark"] + arguments + ["--csv"]
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
+        let text = try output(of: ["redis-benchmark"] + arguments + ["--csv"])
         // "SET","812345.67",…
         guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("\"\(test)\"") }),
             let figure = line.split(separator: ",").dropFirst().first.flatMap({
@@ -49,5 +41,31 @@ enum RedisPeer {
             })
         else { throw Missing(description: "redis-benchmark printed no figure:\n\(text)") }
         return figure
+    }
+
+    /// What another client reaches with one of the loads of ``ClientLoad`` (see Benchmarks/peers).
+    ///
+    /// - Parameter variable: where `Benchmarks/run` says how that client is called.
+    static func figures(of variable: String, load: String, count: Int) throws -> (perSecond: Double, median: Double) {
+        guard let program = ProcessInfo.processInfo.environment[variable] else {
+            throw Missing(description: "\(variable) names no program; call Benchmarks/run, which makes it")
+        }
+        let words = program.split(separator: " ").map(String.init) + [try socket, load, "\(count)"]
+        let figures = try output(of: words).split(whereSeparator: \.isWhitespace).compactMap { Double($0) }
+        guard figures.count == 2 else { throw Missing(description: "\(program) printed no figures") }
+        return (figures[0], figures[1])
+    }
+
+    private static func output(of words: [String]) throws -> String {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = words
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        return text
     }
 }

@@ -75,9 +75,11 @@ final class Cluster: Sendable {
 
     private var connections: [Connection] { state.withLock { Array($0.primaries.values) + Array($0.replicas.values) } }
 
-    func close() async {
+    func close(finishingWithin grace: Duration = .zero) async {
         state.withLock { $0.isClosed = true }
-        for connection in connections { await connection.close() }
+        await withTaskGroup(of: Void.self) { group in
+            for connection in connections { group.addTask { await connection.close(finishingWithin: grace) } }
+        }
     }
 
     func closeWithoutWaiting() {

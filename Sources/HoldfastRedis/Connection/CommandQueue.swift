@@ -23,7 +23,8 @@ struct CommandQueue<Waiter> {
         case idle(retryAt: UInt64, failure: StoreError?)
         case connecting
         case ready
-        case closed
+        /// No more calls: they are answered with the error.
+        case closed(StoreError)
     }
 
     /// What a caller's shell has to do after ``submit(_:ticket:now:deadline:replies:encode:)``.
@@ -79,6 +80,7 @@ struct CommandQueue<Waiter> {
     /// Whether a wake of the event loop is on its way.
     private var isScheduled = false
     private var isLeaving = false
+    private(set) var isFinishing = false
     private(set) var phase = Phase.idle(retryAt: 0, failure: nil)
     private var failures = 0
     var isWritable = true
@@ -125,11 +127,12 @@ struct CommandQueue<Waiter> {
 
     private func refusal(now: UInt64) -> StoreError? {
         switch phase {
-        case .closed: return StoreError(.shuttingDown)
+        case .closed(let error): return error
         case .idle(let retryAt, let failure):
             if now < retryAt { return failure ?? StoreError(.connectionFailed) }
         case .connecting, .ready: break
         }
+        guard !isFinishing else { return StoreError(.shuttingDown) }
         guard entries.count < limits.inFlight else {
             return StoreError(.overloaded, "\(limits.inFlight) replies are outstanding already")
         }
@@ -192,13 +195,14 @@ struct CommandQueue<Waiter> {
     ///
     /// - Returns: the answer that is complete with it, or nil: a batch not complete yet, or a tombstone.
     /// - Throws: ``ErrorCode/protocolViolation`` for a reply that nobody asked for.
-    mutating func receive(_ reply: Reply) throws(StoreError) -> Answer? {
+    mutating func receive(_ reply: consuming Reply) throws(StoreError) -> Answer? {
         guard entries.count > unsent, let head = entries.first else {
             throw StoreError(.protocolViolation, "The server sent a reply to nothing", effect: .unknown)
         }
         guard head.isBatch else {
             entries.removeFirst()
-            return head.waiter.map { .one($0, reply) }
+            guard let waiter = head.waiter else { return nil }
+            return .one(waiter, reply)
         }
         if head.waiter != nil { partial.append(reply) }
         if head.remaining > 1 {
@@ -287,9 +291,15 @@ struct CommandQueue<Waiter> {
         if case .idle = phase { phase = .idle(retryAt: 0, failure: nil) }
     }
 
+    /// No more calls; those that wait still get their replies.
+    mutating func finish() { isFinishing = true }
+
+    /// Whether the last reply that was waited for after ``finish()`` has come.
+    var isFinished: Bool { isFinishing && entries.isEmpty }
+
     /// No more calls.
-    mutating func close() -> [Abandoned] {
-        phase = .closed
+    mutating func close(_ error: StoreError = StoreError(.shuttingDown)) -> [Abandoned] {
+        if case .closed = phase {} else { phase = .closed(error) }
         return removeAll()
     }
 

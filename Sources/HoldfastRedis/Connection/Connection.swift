@@ -14,11 +14,14 @@ final class Connection: Sendable {
     enum Waiter {
         case one(Answered<Reply>)
         case many(Answered<[Reply]>)
+        /// The connection itself, which only wants to see that the server answers.
+        case nobody
 
         func fail(_ error: StoreError) {
             switch self {
             case .one(let continuation): continuation.resume(returning: .failure(error))
             case .many(let continuation): continuation.resume(returning: .failure(error))
+            case .nobody: break
             }
         }
     }
@@ -28,24 +31,47 @@ final class Connection: Sendable {
     private struct State {
         var queue: Queue
         var channel: (any NIOCore.Channel)?
+        /// What is sent now. Its memory is used again once the socket has taken it.
+        var sending = ByteBuffer()
         var isTicking = false
         /// Which attempt to connect counts: what an earlier one brings is not wanted any more.
         var attempt = 0
+        /// Who waits for ``close(finishingWithin:)``.
+        var finished: CheckedContinuation<Void, Never>?
+
+        /// What is to be sent now, if anything.
+        mutating func drain() -> ByteBuffer? {
+            var buffer = ByteBuffer()
+            swap(&buffer, &sending)
+            // A usual buffer is kept for the next turn, a large one given back.
+            if buffer.capacity > 64 << 10 { buffer = ByteBuffer() } else { buffer.clear() }
+            let isAny: Void? = queue.drain { buffer.writeBytes($0) }
+            sending = buffer
+            return isAny == nil ? nil : buffer
+        }
     }
 
     private let state: Locked<State>
     private let eventLoop: any EventLoop
+    /// Runs tasks on the connection's event loop.
+    let executor: EventLoopExecutor
     private let connector: Connector
     private let timeout: UInt64
     private let tick: TimeAmount
+    private let keepAlive: TimeAmount
     private let silentTicksAllowed: Int
+    /// Whether it serves one caller: then it is not made again when lost, and ends when a call on it is given up.
+    private let isExclusive: Bool
     private let lastTicket = Atomic<UInt64>(0)
 
-    init(_ connector: Connector, on eventLoop: any EventLoop) {
+    init(_ connector: Connector, on eventLoop: any EventLoop, isExclusive: Bool = false) {
         let configuration = connector.configuration
         self.connector = connector
         self.eventLoop = eventLoop
+        executor = EventLoopExecutor(eventLoop)
+        self.isExclusive = isExclusive
         timeout = UInt64(configuration.commandTimeout.clampedNanoseconds)
+        keepAlive = .nanoseconds(configuration.keepAlive.clampedNanoseconds)
         // A tick is how late a timeout may be told.
         tick = .nanoseconds(min(25_000_000, max(5_000_000, Int64(timeout / 10))))
         silentTicksAllowed = Int(clamping: timeout.multipliedReportingOverflow(by: 3).partialValue / UInt64(tick.nanoseconds))
@@ -56,32 +82,43 @@ final class Connection: Sendable {
     /// How many calls were sent and have no reply yet, those that nobody waits for any more included.
     var outstanding: Int { state.withLock { $0.queue.sentCount } }
 
+    /// Whether it takes no more calls, though some may still wait.
+    var isEnding: Bool { state.withLock { $0.queue.isFinishing } }
+
     // MARK: - Callers
 
     /// Sends one command and waits for its reply.
-    nonisolated(nonsending) func one(_ encode: (inout CommandWriter) -> Void) async -> Result<Reply, StoreError> {
+    ///
+    /// - Parameter extra: nanoseconds on top of the connection's timeout, for a command that waits on the server.
+    nonisolated(nonsending) func one(
+        extra: UInt64 = 0, _ encode: (inout CommandWriter) -> Void
+    ) async -> Result<Reply, StoreError> {
         let ticket = lastTicket.add(1, ordering: .relaxed).newValue
         return await withTaskCancellationHandler {
-            await withUnsafeContinuation { submit(.one($0), ticket, replies: nil, encode) }
+            await withUnsafeContinuation { submit(.one($0), ticket, extra: extra, replies: nil, encode) }
         } onCancel: {
             cancel(ticket)
         }
     }
 
     /// Sends several commands, with one write, and waits for all their replies.
-    nonisolated(nonsending) func many(_ count: Int, _ encode: (inout CommandWriter) -> Void) async -> Result<[Reply], StoreError>
-    {
+    nonisolated(nonsending) func many(
+        _ count: Int, extra: UInt64 = 0, _ encode: (inout CommandWriter) -> Void
+    ) async -> Result<[Reply], StoreError> {
         let ticket = lastTicket.add(1, ordering: .relaxed).newValue
         return await withTaskCancellationHandler {
-            await withUnsafeContinuation { submit(.many($0), ticket, replies: count, encode) }
+            await withUnsafeContinuation { submit(.many($0), ticket, extra: extra, replies: count, encode) }
         } onCancel: {
             cancel(ticket)
         }
     }
 
-    private func submit(_ waiter: Waiter, _ ticket: UInt64, replies: Int?, _ encode: (inout CommandWriter) -> Void) {
+    private func submit(
+        _ waiter: Waiter, _ ticket: UInt64, extra: UInt64 = 0, replies: Int?, _ encode: (inout CommandWriter) -> Void
+    ) {
         let now = Uptime.nanoseconds
-        var deadline = Queue.Deadline(moment: now &+ timeout)
+        let (moment, isBeyond) = (now &+ timeout).addingReportingOverflow(extra)
+        var deadline = Queue.Deadline(moment: isBeyond ? .max : moment)
         if let callers = Uptime.callersDeadline, callers < deadline.moment {
             deadline = Queue.Deadline(moment: callers, isCallers: true)
         }
@@ -101,6 +138,56 @@ final class Connection: Sendable {
     private func cancel(_ ticket: UInt64) {
         guard let gone = state.withLock({ $0.queue.abandon(ticket) }) else { return }
         gone.waiter.fail(StoreError(.cancelled, effect: gone.effect))
+        endIfExclusive(gone.effect)
+    }
+
+    /// What was sent and is not waited for any more would still be carried out later: a blocking pop would take an element for nobody.
+    private func endIfExclusive(_ effect: StoreError.Effect) {
+        guard isExclusive, effect == .unknown else { return }
+        state.withLock { $0.channel }?.close(promise: nil)
+    }
+
+    /// Shows the server the credentials of now, where the connection is there: a new one shows them by itself.
+    ///
+    /// - Throws: ``ErrorCode/serverRefused`` where they are not accepted; the connection stays what it was.
+    func authenticate() async throws(StoreError) {
+        guard isUsable, let command = Handshake.authentication(try await connector.configuration.identified()) else { return }
+        if case .error(let error) = try await one({ $0.command(command) }).get() { throw Handshake.failure(error) }
+    }
+
+    /// Asks the server for a sign of life; where none comes, the connection ends as it does for any call.
+    func ping() {
+        submit(.nobody, lastTicket.add(1, ordering: .relaxed).newValue, replies: nil) { $0.command(["PING"]) }
+    }
+
+    /// Whether a call has a chance: the connection has not ended.
+    var isUsable: Bool {
+        state.withLock { state in
+            guard case .ready = state.queue.phase else { return false }
+            return state.channel?.isActive ?? false
+        }
+    }
+
+    /// Ends the connection when what waits has been answered, or when the time is over: what waits then fails. All later calls fail.
+    func close(finishingWithin grace: Duration) async {
+        await withCheckedContinuation { (finished: CheckedContinuation<Void, Never>) in
+            let waits = state.withLock { state in
+                state.queue.finish()
+                guard !state.queue.isFinished, state.finished == nil, grace > .zero else { return false }
+                state.finished = finished
+                return true
+            }
+            guard waits else { return finished.resume() }
+            eventLoop.scheduleTask(in: .nanoseconds(grace.clampedNanoseconds)) { self.takeFinished()?.resume() }
+        }
+        await close()
+    }
+
+    private func takeFinished() -> CheckedContinuation<Void, Never>? {
+        state.withLock { state in
+            defer { state.finished = nil }
+            return state.finished
+        }
     }
 
     /// Ends the connection. What waits fails, and so do all later calls.
@@ -133,7 +220,7 @@ final class Connection: Sendable {
 
     private func drain() {
         let (buffer, channel, startsTicking) = state.withLock { state in
-            let buffer = state.queue.drain { ByteBuffer(bytes: $0) }
+            let buffer = state.drain()
             let startsTicking = !state.isTicking && state.queue.count > 0
             if startsTicking { state.isTicking = true }
             return (buffer, state.channel, startsTicking)
@@ -170,6 +257,18 @@ final class Connection: Sendable {
         }
         guard isWanted else { return channel.close(promise: nil) }
         drain()
+        // The pool looks after those for exclusive use.
+        if !isExclusive { scheduleKeepAlive(channel) }
+    }
+
+    /// A connection that nobody uses would not notice that its peer is gone: it asks now and then.
+    private func scheduleKeepAlive(_ channel: any NIOCore.Channel) {
+        let last = lastTicket.load(ordering: .relaxed)
+        eventLoop.scheduleTask(in: keepAlive) { [weak self] in
+            guard let self, channel.isActive else { return }
+            if lastTicket.load(ordering: .relaxed) == last { ping() }
+            scheduleKeepAlive(channel)
+        }
     }
 
     private func connectingFailed(_ error: StoreError, _ attempt: Int) {
@@ -183,6 +282,7 @@ final class Connection: Sendable {
             }
         }
         for gone in abandoned { gone.waiter.fail(error) }
+        if isExclusive { closeWithoutWaiting() }
     }
 
     // MARK: - Leaving a connection for another
@@ -225,12 +325,12 @@ final class Connection: Sendable {
     /// The one timer of the connection: it runs while anything is waited for.
     private func ticked() {
         let now = Uptime.nanoseconds
-        let (expired, stalled, goesOn) = state.withLock { state in
+        let (expired, stalled, goesOn, isFinished) = state.withLock { state in
             let expired = state.queue.expire(now: now)
             // Three timeouts without a byte: what still waits is not coming, and a new connection may do better.
             let isStalled = state.queue.tick() > silentTicksAllowed
             state.isTicking = state.queue.count > 0
-            return (expired, isStalled ? state.channel : nil, state.isTicking)
+            return (expired, isStalled ? state.channel : nil, state.isTicking, state.queue.isFinished)
         }
         for gone in expired {
             gone.waiter.fail(
@@ -239,17 +339,20 @@ final class Connection: Sendable {
                     : StoreError(.timeout, "No reply within \(connector.configuration.commandTimeout)", effect: gone.effect))
         }
         stalled?.close(promise: nil)
+        if let sent = expired.first(where: { $0.effect == .unknown }) { endIfExclusive(sent.effect) }
+        if isFinished { takeFinished()?.resume() }
         if goesOn { scheduleTick() }
     }
 }
 
 extension Connection: ConnectionReceiver {
-    func received(_ items: [RESPItem]) -> StoreError? {
+    func received(_ items: inout [RESPItem]) -> StoreError? {
         var answers: [Queue.Answer] = []
         answers.reserveCapacity(items.count)
         let (failure, left) = state.withLock { state -> (StoreError?, (any NIOCore.Channel)?) in
             state.queue.receivedSomething()
-            for case .reply(let reply) in items {
+            for index in items.indices {
+                guard case .reply(let reply) = items[index].take() else { continue }
                 do throws(StoreError) {
                     if let answer = try state.queue.receive(reply) { answers.append(answer) }
                 } catch {
@@ -262,6 +365,7 @@ extension Connection: ConnectionReceiver {
             switch answer {
             case .one(.one(let continuation), let reply): continuation.resume(returning: .success(reply))
             case .many(.many(let continuation), let replies): continuation.resume(returning: .success(replies))
+            case .one(.nobody, _): break
             case .one(let waiter, _), .many(let waiter, _): waiter.fail(StoreError(.internalError, effect: .unknown))
             }
         }
@@ -279,6 +383,7 @@ extension Connection: ConnectionReceiver {
             // One that came too late was never used.
             guard state.channel === channel else { return ([], false) }
             state.channel = nil
+            guard !isExclusive else { return (state.queue.close(Self.exclusiveLoss), false) }
             let abandoned = state.queue.disconnected()
             guard case .connecting = state.queue.phase else { return (abandoned, false) }
             return (abandoned, true)
@@ -291,4 +396,7 @@ extension Connection: ConnectionReceiver {
                     : StoreError(error.code, error.message, effect: .unknown))
         }
     }
+
+    /// Its state (watched keys, an open transaction) went with it, so it is not made again behind the caller's back.
+    private static let exclusiveLoss = StoreError(.connectionLost, "The connection for exclusive use was lost", effect: .none)
 }

@@ -40,16 +40,23 @@ struct Connector: Sendable {
 
     /// Connects and introduces itself; from then on `receiver` gets what the server sends. Fails with a ``StoreError`` of effect none.
     func connect(on eventLoop: any EventLoop, receiver: any ConnectionReceiver) -> EventLoopFuture<any NIOCore.Channel> {
+        if case .fixed(let address) = target, configuration.credentials == nil {
+            return connect(to: address, as: configuration, on: eventLoop, receiver: receiver)
+        }
+        return eventLoop.makeFutureWithTask { (try await address(), try await configuration.identified()) }
+            .flatMap { connect(to: $0.0, as: $0.1, on: eventLoop, receiver: receiver) }
+    }
+
+    private func address() async throws(StoreError) -> ServerAddress {
         switch target {
-        case .fixed(let address): return connect(to: address, on: eventLoop, receiver: receiver)
-        case .found(let find):
-            return eventLoop.makeFutureWithTask { try await find() }
-                .flatMap { connect(to: $0, on: eventLoop, receiver: receiver) }
+        case .fixed(let address): address
+        case .found(let find): try await find()
         }
     }
 
     private func connect(
-        to address: ServerAddress, on eventLoop: any EventLoop, receiver: any ConnectionReceiver
+        to address: ServerAddress, as configuration: RedisConfiguration, on eventLoop: any EventLoop,
+        receiver: any ConnectionReceiver
     ) -> EventLoopFuture<any NIOCore.Channel> {
         let promise = eventLoop.makePromise(of: (any NIOCore.Channel).self)
         let bootstrap = ClientBootstrap(group: eventLoop)
@@ -67,15 +74,15 @@ struct Connector: Sendable {
         connected.assumeIsolated().whenComplete { result in
             switch result {
             case .failure(let error): promise.fail(failure(error, at: address))
-            case .success(let channel): introduce(channel, at: address, receiver: receiver, promise: promise)
+            case .success(let channel): introduce(channel, at: address, as: configuration, receiver: receiver, promise: promise)
             }
         }
         return promise.futureResult
     }
 
     private func introduce(
-        _ channel: any NIOCore.Channel, at address: ServerAddress, receiver: any ConnectionReceiver,
-        promise: EventLoopPromise<any NIOCore.Channel>
+        _ channel: any NIOCore.Channel, at address: ServerAddress, as configuration: RedisConfiguration,
+        receiver: any ConnectionReceiver, promise: EventLoopPromise<any NIOCore.Channel>
     ) {
         let done = channel.eventLoop.makePromise(of: Void.self)
         let deadline = channel.eventLoop.scheduleTask(in: timeout) {
@@ -113,12 +120,22 @@ struct Connector: Sendable {
     private func failure(_ error: any Error, at address: ServerAddress) -> StoreError {
         if let error = error as? StoreError { return error }
         let text = String(describing: error)
-        // Certificates that do not fit are a matter of configuration, not of the server's health.
-        let isRefusal =
-            text.contains("CERTIFICATE") || text.contains("UNKNOWN_CA") || error is NIOSSLExtraError
-            || text.contains("NO_SHARED_CIPHER")
-        guard isRefusal else { return StoreError(.connectionFailed, "\(address): \(text)") }
-        return StoreError(.serverRefused, "No TLS with \(address): \(text)")
+        guard let advice = Self.advice(on: error, text) else { return StoreError(.connectionFailed, "\(address): \(text)") }
+        return StoreError(.serverRefused, "No TLS with \(address): \(advice) (\(text))")
+    }
+
+    /// What to change, where TLS was refused: certificates that do not fit are a matter of configuration, not of the server's health.
+    private static func advice(on error: any Error, _ text: String) -> String? {
+        if text.contains("CERTIFICATE_VERIFY_FAILED") || text.contains("UNKNOWN_CA") {
+            return "the server's certificate is not accepted; check tls.authorityFile, and that the certificate has not expired"
+        }
+        if error is NIOSSLExtraError {
+            return "the server's certificate is for another name; check the host, or set tls.serverName"
+        }
+        if text.contains("CERTIFICATE") {
+            return "the server wants a client certificate; check tls.certificateFile and tls.keyFile"
+        }
+        return text.contains("NO_SHARED_CIPHER") ? "no cipher is known to both" : nil
     }
 }
 

@@ -59,9 +59,7 @@ struct Handshake {
 
     private mutating func continueInRESP2() -> Step {
         var commands: [[Bytes]] = []
-        if let password {
-            commands.append(["AUTH"] + (configuration.username.map { [Bytes($0)] } ?? []) + [password])
-        }
+        if let authentication = Self.authentication(configuration) { commands.append(authentication) }
         if let name { commands.append(["CLIENT", "SETNAME", name]) }
         return rest(commands)
     }
@@ -81,6 +79,12 @@ struct Handshake {
         return commands.isEmpty ? .done(version) : .send(commands)
     }
 
+    /// AUTH with the configuration's password; nil where it has none.
+    static func authentication(_ configuration: RedisConfiguration) -> [Bytes]? {
+        guard let password = configuration.password, !password.isEmpty else { return nil }
+        return ["AUTH"] + (configuration.username.map { [Bytes($0)] } ?? []) + [Bytes(password)]
+    }
+
     private var password: Bytes? { configuration.password.flatMap { $0.isEmpty ? nil : Bytes($0) } }
     private var name: Bytes? { configuration.clientName.flatMap { $0.isEmpty ? nil : Bytes($0) } }
 
@@ -93,11 +97,20 @@ struct Handshake {
 
     /// A server that is starting or full may do better soon; whatever else it says against credentials, name or database is a
     /// matter of configuration, and trying again does not help.
-    private static func failure(_ error: ReplyError) -> StoreError {
+    static func failure(_ error: ReplyError) -> StoreError {
         let failure = StoreError(error)
         switch failure.code {
         case .serverLoading, .serverBusy: return failure
-        default: return StoreError(.serverRefused, error.line)
+        default: return StoreError(.serverRefused, error.line + advice(on: error))
+        }
+    }
+
+    private static func advice(on error: ReplyError) -> String {
+        switch error.prefix {
+        case "WRONGPASS": " Check the user name and the password."
+        case "NOAUTH": " The server wants a password: set one."
+        case "NOPERM": " Grant it with ACL SETUSER, or connect as another user."
+        default: ""
         }
     }
 }

@@ -3,8 +3,9 @@ import NIOCore
 
 /// Who gets what a connection receives, on its event loop.
 protocol ConnectionReceiver: AnyObject, Sendable {
-    /// What one turn of the loop brought; returns an error to end the connection with.
-    func received(_ items: [RESPItem]) -> StoreError?
+    /// What one turn of the loop brought; returns an error to end the connection with. Items may be taken out with
+    /// ``RESPItem/take()``: nobody looks at them afterwards.
+    func received(_ items: inout [RESPItem]) -> StoreError?
     func writabilityChanged(to isWritable: Bool)
     /// The connection, which was introduced, has ended.
     func closed(_ channel: any NIOCore.Channel, _ error: StoreError)
@@ -72,7 +73,7 @@ final class RESPHandler: ChannelInboundHandler {
         guard !items.isEmpty else { return }
         if handshake != nil { introduce(context) }
         guard handshake == nil, !items.isEmpty else { return }
-        let error = receiver.received(items)
+        let error = receiver.received(&items)
         items.removeAll(keepingCapacity: true)
         if let error { end(context, error) }
     }

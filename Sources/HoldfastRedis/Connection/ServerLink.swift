@@ -4,23 +4,28 @@ import NIOPosix
 /// One server, or the primary that sentinels name: the shared connection, and what is sent once more.
 final class ServerLink: Sendable {
     let connection: Connection
+    /// Connections that one caller at a time has for himself.
+    let pool: ConnectionPool
     /// Who finds the primary, where sentinels name it.
     private let follower: SentinelFollower?
     private let retries: Bool
 
     init(_ connector: Connector, follower: SentinelFollower? = nil) {
         connection = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next())
+        pool = ConnectionPool(connector)
         self.follower = follower
         retries = connector.configuration.retriesOnTimeout
     }
 
-    func close() async {
+    func close(finishingWithin grace: Duration = .zero) async {
         follower?.close()
-        await connection.close()
+        pool.close()
+        await connection.close(finishingWithin: grace)
     }
 
     func closeWithoutWaiting() {
         follower?.close()
+        pool.close()
         connection.closeWithoutWaiting()
     }
 
@@ -82,7 +87,8 @@ final class ServerLink: Sendable {
 
     private func sendAll(_ operations: [Operation]) async -> Result<[Reply], StoreError> {
         await sendMany(operations.count, isIdempotent: operations.allSatisfy(\.isIdempotent)) { writer in
-            for operation in operations { operation.write(to: &writer) }
+            // By index: going over the operations themselves would copy each.
+            for index in operations.indices { operations[index].write(to: &writer) }
         }
     }
 

@@ -6,7 +6,7 @@ import HoldfastStore
 /// else's answer. One that changes the connection's state would change it for all, and one that waits on the server would make all
 /// wait.
 enum SharedCommands {
-    private enum Fault {
+    enum Fault {
         case replies, state, waits
 
         var reason: String {
@@ -38,12 +38,24 @@ enum SharedCommands {
         // The server answers an empty command with nothing at all.
         guard let first = arguments.first, !first.isEmpty else { throw .invalid("command", "The command is empty") }
         let name = word(first)
-        guard let fault = refused[name] ?? fault(of: name, arguments) else { return }
-        throw StoreError(.invalidArgument, "\(name) \(fault.reason)", operation: name, field: "command")
+        guard let fault = fault(of: name, arguments) else { return }
+        let advice = fault == .replies ? "" : "; use withConnection"
+        throw StoreError(.invalidArgument, "\(name) \(fault.reason)\(advice)", operation: name, field: "command")
     }
 
-    /// Commands that are fine but for some of their words.
+    static func check(_ operations: [Operation]) throws(StoreError) {
+        for index in operations.indices {
+            // Only raw ones are copied to be looked at.
+            if case .raw = operations[index] { try check(operations[index]) }
+        }
+    }
+
+    /// Why a raw command cannot share a connection; nil where it can.
+    static func fault(of arguments: [Bytes]) -> Fault? { arguments.first.flatMap { fault(of: word($0), arguments) } }
+
     private static func fault(of name: String, _ arguments: [Bytes]) -> Fault? {
+        if let fault = refused[name] { return fault }
+        // These are fine but for some of their words.
         switch name {
         case "CLIENT":
             switch arguments.dropFirst().first.map(word) {
@@ -60,5 +72,5 @@ enum SharedCommands {
         }
     }
 
-    private static func word(_ bytes: Bytes) -> String { String(decoding: bytes.prefix(32), as: UTF8.self).uppercased() }
+    static func word(_ bytes: Bytes) -> String { String(decoding: bytes.prefix(32), as: UTF8.self).uppercased() }
 }

@@ -5,6 +5,13 @@ enum RESPItem: Equatable {
     case reply(Reply)
     /// RESP3's out-of-band messages (publications, invalidations): never the answer to a command, except to SUBSCRIBE and its kin.
     case push([Reply])
+
+    /// Moves the item out and leaves a null, so that nothing is copied.
+    mutating func take() -> RESPItem {
+        var item = RESPItem.reply(.null)
+        swap(&item, &self)
+        return item
+    }
 }
 
 /// Reads RESP2 and RESP3 from bytes in whatever pieces they come.

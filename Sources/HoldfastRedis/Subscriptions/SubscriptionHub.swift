@@ -235,7 +235,7 @@ final class SubscriptionHub: Sendable {
 }
 
 extension SubscriptionHub: ConnectionReceiver {
-    func received(_ items: [RESPItem]) -> StoreError? {
+    func received(_ items: inout [RESPItem]) -> StoreError? {
         var outcomes: [SubscriptionTable.Outcome] = []
         let failure = state.withLock { state -> StoreError? in
             state.hasHeard = true

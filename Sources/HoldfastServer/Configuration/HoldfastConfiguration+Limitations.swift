@@ -49,9 +49,6 @@ extension HoldfastConfiguration {
         if server.dataFolder == nil, server.journal != JournalConfiguration() {
             lines.append("HOLDFAST_APPENDFSYNC and HOLDFAST_AOF_… have no effect without HOLDFAST_DATA")
         }
-        if redis.isEnabled, redis.maxConnections != Redis().maxConnections {
-            lines.append("REDIS_MAX_CONNECTIONS has no effect: this version needs one connection, which all calls share")
-        }
         if !sessions.encryptionKeys.isEmpty {
             lines.append("TOKEN_ENCRYPTION_KEY is checked but not used: this version does not encrypt sessions")
         }

@@ -11,6 +11,7 @@ extension HoldfastConfiguration.Redis {
         configuration.commandTimeout = timeout
         configuration.connectTimeout = connectTimeout
         configuration.retriesOnTimeout = retryOnTimeout
+        configuration.maximumConnections = maxConnections
         return configuration
     }
 

@@ -1,0 +1,53 @@
+import HoldfastRedis
+import HoldfastStore
+
+/// How the client is used in a measurement: GETs of 32 bytes over one connection, or one long reply.
+enum ClientLoad: String, CaseIterable {
+    case oneTask = "one"
+    /// One task that lives on the connection's event loop.
+    case onTheLoop = "loop"
+    case fiftyTasks = "fifty"
+    case pipelines = "pipeline"
+
+    static let key = Key(raw: "bench:client")
+
+    static func prepare(_ store: RedisStore) async throws {
+        try await store(.set(key, Bytes([UInt8](repeating: UInt8(ascii: "x"), count: 32))))
+    }
+
+    func run(_ operations: Int, _ store: RedisStore) async throws {
+        switch self {
+        case .oneTask: try await Self.gets(operations, store)
+        case .onTheLoop: try await withTaskExecutorPreference(store.taskExecutor) { try await Self.gets(operations, store) }
+        case .fiftyTasks:
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<50 { group.addTask { try await Self.gets(operations / 50, store) } }
+                try await group.waitForAll()
+            }
+        case .pipelines:
+            let commands = [Command<Bytes?>](repeating: .get(Self.key), count: 100)
+            for _ in 0..<(operations / 100) { _ = try await store.pipeline(commands) }
+        }
+    }
+
+    private static func gets(_ count: Int, _ store: RedisStore) async throws {
+        for _ in 0..<count { _ = try await store(.get(key)) }
+    }
+
+    /// How long each GET of one caller takes.
+    func latencies(_ operations: Int, _ store: RedisStore) async throws -> [Double] {
+        func measure() async throws -> [Double] {
+            var spans: [Double] = []
+            spans.reserveCapacity(operations)
+            let time = SystemTime()
+            for _ in 0..<operations {
+                let start = time.uptime
+                _ = try await store(.get(Self.key))
+                spans.append((time.uptime - start).inSeconds * 1e9)
+            }
+            return spans
+        }
+        return self == .onTheLoop
+            ? try await withTaskExecutorPreference(store.taskExecutor) { try await measure() } : try await measure()
+    }
+}

@@ -1,0 +1,60 @@
+# What Benchmarks/run and Benchmarks/gate share. Sourced, in Benchmarks/.
+
+source ../scripts/lib/install.sh
+
+# Sets $binary to the benchmarks, built in release mode. HOLDFAST_BENCH_BINARY names one that is built already.
+build_benchmarks() {
+  if [ -n "${HOLDFAST_BENCH_BINARY:-}" ]; then
+    binary=$HOLDFAST_BENCH_BINARY
+    return
+  fi
+  swift build -c release --product benchmarks 2>&1 | grep -E "error|warning: unre|Compiling|Build" | tail -3
+  binary="$(swift build -c release --show-bin-path)/benchmarks"
+}
+
+# Starts a Redis of our own on a private socket, which ends with the script.
+start_redis() {
+  need redis-server redis-server
+  need redis-benchmark redis-tools
+  folder=$(mktemp -d)
+  redis-server --port 0 --unixsocket "$folder/redis.sock" --save "" --appendonly no --dir "$folder" >"$folder/log" 2>&1 &
+  server=$!
+  trap 'kill $server 2>/dev/null; wait $server 2>/dev/null || true; rm -rf "$folder"' EXIT
+  for _ in $(seq 100); do [ -S "$folder/redis.sock" ] && break; sleep 0.05; done
+  export HOLDFAST_BENCH_SOCKET="$folder/redis.sock"
+}
+
+# Counts of one run of `$binary "$@"`: each prints a number.
+
+instructions() {
+  # Stripped, because valgrind 3.19 cannot read the compiler's debug information.
+  [ .build/stripped -nt "$binary" ] || strip -o .build/stripped "$binary"
+  valgrind --tool=callgrind --callgrind-out-file=/dev/null .build/stripped "$@" 2>&1 |
+    sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
+}
+
+mallocs() {
+  [ .build/mallocs.so -nt peers/mallocs.c ] || gcc -O2 -shared -fPIC -o .build/mallocs.so peers/mallocs.c
+  LD_PRELOAD="$PWD/.build/mallocs.so" "$binary" "$@" 2>&1 >/dev/null | sed -n 's/^mallocs //p'
+}
+
+# Writes to sockets: those that wake an event loop go to an eventfd.
+writes() {
+  strace -f -y -e trace=write,writev,sendto,sendmsg -o .build/strace "$binary" "$@" >/dev/null
+  grep -c 'socket:' .build/strace
+}
+
+system_calls() {
+  strace -f -c -o .build/strace "$binary" "$@" >/dev/null
+  awk '$NF == "total" { print $4 }' .build/strace
+}
+
+# per_operation COUNTER SHORT LONG WORD...: the difference of two run lengths, so that what a run costs besides its operations does
+# not count.
+per_operation() {
+  local counter=$1 short=$2 long=$3 a b
+  shift 3
+  a=$("$counter" "$@" "$short")
+  b=$("$counter" "$@" "$long")
+  awk -v a="$a" -v b="$b" -v n="$((long - short))" 'BEGIN { printf "%.3f", (b - a) / n }'
+}

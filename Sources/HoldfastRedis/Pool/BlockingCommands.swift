@@ -1,0 +1,31 @@
+import HoldfastStore
+
+/// How long a raw command waits on the server by its own words.
+enum BlockingCommands {
+    /// In nanoseconds: 0 for a command that does not wait, `UInt64.max` for one that waits for ever.
+    static func wait(of operation: Operation) -> UInt64 {
+        guard case .raw(let arguments) = operation, let name = arguments.first.map(SharedCommands.word) else { return 0 }
+        switch name {
+        case "BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BZPOPMIN", "BZPOPMAX": return seconds(arguments.last)
+        case "BLMPOP", "BZMPOP": return seconds(arguments.dropFirst().first)
+        case "WAIT", "WAITAOF": return milliseconds(arguments.last)
+        case "XREAD", "XREADGROUP":
+            let options = arguments.prefix { SharedCommands.word($0) != "STREAMS" }
+            guard let block = options.firstIndex(where: { SharedCommands.word($0) == "BLOCK" }), block + 1 < options.endIndex
+            else {
+                return 0
+            }
+            return milliseconds(options[block + 1])
+        default: return 0
+        }
+    }
+
+    private static func seconds(_ argument: Bytes?) -> UInt64 { nanoseconds(argument?.double.map { $0 * 1e9 }) }
+    private static func milliseconds(_ argument: Bytes?) -> UInt64 { nanoseconds(argument?.double.map { $0 * 1e6 }) }
+
+    /// What is no number the server refuses at once; 0 is for ever.
+    private static func nanoseconds(_ span: Double?) -> UInt64 {
+        guard let span, span >= 0 else { return 0 }
+        return span == 0 ? .max : UInt64(exactly: span.rounded()) ?? .max
+    }
+}

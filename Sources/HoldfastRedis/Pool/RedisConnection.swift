@@ -1,0 +1,144 @@
+public import HoldfastStore
+
+/// One connection of a ``RedisStore`` that nobody else uses, for as long as the body of ``RedisStore/withConnection(_:)`` runs.
+///
+/// All raw commands are allowed but those that are not answered by exactly one reply (SUBSCRIBE, MONITOR, SHUTDOWN…). A command that
+/// waits on the server (BLPOP, XREAD BLOCK, WAIT…) may do so as long as it says, with the command timeout on top.
+///
+/// Nothing is ever sent twice here, and a lost connection is not made again: what it knew (watched keys, an open transaction) is gone,
+/// so every later call fails with ``HoldfastStore/ErrorCode/connectionLost``. A call that was sent and is then cancelled, or times out,
+/// ends the connection, so that a blocking pop that nobody waits for takes nothing: the server sees the end and forgets the command. An
+/// element that it popped before that is lost, as with every client; use LMOVE-like commands where it must not be.
+///
+/// A connection whose state was changed for good (SELECT, AUTH, an open MULTI…) is closed afterwards and not given to others.
+public final class RedisConnection: Store {
+    private struct State {
+        /// Keys are watched, or a transaction is open.
+        var isWatching = false
+        var isInTransaction = false
+        /// Something was changed that stays changed.
+        var isAltered = false
+        var hasEnded = false
+
+        mutating func note(_ name: String) {
+            switch name {
+            case "WATCH": isWatching = true
+            case "UNWATCH": isWatching = false
+            case "MULTI": isInTransaction = true
+            case "EXEC", "DISCARD": (isWatching, isInTransaction) = (false, false)
+            default: isAltered = true
+            }
+        }
+    }
+
+    let base: Connection
+    private let digests: ScriptDigests
+    private let subscriptions: any Store
+    private let state = Locked(State())
+
+    init(_ base: Connection, digests: ScriptDigests, subscriptions: any Store) {
+        self.base = base
+        self.digests = digests
+        self.subscriptions = subscriptions
+    }
+
+    /// Ends its use.
+    /// - Returns: whether it is as it was.
+    func end() -> Bool {
+        state.withLock { state in
+            state.hasEnded = true
+            return !(state.isWatching || state.isInTransaction || state.isAltered) && base.outstanding == 0
+        }
+    }
+
+    // MARK: - Calls
+
+    /// Watches keys: the next ``HoldfastStore/Store/transaction(_:)`` on this connection fails with
+    /// ``HoldfastStore/ErrorCode/conflict``, and does nothing, if one of them is changed before. It ends the watching either way.
+    public func watch(_ keys: Key...) async throws(StoreError) {
+        let reply = try await execute(.raw(["WATCH"] + keys.map(\.bytes)))
+        if case .error(let error) = reply { throw StoreError(error, operation: "WATCH") }
+    }
+
+    /// Sends anything but what is not answered by exactly one reply, which is refused with
+    /// ``HoldfastStore/ErrorCode/invalidArgument``.
+    public func execute(_ operation: Operation) async throws(StoreError) -> Reply {
+        try admit(operation)
+        do {
+            let reply = try await base.one(extra: BlockingCommands.wait(of: operation)) { operation.write(to: &$0) }.get()
+            // The server is not the primary any more: the next caller should not meet it.
+            if case .error(let error) = reply, error.prefix == "READONLY" { state.withLock { $0.isAltered = true } }
+            return reply
+        } catch {
+            throw error.during(operation.name)
+        }
+    }
+
+    public func execute(_ batch: Batch) async throws(StoreError) -> [Reply] {
+        let operations = batch.operations
+        guard !operations.isEmpty else { return [] }
+        for operation in operations { try admit(operation) }
+        switch batch.mode {
+        case .pipeline:
+            let wait = operations.reduce(UInt64(0)) { max($0, BlockingCommands.wait(of: $1)) }
+            do {
+                return try await base.many(operations.count, extra: wait) { writer in
+                    for operation in operations { operation.write(to: &writer) }
+                }.get()
+            } catch {
+                throw error.during("pipeline")
+            }
+        case .transaction:
+            let result = await base.many(operations.count + 2) { writer in
+                writer.command(["MULTI"])
+                for operation in operations { operation.write(to: &writer) }
+                writer.command(["EXEC"])
+            }
+            state.withLock { $0.note("EXEC") }
+            do { return try TransactionReplies.results(try result.get(), count: operations.count) } catch {
+                throw error.during("transaction")
+            }
+        }
+    }
+
+    public func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output {
+        let script = procedure.script
+        do throws(StoreError) {
+            let reply = try await digests.evaluate(script, procedure.keys, procedure.arguments) { command throws(StoreError) in
+                try await execute(.raw(command))
+            }
+            return try procedure.output(of: reply)
+        } catch {
+            throw error.during(script.identifier)
+        }
+    }
+
+    /// Subscribes over the store's connection for subscriptions.
+    public func withSubscription<Result: Sendable>(
+        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+    ) async throws -> Result {
+        try await subscriptions.withSubscription(to: channels, body)
+    }
+
+    private func admit(_ operation: Operation) throws(StoreError) {
+        var changing: String?
+        if case .raw(let arguments) = operation {
+            guard let first = arguments.first, !first.isEmpty else { throw .invalid("command", "The command is empty") }
+            switch SharedCommands.fault(of: arguments) {
+            case .replies?:
+                let name = SharedCommands.word(first)
+                throw StoreError(
+                    .invalidArgument, "\(name) \(SharedCommands.Fault.replies.reason)", operation: name, field: "command")
+            case .state?: changing = SharedCommands.word(first)
+            case .waits?, nil: break
+            }
+        }
+        let hasEnded = state.withLock { state in
+            if let changing { state.note(changing) }
+            return state.hasEnded
+        }
+        guard !hasEnded else {
+            throw StoreError(.invalidArgument, "The connection was used after withConnection had ended", field: "connection")
+        }
+    }
+}

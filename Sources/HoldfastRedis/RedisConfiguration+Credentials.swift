@@ -1,0 +1,34 @@
+import HoldfastStore
+
+extension RedisConfiguration {
+    /// As whom a connection is made. Never written to logs: its description hides the password.
+    public struct Credentials: Hashable, Sendable, CustomStringConvertible {
+        /// The ACL user; nil for the default user.
+        public var username: String?
+        /// Nil or empty for none.
+        public var password: String?
+
+        public init(username: String? = nil, password: String?) {
+            self.username = username
+            self.password = password
+        }
+
+        public var description: String { "Credentials(username: \(username ?? "default"), password: hidden)" }
+    }
+
+    /// The same with the credentials of now.
+    ///
+    /// - Throws: ``ErrorCode/connectionFailed`` where they cannot be had.
+    func identified() async throws(StoreError) -> RedisConfiguration {
+        guard let credentials else { return self }
+        var configuration = self
+        do {
+            let now = try await credentials()
+            (configuration.username, configuration.password) = (now.username, now.password)
+        } catch {
+            // The error's own text could hold the secret.
+            throw StoreError(.connectionFailed, "The credentials could not be had: \(type(of: error))")
+        }
+        return configuration
+    }
+}

@@ -1,0 +1,61 @@
+public import HoldfastStore
+
+extension RedisStore {
+    /// A connection that nobody else uses while the body runs: for WATCH, blocking commands, and whatever depends on the connection's
+    /// state.
+    ///
+    ///     try await store.withConnection { connection in
+    ///         try await connection.watch(stock)
+    ///         guard let left = try await connection(.get(stock))?.integer, left > 0 else { return }
+    ///         _ = try await connection.transaction(.decr(stock), .rpush(orders, [order]))   // `conflict` where stock was changed
+    ///     }
+    ///
+    /// At most ``RedisConfiguration/maximumConnections`` exist; when all are taken callers wait, first come, first served, until the
+    /// command timeout or their deadline. See ``RedisConnection`` for what a lost connection and an abandoned call mean.
+    ///
+    /// - Throws: besides what the body throws, ``HoldfastStore/ErrorCode/overloaded`` when none came free in time, and
+    ///   ``HoldfastStore/ErrorCode/invalidArgument`` on a cluster, where it is not known which node is meant.
+    public func withConnection<Result: Sendable>(_ body: (RedisConnection) async throws -> Result) async throws -> Result {
+        guard let pool else {
+            throw StoreError(.invalidArgument, "A cluster's nodes give no connections for exclusive use", field: "endpoint")
+        }
+        let connection = RedisConnection(try await pool.lease(), digests: digests, subscriptions: self)
+        defer { pool.giveBack(connection.base, isClean: connection.end()) }
+        return try await body(connection)
+    }
+
+    /// Runs tasks on the event loop of the store's connection, where a call costs three system calls and no change of threads:
+    ///
+    ///     try await withTaskExecutorPreference(store.taskExecutor) { try await store(.get(key)) }
+    ///
+    /// For tasks that mostly call the store one call after the other. Whatever computes for long there makes every caller of the store
+    /// wait, and what blocks there stops it. Nil on a cluster, whose nodes have loops of their own; a preference of nil changes nothing.
+    public var taskExecutor: (any TaskExecutor)? { link?.connection.executor }
+
+    /// Shows the server the credentials of now (``RedisConfiguration/credentials``) on the shared connection, and closes those for
+    /// exclusive use that idle, so that the next are made with them. Subscriptions go on as they are until their connection is made anew,
+    /// and so does all of a cluster.
+    ///
+    /// Call it when a password was changed whose sessions the server ends, or when a token is about to expire.
+    ///
+    /// - Throws: ``HoldfastStore/ErrorCode/serverRefused`` where they are not accepted; the connection then stays what it was.
+    public func reauthenticate() async throws(StoreError) {
+        pool?.renew()
+        try await link?.connection.authenticate()
+    }
+
+    private var link: ServerLink? {
+        if case .server(let link) = topology { link } else { nil }
+    }
+
+    private var pool: ConnectionPool? { link?.pool }
+
+    /// How many connections for exclusive use are taken, how many idle, and how many callers wait for one.
+    var poolCounts: (leased: Int, idle: Int, waiting: Int) { pool?.counts ?? (0, 0, 0) }
+
+    /// Whether the connection for calls is there.
+    var isConnected: Bool { link?.connection.isUsable ?? false }
+
+    /// Whether the store is shutting down.
+    var isEnding: Bool { link?.connection.isEnding ?? false }
+}

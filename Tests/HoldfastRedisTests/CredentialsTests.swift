@@ -1,0 +1,103 @@
+import HoldfastStore
+import TestServers
+import Testing
+
+@testable import HoldfastRedis
+
+@Suite struct CredentialsTests {
+    private func failure<R>(_ body: () async throws -> R) async -> StoreError? {
+        do {
+            _ = try await body()
+            return nil
+        } catch {
+            return error as? StoreError
+        }
+    }
+
+    private func server(_ users: String...) async throws -> RedisProcess {
+        var options = RedisProcess.Options()
+        options.users = users
+        return try await RedisProcess.start(options)
+    }
+
+    private func admin(_ server: RedisProcess) throws -> RedisStore {
+        try RedisStore(RedisConfiguration(endpoint: .unixSocket(path: server.socketPath)))
+    }
+
+    @Test func aPasswordThatChangesIsAskedForAgainAndNothingIsRestarted() async throws {
+        let server = try await server("user ann on >first ~* &* +@all")
+        defer { server.stop() }
+        let password = Locked("first")
+        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath))
+        configuration.credentials = { .init(username: "ann", password: password.withLock { $0 }) }
+        let store = try RedisStore(configuration)
+        #expect(try await store(.raw("ACL", "WHOAMI")).bytes == "ann")
+        let admin = try admin(server)
+        _ = try await admin(.raw("ACL", "SETUSER", "ann", "resetpass", ">second"))
+        // The old one is refused now, the new one taken; the connection is the same throughout.
+        let connection = try await store(.raw("CLIENT", "ID"))
+        let refusal = await failure { try await store.reauthenticate() }
+        #expect(refusal?.code == .serverRefused)
+        #expect(refusal?.message.contains("Check the user name and the password") == true)
+        #expect(try await store(.raw("CLIENT", "ID")) == connection)
+        password.withLock { $0 = "second" }
+        try await store.reauthenticate()
+        #expect(try await store(.raw("CLIENT", "ID")) == connection)
+        // And a new connection shows the new one by itself.
+        _ = try await admin(.raw("CLIENT", "KILL", "USER", "ann"))
+        try await eventually("it is lost") { !store.isConnected }
+        #expect(try await store(.raw("ACL", "WHOAMI")).bytes == "ann")
+        #expect(try await store(.raw("CLIENT", "ID")) != connection)
+        await store.shutdown()
+        await admin.shutdown()
+    }
+
+    @Test func credentialsThatCannotBeHadSayNothingOfTheSecret() async throws {
+        struct Vault: Error { let secret = "hunter2" }
+        var configuration = try await SharedRedis.configuration()
+        configuration.credentials = { throw Vault() }
+        let store = try RedisStore(configuration)
+        let error = await failure { try await store(.ping) }
+        #expect(error?.code == .connectionFailed)
+        #expect(error?.message.contains("hunter2") == false)
+        let shown = "\(RedisConfiguration.Credentials(username: "ann", password: "hunter2"))"
+        #expect(!shown.contains("hunter2"))
+    }
+
+    @Test func aMissingPermissionIsTypedAndNamesItself() async throws {
+        let server = try await server("user bob on >b ~mine:* +get +ping")
+        defer { server.stop() }
+        let store = try RedisStore(
+            RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), username: "bob", password: "b"))
+        #expect(try await store(.get(Key(raw: "mine:1"))) == nil)
+        for error in [
+            await failure { try await store(.set(Key(raw: "mine:1"), "x")) },
+            await failure { try await store(.get(Key(raw: "yours"))) },
+        ] {
+            #expect(error?.code == .serverRefused)
+            #expect(error?.isServerFailure == false)
+            #expect(error?.message.hasPrefix("NOPERM") == true)
+        }
+        await store.shutdown()
+    }
+
+    @Test func certificatesThatDoNotFitSayWhatToChange() async throws {
+        let certificates = try RedisProcess.sharedCertificates()
+        var options = RedisProcess.Options()
+        options.tls = true
+        options.configuration = [
+            "tls-cert-file \(certificates.expiredCertificate)", "tls-key-file \(certificates.expiredKey)",
+        ]
+        let server = try await RedisProcess.start(options)
+        defer { server.stop() }
+        let configuration = RedisConfiguration(
+            endpoint: .tcp(host: "127.0.0.1", port: server.tlsPort), tls: .init(authorityFile: certificates.authority))
+        let expired = await failure { try await RedisStore(configuration)(.ping) }
+        #expect(expired?.code == .serverRefused)
+        #expect(expired?.message.contains("has not expired") == true)
+        var strange = try await SharedRedis.tlsConfiguration()
+        strange.tls?.authorityFile = certificates.strangeAuthority
+        let refused = await failure { try await RedisStore(strange)(.ping) }
+        #expect(refused?.message.contains("check tls.authorityFile") == true)
+    }
+}

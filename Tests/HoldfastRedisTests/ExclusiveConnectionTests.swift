@@ -1,0 +1,240 @@
+import HoldfastStore
+import TestServers
+import Testing
+
+@testable import HoldfastRedis
+
+@Suite struct ExclusiveConnectionTests {
+    private func connect(
+        _ server: RedisProcess, change: (inout RedisConfiguration) -> Void = { _ in }
+    ) throws -> RedisStore {
+        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath))
+        configuration.commandTimeout = .seconds(60)
+        change(&configuration)
+        return try RedisStore(configuration)
+    }
+
+    private func failure<R>(_ body: () async throws -> R) async -> StoreError? {
+        do {
+            _ = try await body()
+            return nil
+        } catch {
+            return error as? StoreError
+        }
+    }
+
+    private let key = Key(raw: "stock")
+
+    private func id(_ connection: some Store) async throws -> Int64? { try await connection(.raw("CLIENT", "ID")).integer }
+
+    @Test func aTransactionIsRefusedWhereAWatchedKeyWasChanged() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server)
+        try await store(.set(key, "1"))
+        let error = await failure {
+            try await store.withConnection { connection in
+                try await connection.watch(key)
+                try await store(.set(key, "2"))
+                _ = try await connection.transaction(.set(key, Bytes("3")), .incr(key))
+            }
+        }
+        #expect(error?.code == .conflict)
+        #expect(error?.effect == StoreError.Effect.none)
+        #expect(try await store(.get(key)) == "2")
+        let (_, count) = try await store.withConnection { connection in
+            try await connection.watch(key)
+            return try await connection.transaction(.get(key), .incr(key))
+        }
+        #expect(count == 3)
+        await store.shutdown()
+    }
+
+    @Test func aCommandMayWaitLongerThanTheTimeoutAndOthersGoOn() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server)
+        let popped = Task { try await store.withConnection { try await $0(.raw(["BLPOP", "queue", "0"])) } }
+        try await eventually("it waits on the server") {
+            try await store(.raw("CLIENT", "LIST")).bytes?.lossyString.contains("cmd=blpop") ?? false
+        }
+        #expect(try await store(.rpush(Key(raw: "queue"), ["job"])) == 1)
+        #expect(try await popped.value.list == ["queue", "job"])
+        await store.shutdown()
+    }
+
+    @Test func blockingTimesAreReadFromTheCommand() {
+        func wait(_ words: Bytes...) -> UInt64 { BlockingCommands.wait(of: .raw(words)) }
+        #expect(wait("BLPOP", "a", "b", "1.5") == 1_500_000_000)
+        #expect(wait("blmpop", "2", "1", "a", "LEFT") == 2_000_000_000)
+        #expect(wait("XREAD", "COUNT", "1", "BLOCK", "30", "STREAMS", "BLOCK", "0") == 30_000_000)
+        #expect(wait("XREAD", "STREAMS", "BLOCK", "0") == 0)
+        #expect(wait("WAIT", "1", "0") == .max)
+        #expect(wait("BLPOP", "a", "nan") == 0)
+        #expect(wait("BLPOP", "a", "1e300") == .max)
+        #expect(wait("BLPOP", "a", "-1") == 0)
+        #expect(wait("GET", "a") == 0)
+    }
+
+    /// Known of other clients: the pop that nobody waits for any more takes the job that comes next.
+    @Test func aBlockingPopThatIsGivenUpTakesNothing() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server)
+        func blocked() async throws -> Bool {
+            try await store(.raw("CLIENT", "LIST")).bytes?.lossyString.contains("cmd=blpop") ?? false
+        }
+        let popping = Task { try await store.withConnection { try await $0(.raw(["BLPOP", "queue", "0"])) } }
+        try await eventually("it waits on the server") { try await blocked() }
+        popping.cancel()
+        let error = await failure { try await popping.value }
+        #expect(error?.code == .cancelled)
+        #expect(error?.effect == .unknown)
+        try await eventually("the server has forgotten it") { try await !blocked() }
+        #expect(try await store(.rpush(Key(raw: "queue"), ["job"])) == 1)
+        #expect(try await store(.llen(Key(raw: "queue"))) == 1)
+        await store.shutdown()
+    }
+
+    @Test func connectionsAreKeptAndThoseThatWereChangedAreNot() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server)
+        let first = try await store.withConnection { try await id($0) }
+        #expect(try await store.withConnection { try await id($0) } == first)
+        #expect(store.poolCounts.idle == 1)
+        for word in [["SELECT", "1"], ["WATCH", "a"], ["MULTI"], ["CLIENT", "SETNAME", "x"]] as [[Bytes]] {
+            try await store.withConnection { connection in _ = try await connection(.raw(word)) }
+            #expect(store.poolCounts.idle == 0, "after \(word)")
+        }
+        try await store.withConnection { connection in
+            _ = try await connection(.raw("WATCH", "a"))
+            _ = try await connection(.raw("UNWATCH"))
+        }
+        #expect(store.poolCounts.idle == 1)
+        await store.shutdown()
+    }
+
+    @Test func whatCannotBeAnsweredByOneReplyIsRefusedHereToo() async throws {
+        let store = try await Backend.redis.store() as? RedisStore
+        for command in [["SUBSCRIBE", "a"], ["MONITOR"], ["CLIENT", "REPLY", "OFF"], [""]] as [[Bytes]] {
+            let error = await failure { try await store?.withConnection { try await $0(.raw(command)) } }
+            #expect(error?.code == .invalidArgument, "\(command)")
+        }
+        var kept: RedisConnection?
+        try await store?.withConnection { connection in kept = connection }
+        let late = await failure { try await kept?(.ping) }
+        #expect(late?.code == .invalidArgument)
+    }
+
+    @Test func aLostConnectionIsNotMadeAgainBehindItsCaller() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server)
+        try await store.withConnection { connection in
+            try await connection.watch(key)
+            let lost = try await id(connection)
+            _ = try await store(.raw("CLIENT", "KILL", "ID", Bytes(lost ?? 0)))
+            try await eventually("it is seen") { !connection.base.isUsable }
+            let error = await failure { try await connection(.get(key)) }
+            #expect(error?.code == .connectionLost)
+            #expect(error?.effect == StoreError.Effect.none)
+        }
+        #expect(try await store.withConnection { try await id($0) } != nil)
+        await store.shutdown()
+    }
+
+    @Test func manyCallersShareFewConnectionsAndAllHaveTheirTurn() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server) { $0.maximumConnections = 3 }
+        let identities = try await withThrowingTaskGroup(of: Int64?.self) { group in
+            for _ in 0..<100 {
+                group.addTask {
+                    try await store.withConnection { connection in
+                        try await connection.watch(key)
+                        _ = try await connection.transaction(.ping, .ping)
+                        return try await id(connection)
+                    }
+                }
+            }
+            return try await group.reduce(into: Set<Int64?>()) { $0.insert($1) }
+        }
+        #expect(identities.count <= 3)
+        #expect(!identities.contains(nil))
+        #expect(store.poolCounts.leased == 0)
+        await store.shutdown()
+    }
+
+    @Test func whoWaitsInVainIsToldSoAndTheOthersAreServed() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server) { $0.maximumConnections = 1 }
+        let (entered, enter) = AsyncStream.makeStream(of: Void.self)
+        let (released, release) = AsyncStream.makeStream(of: Void.self)
+        let holder = Task {
+            try await store.withConnection { _ in
+                enter.finish()
+                for await _ in released {}
+            }
+        }
+        for await _ in entered {}
+        let cancelled = Task { try await store.withConnection { try await $0(.ping) } }
+        try await eventually("it waits") { store.poolCounts.waiting == 1 }
+        cancelled.cancel()
+        #expect(await failure { try await cancelled.value }?.code == .cancelled)
+        var context = CallContext()
+        context.deadline = SystemTime().uptime + .milliseconds(20)
+        let late = await failure {
+            try await context.run { () async throws(StoreError) in
+                do { try await store.withConnection { try await $0(.ping) } } catch {
+                    throw error as? StoreError ?? StoreError(.internalError)
+                }
+            }
+        }
+        #expect(late?.code == .deadlineExceeded)
+        let patient = Task { try await store.withConnection { try await $0(.ping) } }
+        try await eventually("it waits") { store.poolCounts.waiting == 1 }
+        release.finish()
+        try await holder.value
+        try await patient.value
+        await store.shutdown()
+    }
+
+    @Test func connectionsThatNobodyUsesAreClosedInTime() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server) { $0.idleTimeout = .milliseconds(50) }
+        try await store.withConnection { try await $0(.ping) }
+        try await eventually("it is closed") { store.poolCounts.idle == 0 }
+        try await eventually("the server sees it") {
+            try await store(.raw("CLIENT", "LIST")).bytes?.lossyString.split(separator: "\n").count == 1
+        }
+        await store.shutdown()
+    }
+
+    @Test func aKeptConnectionWhoseServerFellSilentIsFoundOut() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server) { configuration in
+            configuration.keepAlive = .milliseconds(20)
+            configuration.commandTimeout = .milliseconds(300)
+        }
+        var first: Connection?
+        try await eventually("one is kept") {
+            await failure {
+                try await store.withConnection { connection in
+                    first = connection.base
+                    try await connection(.ping)
+                }
+            } == nil
+        }
+        server.pause()
+        try await eventually("its ping stays without answer") { first?.isUsable == false }
+        server.resume()
+        try await eventually("a new one serves") {
+            await failure { try await store.withConnection { try await $0(.ping) } } == nil
+        }
+        await store.shutdown()
+    }
+}
