@@ -94,7 +94,8 @@ if !coreOnly {
         library(
             "HoldfastServer",
             [
-                "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastRedis", "HoldfastRESP", "HoldfastUpstash", hummingbird,
+                "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastRedis", "HoldfastRESP", "HoldfastUpstash",
+                hummingbird,
                 hummingbirdCore, httpTypes, configuration, crypto, logging, lifecycle, unixSignals, ssl, http1,
             ]
                 + nio
