@@ -56,14 +56,18 @@ import Testing
     func aCancelledReaderEnds(_ backend: Backend) async throws {
         let (store, names) = (try await backend.store(), backend.namespace())
         let channel = names.channel("quiet")
+        // The server counts a listener before the listener knows.
+        let isListening = Locked(false)
         let task = Task {
             try await store.withSubscription(to: [.channel(channel)]) { subscription async throws in
+                isListening.withLock { $0 = true }
                 var count = 0
                 for await _ in subscription { count += 1 }
                 return count
             }
         }
-        try await eventually("it listens") { try await store(.publish(channel, "x")) == 1 }
+        try await eventually("it listens") { isListening.withLock { $0 } }
+        #expect(try await store(.publish(channel, "x")) == 1)
         task.cancel()
         #expect(try await task.value <= 1000)
         try await eventually("nobody listens any more") { try await store(.publish(channel, "late")) == 0 }
