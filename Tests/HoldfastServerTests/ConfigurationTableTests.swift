@@ -59,6 +59,7 @@ import Testing
         row("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "7", "7", "5"),
         row("CIRCUIT_BREAKER_SUCCESS_THRESHOLD", "3", "3", "2"),
         row("CIRCUIT_BREAKER_TIMEOUT", "60", "60s", "30s"),
+        row("CIRCUIT_BREAKER_SLOW_CALL_THRESHOLD", "250ms", "250ms", "(off)"),
         row("SESSION_STORAGE", "memory", "memory", "redis"),
         row("SESSION_TTL", "7d", "604800s", "3600s"),
         row("SESSION_CLEANUP_INTERVAL", "10.5", "10500ms", "300s"),

@@ -3,32 +3,33 @@ import HoldfastTesting
 import Testing
 
 @Suite struct ServerHealthTests {
-    static let moment = Timestamp(milliseconds: 1000)
+    static let wall = Timestamp(milliseconds: 1000)
+    static let moment = ServerHealth.Moment(wall: wall, uptime: .zero)
     let moment = Self.moment
 
     /// Every state with every event: what is not in the table changes nothing.
     @Test(arguments: [
-        ServerHealth.State.up, .suspect(failures: 1), .suspect(failures: 2), .down(since: Self.moment),
-        .probing(since: Self.moment, successes: 0), .probing(since: Self.moment, successes: 1), .returning(since: Self.moment),
+        ServerHealth.State.up, .suspect(failures: 1), .suspect(failures: 2), .down(since: Self.wall),
+        .probing(since: Self.wall, successes: 0), .probing(since: Self.wall, successes: 1), .returning(since: Self.wall),
     ])
     func theTransitionTableHolds(from state: ServerHealth.State) {
-        let moment = Self.moment
+        let (wall, moment) = (Self.wall, Self.moment)
         let events: [ServerHealth.Event] = [
             .succeeded(generation: 0), .failed(generation: 0, at: moment), .startFailed(at: moment), .probeBegan,
-            .probeSucceeded, .probeFailed, .returned, .returnFailed,
+            .probeSucceeded(at: moment), .probeFailed, .returned(at: moment), .returnFailed,
         ]
         for event in events {
             let expected: ServerHealth.State =
                 switch (state, event) {
                 case (.up, .failed): .suspect(failures: 1)
                 case (.suspect(1), .failed): .suspect(failures: 2)
-                case (.suspect(2), .failed): .down(since: moment)
+                case (.suspect(2), .failed): .down(since: wall)
                 case (.suspect, .succeeded): .up
-                case (.up, .startFailed), (.suspect, .startFailed): .down(since: moment)
-                case (.down, .probeBegan): .probing(since: moment, successes: 0)
-                case (.probing(_, 0), .probeSucceeded): .probing(since: moment, successes: 1)
-                case (.probing(_, 1), .probeSucceeded): .returning(since: moment)
-                case (.probing, .probeFailed), (.returning, .returnFailed): .down(since: moment)
+                case (.up, .startFailed), (.suspect, .startFailed): .down(since: wall)
+                case (.down, .probeBegan): .probing(since: wall, successes: 0)
+                case (.probing(_, 0), .probeSucceeded): .probing(since: wall, successes: 1)
+                case (.probing(_, 1), .probeSucceeded): .returning(since: wall)
+                case (.probing, .probeFailed), (.returning, .returnFailed): .down(since: wall)
                 case (.returning, .returned): .up
                 default: state
                 }
@@ -49,10 +50,58 @@ import Testing
         #expect(health.state == .up)
     }
 
-    private func bringBack(_ health: inout ServerHealth) {
-        for event in [.probeBegan, .probeSucceeded, .probeSucceeded, .returned] as [ServerHealth.Event] {
-            _ = health.handle(event)
+    /// A server that is away after `rest` of being up, and the span for which it then answers until it is trusted.
+    private func flap(_ health: inout ServerHealth, after rest: Duration, _ uptime: inout Duration) -> Duration {
+        uptime += rest
+        _ = health.handle(.startFailed(at: at(uptime)))
+        let start = uptime
+        _ = health.handle(.probeBegan)
+        while case .probing = health.state {
+            _ = health.handle(.probeSucceeded(at: at(uptime)))
+            if case .probing = health.state { uptime += .milliseconds(500) }
         }
+        _ = health.handle(.returned(at: at(uptime)))
+        return uptime - start
+    }
+
+    private func at(_ uptime: Duration) -> ServerHealth.Moment { .init(wall: Self.wall, uptime: uptime) }
+
+    private var flapper: ServerHealth {
+        ServerHealth(thresholds: .init(failures: 1, successes: 1, trust: .seconds(1)...(.seconds(10)), calm: .seconds(60)))
+    }
+
+    @Test func aServerThatFlapsMustAnswerForLongerEachTimeUpToABound() {
+        var (health, uptime) = (flapper, Duration.zero)
+        let spans = (0..<7).map { _ in flap(&health, after: .seconds(5), &uptime) }
+        #expect(spans == [.zero, .seconds(1), .seconds(2), .seconds(4), .seconds(8), .seconds(10), .seconds(10)])
+    }
+
+    @Test func aCalmTimeForgivesAllFlaps() {
+        var (health, uptime) = (flapper, Duration.zero)
+        for _ in 0..<5 { _ = flap(&health, after: .seconds(1), &uptime) }
+        #expect(flap(&health, after: .seconds(59), &uptime) == .seconds(10))
+        #expect(flap(&health, after: .seconds(60), &uptime) == .zero)
+        #expect(flap(&health, after: .seconds(1), &uptime) == .seconds(1))
+    }
+
+    @Test func aProbeThatFailsBeginsTheTimeOfTrustAgain() {
+        var (health, uptime) = (flapper, Duration.zero)
+        for _ in 0..<3 { _ = flap(&health, after: .seconds(1), &uptime) }
+        _ = health.handle(.startFailed(at: at(uptime)))
+        for second in 0..<4 {
+            _ = health.handle(.probeBegan)
+            _ = health.handle(.probeSucceeded(at: at(uptime + .seconds(second))))
+            #expect(health.pauseBeforeProbe(at: at(uptime + .seconds(second))) == .seconds(4))
+            _ = health.handle(.probeFailed)
+        }
+        #expect(health.localSince != nil)
+    }
+
+    private func bringBack(_ health: inout ServerHealth) {
+        let events: [ServerHealth.Event] = [
+            .probeBegan, .probeSucceeded(at: moment), .probeSucceeded(at: moment), .returned(at: moment),
+        ]
+        for event in events { _ = health.handle(event) }
     }
 
     /// Walks to a state by events, as there is no other way.
@@ -64,8 +113,9 @@ import Testing
             case .suspect(let failures): Array(repeating: .failed(generation: 0, at: moment), count: failures)
             case .down: [.startFailed(at: moment)]
             case .probing(_, let successes):
-                [.startFailed(at: moment), .probeBegan] + Array(repeating: .probeSucceeded, count: successes)
-            case .returning: [.startFailed(at: moment), .probeBegan, .probeSucceeded, .probeSucceeded]
+                [.startFailed(at: moment), .probeBegan] + Array(repeating: .probeSucceeded(at: moment), count: successes)
+            case .returning:
+                [.startFailed(at: moment), .probeBegan, .probeSucceeded(at: moment), .probeSucceeded(at: moment)]
             }
         for event in path { _ = health.handle(event) }
         #expect(health.state == state)
@@ -135,8 +185,10 @@ import Testing
 
     @Test func itStartsLocallyWithoutItsServerAndMovesOverWhenItAppears() async {
         let server = FaultyStore(EmbeddedStore(time: time))
-        let (changes, announce) = AsyncStream.makeStream(of: ServerHealth.Change.self)
-        let failover = makeFailover(server) { announce.yield($0) }
+        let observed = Locked<[Failover.Status]>([])
+        let failover = makeFailover(server) { status in observed.withLock { $0.append(status) } }
+        var seen = failover.changes.makeAsyncIterator()
+        #expect(await seen.next() == .server, "the latest first")
         let handedOver = Locked(false)
         failover.whenServerReturns { _ throws(StoreError) in
             #expect(failover.localSince != nil, "calls must not reach the server before the hand-over")
@@ -148,12 +200,146 @@ import Testing
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await failover.run() }
             server.recover()
-            var seen = changes.makeAsyncIterator()
-            #expect(await seen.next() == .wentDown(since: time.now))
+            let since = time.now
+            #expect(await seen.next() == .local(since: since))
             await time.advanceUntil(by: .milliseconds(100)) { failover.localSince == nil }
-            if case .cameBack = await seen.next() {} else { Issue.record("no return was announced") }
+            #expect(await seen.next() == .server)
             #expect(handedOver.withLock { $0 })
             group.cancelAll()
+            await group.waitForAll()
+            #expect(await seen.next() == nil, "the sequence ends with the watching")
+            #expect(observed.withLock { $0 } == [.local(since: since), .server], "once each, in order")
         }
+        #expect(failover.statistics.outages == 1 && failover.statistics.returns == 1)
+    }
+
+    @Test func aSlowCallCountsWhereThatIsConfigured() async throws {
+        for limit in [nil, Duration.milliseconds(100)] {
+            let failover = Failover(
+                server: EmbeddedStore(time: time), local: EmbeddedStore(time: time),
+                configuration: .init(thresholds: .init(failures: 2), slowCall: limit), time: time)
+            for _ in 0..<2 {
+                let decided = try await failover.perform(.local) { store, _ throws(StoreError) in
+                    time.advance(by: .milliseconds(101))
+                    return try await store(.incr(names.key("n")))
+                }
+                #expect(decided.by == .server, "what came late was done all the same")
+            }
+            #expect((failover.localSince != nil) == (limit != nil))
+            #expect(failover.statistics.slowCalls == (limit == nil ? 0 : 2))
+        }
+    }
+
+    @Test func anErrorThatComesLateCountsAndACancellationDoesNot() async {
+        let failover = Failover(
+            server: EmbeddedStore(time: time), local: EmbeddedStore(time: time),
+            configuration: .init(thresholds: .init(failures: 1), slowCall: .milliseconds(100)), time: time)
+        for code in [ErrorCode.cancelled, .deadlineExceeded] {
+            #expect(failover.status == .server)
+            await #expect(throws: StoreError.self) {
+                try await failover.perform(.local) { _, _ throws(StoreError) in
+                    time.advance(by: .seconds(1))
+                    throw StoreError(code)
+                }
+            }
+        }
+        #expect(failover.localSince != nil)
+    }
+
+    @Test func aServerThatFlapsIsLeftAloneForLonger() async {
+        let server = FaultyStore(EmbeddedStore(time: time))
+        let failover = Failover(
+            server: server, local: EmbeddedStore(time: time), configuration: .init(thresholds: .init(failures: 1)), time: time)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await failover.run() }
+            var away: [Duration] = []
+            for _ in 0..<4 {
+                server.fail(with: StoreError(.connectionLost))
+                await time.advanceUntil(by: .milliseconds(50)) { failover.localSince != nil }
+                server.recover()
+                let start = time.uptime
+                await time.advanceUntil(by: .milliseconds(50)) { failover.localSince == nil }
+                away.append(time.uptime - start)
+            }
+            group.cancelAll()
+            #expect(away[1] >= .seconds(1) && away[2] >= .seconds(2) && away[3] >= .seconds(4), "\(away)")
+            #expect(away[0] < .seconds(1) && away[3] < .seconds(8), "\(away)")
+        }
+    }
+
+    @Test func aRefusalIsAnnouncedOnceAndItsEndToo() async {
+        let server = FaultyStore(EmbeddedStore(time: time))
+        let observed = Locked<[Failover.Status]>([])
+        let failover = makeFailover(server) { status in observed.withLock { $0.append(status) } }
+        server.fail(with: StoreError(.serverRefused))
+        for _ in 0..<3 { await failover.start() }
+        server.recover()
+        await failover.start()
+        #expect(observed.withLock { $0 } == [.refused(StoreError(.serverRefused)), .server])
+        #expect(failover.statistics.refusals == 1)
+    }
+
+    @Test func aReaderThatDoesNotReadKeepsTheLatestChanges() async {
+        let server = FaultyStore(EmbeddedStore(time: time))
+        let failover = makeFailover(server)
+        var slow: AsyncStream<Failover.Status>? = failover.changes
+        for _ in 0..<20 {
+            server.fail(with: StoreError(.serverRefused))
+            await failover.start()
+            server.recover()
+            await failover.start()
+        }
+        var last = failover.changes.makeAsyncIterator()
+        #expect(await last.next() == .server)
+        var kept = 0
+        var read = slow?.makeAsyncIterator()
+        while kept < 16, await read?.next() != nil { kept += 1 }
+        #expect(kept == 16)
+        slow = nil
+    }
+
+    @Test func twoWatchersProbeOneAtATime() async {
+        let server = CountingStore(EmbeddedStore(time: time))
+        let failover = Failover(
+            server: server, local: EmbeddedStore(time: time), configuration: .init(thresholds: .init(failures: 1)), time: time)
+        server.isAway.withLock { $0 = true }
+        await failover.start()
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 { group.addTask { await failover.run() } }
+            server.isAway.withLock { $0 = false }
+            await time.advanceUntil(by: .milliseconds(50)) { failover.localSince == nil }
+            group.cancelAll()
+        }
+        #expect(server.most.withLock { $0 } == 1)
+    }
+}
+
+/// A server that counts how many calls are under way at once; each takes a few turns of its task.
+private final class CountingStore: Store {
+    let isAway = Locked(false)
+    let most = Locked(0)
+    private let now = Locked(0)
+    private let base: any Store
+
+    init(_ base: any Store) { self.base = base }
+
+    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
+        let count = now.withLock { now in
+            now += 1
+            return now
+        }
+        most.withLock { $0 = max($0, count) }
+        for _ in 0..<5 { await Task.yield() }
+        now.withLock { $0 -= 1 }
+        if isAway.withLock({ $0 }) { throw StoreError(.connectionFailed) }
+        return try await base.execute(operation)
+    }
+
+    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] { try await base.execute(batch) }
+    func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await base.run(procedure) }
+    func withSubscription<Result: Sendable>(
+        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+    ) async throws -> Result {
+        try await base.withSubscription(to: channels, body)
     }
 }

@@ -37,9 +37,10 @@ extension HoldfastConfiguration {
         let longest = min(breaker.timeout, .seconds(2))
         return Failover.Configuration(
             thresholds: ServerHealth.Thresholds(
-                failures: breaker.isEnabled ? breaker.failureThreshold : .max, successes: breaker.successThreshold),
+                failures: breaker.isEnabled ? breaker.failureThreshold : .max, successes: breaker.successThreshold,
+                trust: min(.seconds(1), breaker.timeout)...breaker.timeout, calm: max(.seconds(60), breaker.timeout * 2)),
             probeBackoff: min(.milliseconds(100), longest)...longest,
-            probeTimeout: min(.seconds(1), redis.timeout))
+            probeTimeout: min(.seconds(1), redis.timeout), slowCall: breaker.slowCall)
     }
 
     var services: AgentState.Configuration {

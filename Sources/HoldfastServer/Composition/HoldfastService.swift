@@ -62,9 +62,7 @@ public struct HoldfastService: Service {
 
     /// Serves until the task is cancelled or the process gets SIGTERM or SIGINT, then finishes what is under way.
     public func run() async throws {
-        if let refusal = await state.failover.start() {
-            logger.error("the server refused us; not ready until it accepts", metadata: ["error.code": "\(refusal.code)"])
-        }
+        await state.failover.start()
         var http = HTTPServer.Configuration()
         http.host = configuration.server.host
         http.port = configuration.server.port
@@ -130,13 +128,18 @@ public struct HoldfastService: Service {
     }
 
     private static func observer(store: String, _ logger: Logger) -> Failover.Observer {
-        { change in
-            switch change {
-            case .wentDown:
-                logger.warning("the server cannot be reached; deciding in this process", metadata: ["store": "\(store)"])
-            case .cameBack(let since):
-                logger.notice(
-                    "the server is back", metadata: ["store": "\(store)", "away.since": "\(since.rfc3339)"])
+        { status in
+            switch status {
+            case .embedded: break
+            case .local(let since):
+                logger.warning(
+                    "the server cannot be reached; deciding in this process",
+                    metadata: ["store": "\(store)", "away.since": "\(since.rfc3339)"])
+            case .server: logger.notice("the server is back", metadata: ["store": "\(store)"])
+            case .refused(let error):
+                logger.error(
+                    "the server refused us; not ready until it accepts",
+                    metadata: ["store": "\(store)", "error.code": "\(error.code)"])
             }
         }
     }

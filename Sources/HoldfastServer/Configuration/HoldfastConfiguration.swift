@@ -53,8 +53,10 @@ extension HoldfastConfiguration {
         public var failureThreshold = 5
         /// Consecutive successes that close it again.
         public var successThreshold = 2
-        /// How long it stays open before the first probe.
+        /// How long it stays open at most for a server that answers again: so long must one answer that comes and goes.
         public var timeout: Duration = .seconds(30)
+        /// A call that takes longer counts as a failure; nil for never.
+        public var slowCall: Duration?
 
         public init() {}
     }

@@ -114,7 +114,10 @@ extension Setting {
             \.configuration.breaker.successThreshold, "consecutive successes that close it"),
         Setting(
             "CIRCUIT_BREAKER_TIMEOUT", in: .breaker, .duration, \.configuration.breaker.timeout,
-            "how long it stays open before the next attempt"),
+            "for how long a server that keeps coming and going must answer, at most, before it is used again"),
+        Setting(
+            "CIRCUIT_BREAKER_SLOW_CALL_THRESHOLD", in: .breaker, .duration, default: "(off)", \.configuration.breaker.slowCall,
+            "a call that takes longer counts as a failure"),
     ]
 
     private static let sessions: [Setting] = [

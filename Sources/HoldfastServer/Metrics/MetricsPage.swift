@@ -25,10 +25,24 @@ struct MetricsPage: Sendable {
             MetricFamily.Sample(labels: [("mode", $0)], value: $0 == mode ? 1 : 0)
         }
         let away = failover.localSince.map { max(0, (failover.time.now - $0).inSeconds) } ?? 0
+        let counts = failover.statistics
         return [
             MetricFamily(
                 "holdfast_store_mode", .gauge, "1 for who decides now: server, local (it is away) or embedded.", samples),
             .gauge("holdfast_store_away_seconds", "For how long the configured server has been away; 0 while it is there.", away),
+            .counter("holdfast_store_outages_total", "Times that the configured server went away.", counts.outages),
+            .counter("holdfast_store_returns_total", "Times that it came back.", counts.returns),
+            .counter("holdfast_store_refusals_total", "Times that it began to refuse us.", counts.refusals),
+            .counter(
+                "holdfast_store_failures_total", "Calls and pings that the breaker counted as its failures.", counts.failures),
+            .counter(
+                "holdfast_store_slow_calls_total", "Calls above CIRCUIT_BREAKER_SLOW_CALL_THRESHOLD.", counts.slowCalls),
+            MetricFamily(
+                "holdfast_store_probes_total", .counter, "Questions to the server whether it is there.",
+                [
+                    MetricFamily.Sample(labels: [("result", "ok")], value: Double(counts.probes - counts.failedProbes)),
+                    MetricFamily.Sample(labels: [("result", "failed")], value: Double(counts.failedProbes)),
+                ]),
         ]
     }
 

@@ -16,22 +16,27 @@ public final class Failover: Sendable {
         public var probeBackoff: ClosedRange<Duration>
         /// How long a probe may take.
         public var probeTimeout: Duration
+        /// A call or probe that takes longer counts as a failure, however it ended; nil for never. A call is what a service does at
+        /// once, which may be several round trips.
+        public var slowCall: Duration?
 
         public init(
             thresholds: ServerHealth.Thresholds = ServerHealth.Thresholds(), checkInterval: Duration = .seconds(1),
-            probeBackoff: ClosedRange<Duration> = .milliseconds(100)...(.seconds(2)), probeTimeout: Duration = .seconds(1)
+            probeBackoff: ClosedRange<Duration> = .milliseconds(100)...(.seconds(2)), probeTimeout: Duration = .seconds(1),
+            slowCall: Duration? = nil
         ) {
             self.thresholds = thresholds
             self.checkInterval = checkInterval
             self.probeBackoff = probeBackoff
             self.probeTimeout = probeTimeout
+            self.slowCall = slowCall
         }
     }
 
     /// What a service does when the server is back, before calls go to it again.
     public typealias ReturnHook = @Sendable (_ server: any Store) async throws(StoreError) -> Void
-    /// Called once for each change of sides, outside of locks.
-    public typealias Observer = @Sendable (ServerHealth.Change) -> Void
+    /// Called once for each change, in their order, outside of locks.
+    public typealias Observer = @Sendable (Status) -> Void
 
     /// The configured server; nil where this process is the store.
     public let server: (any Store)?
@@ -43,22 +48,33 @@ public final class Failover: Sendable {
         var health: ServerHealth
         var hooks: [ReturnHook] = []
         var refusal: StoreError?
+        var statistics = Statistics()
+        /// Whether somebody is watching the server at this moment.
+        var isAsking = false
     }
 
     private let configuration: Configuration
-    private let observer: Observer
+    private let random: @Sendable () -> UInt64
     private let state: Locked<State>
+    private let announcements: Announcements<Status>
 
+    /// - Parameters:
+    ///   - server: the configured server, where there is one.
+    ///   - local: the store in this process.
+    ///   - random: randomness for the jitter of probes.
+    ///   - observer: told of each change; for logs. Applications read ``changes``.
     public init(
         server: (any Store)? = nil, local: any Store, configuration: Configuration = Configuration(),
-        time: any TimeSource = .system, observer: @escaping Observer = { _ in }
+        time: any TimeSource = .system, random: @escaping @Sendable () -> UInt64 = { .random(in: .min ... .max) },
+        observer: @escaping Observer = { _ in }
     ) {
         self.server = server
         self.local = local
         self.configuration = configuration
         self.time = time
-        self.observer = observer
+        self.random = random
         state = Locked(State(health: ServerHealth(thresholds: configuration.thresholds)))
+        announcements = Announcements(server == nil ? .embedded : .server, observer: observer)
     }
 
     // MARK: - What is known
@@ -73,6 +89,23 @@ public final class Failover: Sendable {
 
     /// The server's last refusal of our credentials or configuration, until it accepts them.
     public var refusal: StoreError? { state.withLock { $0.refusal } }
+
+    /// Who decides an operation now, and why.
+    public var status: Status { state.withLock { status($0) } }
+
+    public var statistics: Statistics { state.withLock { $0.statistics } }
+
+    /// The present status, then each change of it, in order and once.
+    ///
+    /// Any number of readers may listen, each by a sequence of its own. One that does not read keeps the latest 16 changes. The sequence
+    /// ends when ``run()`` does, as at the end of the process, and with this failover.
+    public var changes: AsyncStream<Status> { announcements.listen() }
+
+    private func status(_ state: State) -> Status {
+        if server == nil { return .embedded }
+        if let refusal = state.refusal { return .refused(refusal) }
+        return state.health.localSince.map(Status.local) ?? .server
+    }
 
     // MARK: - Calls
 
@@ -91,16 +124,29 @@ public final class Failover: Sendable {
             (state.health.localSince, state.health.generation, state.health.state != .up)
         }
         if let since { return try await decideLocally(policy, since: since, body) }
+        let start = configuration.slowCall == nil ? nil : time.uptime
         do {
             let output = try await body(server, .server)
-            if isSuspect { note(.succeeded(generation: generation)) }
+            if isSlow(since: start) {
+                note(.failed(generation: generation, at: moment))
+            } else if isSuspect {
+                note(.succeeded(generation: generation))
+            }
             return Decided(output, by: .server)
         } catch {
+            let isSlow = error.code != .cancelled && isSlow(since: start)
+            if isSlow || error.isServerFailure { note(.failed(generation: generation, at: moment)) }
             guard error.isServerFailure else { throw error }
-            note(.failed(generation: generation, at: time.now))
             guard policy == .local else { throw error }
             return try await decideLocally(policy, since: localSince ?? time.now, body)
         }
+    }
+
+    /// Whether a call that began then took too long; counts it.
+    private func isSlow(since start: Duration?) -> Bool {
+        guard let start, let limit = configuration.slowCall, time.uptime - start > limit else { return false }
+        state.withLock { $0.statistics.slowCalls += 1 }
+        return true
     }
 
     private func decideLocally<Output: Sendable>(
@@ -130,22 +176,22 @@ public final class Failover: Sendable {
     /// - Returns: the refusal, where the server refused us; the process is then not ready.
     @discardableResult
     public func start() async -> StoreError? {
-        switch await probe() {
-        case .success?: break
-        case .failure?: note(.startFailed(at: time.now))
-        case nil: break
-        }
+        if case .failure? = await probe() { note(.startFailed(at: moment)) }
         return refusal
     }
 
     /// Watches the server until cancelled. One of these runs in a process.
     public func run() async {
         guard server != nil else { return }
+        defer { announcements.finish() }
         var pause = configuration.probeBackoff.lowerBound
         while !Task.isCancelled {
             let isUp = localSince == nil
             if isUp { pause = configuration.probeBackoff.lowerBound }
             guard (try? await time.sleep(for: isUp ? configuration.checkInterval : jittered(pause))) != nil else { return }
+            // One probe at a time, whoever else runs.
+            guard takeTurn() else { continue }
+            defer { state.withLock { $0.isAsking = false } }
             if localSince == nil {
                 await check()
             } else if await !tryToReturn() {
@@ -154,17 +200,24 @@ public final class Failover: Sendable {
         }
     }
 
+    private func takeTurn() -> Bool {
+        state.withLock { state in
+            defer { state.isAsking = true }
+            return !state.isAsking
+        }
+    }
+
     /// A ping while up: counts like any other call.
     private func check() async {
         let generation = state.withLock { $0.health.generation }
         switch await probe() {
         case .success?: note(.succeeded(generation: generation))
-        case .failure?: note(.failed(generation: generation, at: time.now))
+        case .failure?: note(.failed(generation: generation, at: moment))
         case nil: break
         }
     }
 
-    /// One probe while down, and the hand-over when it was the last one needed; whether the server is up again.
+    /// Asks a server that is down until it fails to answer or is trusted, and then hands over; whether it is up again.
     private func tryToReturn() async -> Bool {
         guard let server else { return false }
         note(.probeBegan)
@@ -173,7 +226,12 @@ public final class Failover: Sendable {
                 note(.probeFailed)
                 return false
             }
-            note(.probeSucceeded)
+            note(.probeSucceeded(at: moment))
+            let pause = min(health.pauseBeforeProbe(at: moment), configuration.checkInterval)
+            if pause > .zero, (try? await time.sleep(for: pause)) == nil {
+                note(.probeFailed)
+                return false
+            }
         }
         for hook in state.withLock({ $0.hooks }) {
             do throws(StoreError) {
@@ -183,37 +241,65 @@ public final class Failover: Sendable {
                 return false
             }
         }
-        note(.returned)
+        note(.returned(at: moment))
         return true
     }
 
     /// Whether the server answers; nil where it refused us or the task was cancelled, which says nothing about its health.
     private func probe() async -> Result<Void, StoreError>? {
         guard let server else { return .success(()) }
-        let deadline = time.uptime + configuration.probeTimeout
+        let start = time.uptime
+        let deadline = start + min(configuration.probeTimeout, configuration.slowCall ?? configuration.probeTimeout)
+        state.withLock { $0.statistics.probes += 1 }
         do throws(StoreError) {
             try await CallContext(actor: "holdfast.probe", deadline: deadline).run { () async throws(StoreError) in
                 try await server(.ping)
             }
-            state.withLock { $0.refusal = nil }
+            change { $0.refusal = nil }
             return .success(())
         } catch {
             // Whoever was cancelled has learnt nothing.
             if error.code == .cancelled { return nil }
             if error.isRefusal {
-                state.withLock { $0.refusal = error }
+                change { $0.refusal = error }
                 return nil
             }
-            return error.isServerFailure || error.code == .deadlineExceeded ? .failure(error) : .success(())
+            guard error.isServerFailure || error.code == .deadlineExceeded else { return .success(()) }
+            state.withLock { $0.statistics.failedProbes += 1 }
+            return .failure(error)
         }
     }
 
+    private var moment: ServerHealth.Moment { ServerHealth.Moment(time) }
+
     private func note(_ event: ServerHealth.Event) {
-        if let change = state.withLock({ $0.health.handle(event) }) { observer(change) }
+        change { state in
+            if case .failed = event { state.statistics.failures += 1 }
+            switch state.health.handle(event) {
+            case .wentDown?: state.statistics.outages += 1
+            case .cameBack?: state.statistics.returns += 1
+            case nil: break
+            }
+        }
+    }
+
+    /// Changes the state and tells who listens where that changes the status. A refusal for another reason is no change.
+    private func change(_ body: (inout State) -> Void) {
+        let isChange = state.withLock { state in
+            let before = status(state)
+            body(&state)
+            let after = status(state)
+            if case (.refused, .refused) = (before, after) { return false }
+            guard before != after else { return false }
+            if case .refused = after { state.statistics.refusals += 1 }
+            announcements.publish(after)
+            return true
+        }
+        if isChange { announcements.deliver() }
     }
 
     /// Between half of it and all of it, so that a fleet does not probe in step.
-    private func jittered(_ span: Duration) -> Duration { span * Double.random(in: 0.5...1) }
+    private func jittered(_ span: Duration) -> Duration { span * (0.5 + Double(random() >> 11) / Double(1 << 54)) }
 }
 
 extension StoreError {
