@@ -43,6 +43,8 @@ public final class Failover: Sendable {
     /// The store in this process.
     public let local: any Store
     public let time: any TimeSource
+    /// What was decided here and the server still has to hear.
+    public let outbox: Outbox
 
     private struct State {
         var health: ServerHealth
@@ -61,10 +63,11 @@ public final class Failover: Sendable {
     /// - Parameters:
     ///   - server: the configured server, where there is one.
     ///   - local: the store in this process.
+    ///   - outbox: where what is decided here is kept for the server; by default in memory.
     ///   - random: randomness for the jitter of probes.
     ///   - observer: told of each change; for logs. Applications read ``changes``.
     public init(
-        server: (any Store)? = nil, local: any Store, configuration: Configuration = Configuration(),
+        server: (any Store)? = nil, local: any Store, outbox: Outbox? = nil, configuration: Configuration = Configuration(),
         time: any TimeSource = .system, random: @escaping @Sendable () -> UInt64 = { .random(in: .min ... .max) },
         observer: @escaping Observer = { _ in }
     ) {
@@ -72,6 +75,7 @@ public final class Failover: Sendable {
         self.local = local
         self.configuration = configuration
         self.time = time
+        self.outbox = outbox ?? Outbox(time: time)
         self.random = random
         state = Locked(State(health: ServerHealth(thresholds: configuration.thresholds)))
         announcements = Announcements(server == nil ? .embedded : .server, observer: observer)
@@ -111,8 +115,9 @@ public final class Failover: Sendable {
 
     /// Carries out an operation on the side that decides it.
     ///
-    /// The body may run twice: on the server, and, when that fails for the server's sake and the policy is `.local`, on the local
-    /// store. Cost while up: two short critical sections at most.
+    /// The body may run twice: on the server, and, when that fails for the server's sake and the policy is not `.fail`, on the local
+    /// store. Cost while up: three short critical sections at most. What the outbox holds, after single failures, goes to the server
+    /// first.
     ///
     /// - Throws: ``ErrorCode/unavailable`` for `.fail` while the server is known to be away; ``refusal`` where the server was last heard
     ///   refusing us; otherwise what the body throws. What means "the server is away" has ``StoreError/isOutage``.
@@ -126,6 +131,7 @@ public final class Failover: Sendable {
         if let since { return try await decideLocally(policy, since: since, body) }
         let start = configuration.slowCall == nil ? nil : time.uptime
         do {
+            if !outbox.isEmpty { try await outbox.replay(on: server) }
             let output = try await body(server, .server)
             if isSlow(since: start) {
                 note(.failed(generation: generation, at: moment))
@@ -137,7 +143,7 @@ public final class Failover: Sendable {
             let isSlow = error.code != .cancelled && isSlow(since: start)
             if isSlow || error.isServerFailure { note(.failed(generation: generation, at: moment)) }
             guard error.isServerFailure else { throw error }
-            guard policy == .local else { throw error }
+            guard policy != .fail else { throw error }
             return try await decideLocally(policy, since: localSince ?? time.now, body)
         }
     }
@@ -156,7 +162,7 @@ public final class Failover: Sendable {
         if let refusal { throw refusal }
         switch policy {
         case .fail: throw StoreError(.unavailable, "The configured server has been away since \(since.rfc3339)")
-        case .local:
+        case .local, .localThenReplay:
             let decider = Decider.local(since: since)
             return Decided(try await body(local, decider), by: decider)
         }
@@ -211,7 +217,10 @@ public final class Failover: Sendable {
     private func check() async {
         let generation = state.withLock { $0.health.generation }
         switch await probe() {
-        case .success?: note(.succeeded(generation: generation))
+        case .success?:
+            note(.succeeded(generation: generation))
+            // Left by a decision that was under way when the server came back, where no call has come since.
+            if let server, !outbox.isEmpty { try? await outbox.replay(on: server) }
         case .failure?: note(.failed(generation: generation, at: moment))
         case nil: break
         }
@@ -233,13 +242,13 @@ public final class Failover: Sendable {
                 return false
             }
         }
-        for hook in state.withLock({ $0.hooks }) {
-            do throws(StoreError) {
-                try await hook(server)
-            } catch {
-                note(.returnFailed)
-                return false
-            }
+        do throws(StoreError) {
+            // What is accepted while this runs, by a busy process, goes with the first call to the server.
+            try await outbox.replay(on: server)
+            for hook in state.withLock({ $0.hooks }) { try await hook(server) }
+        } catch {
+            note(.returnFailed)
+            return false
         }
         note(.returned(at: moment))
         return true

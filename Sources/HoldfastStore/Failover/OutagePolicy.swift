@@ -4,6 +4,9 @@ public enum OutagePolicy: String, Sendable, Hashable, Codable, CaseIterable {
     case fail
     /// Carried out in this process; the result says so.
     case local
+    /// Carried out in this process, and on the server when it is back: the body adds what is to be done there to
+    /// ``Failover/outbox`` before it returns.
+    case localThenReplay
 }
 
 /// Who decided.

@@ -70,6 +70,9 @@ extension ErrorCode {
 extension ErrorCode {
     public static let overloaded = ErrorCode("overloaded", "Too much is waiting already")
     public static let deadlineExceeded = ErrorCode("deadline-exceeded", "The caller's deadline has passed")
+    /// So much waits for the server to be back that no more is accepted.
+    public static let outboxFull = ErrorCode("outbox-full", "Too much waits for the server already")
+    public static let tooOld = ErrorCode("too-old", "It waited for longer than its effect can be known")
     public static let cancelled = ErrorCode("cancelled", "The caller gave up")
     public static let shuttingDown = ErrorCode("shutting-down", "This process is ending")
     /// The data folder cannot be written: what must be durable is refused, reads go on.
@@ -88,7 +91,7 @@ extension ErrorCode {
         .requestTimeout,
         .connectionFailed, .connectionLost, .timeout, .serverLoading, .serverReadOnly, .serverBusy, .outOfMemory, .serverRefused,
         .protocolViolation, .unexpectedReply, .unavailable,
-        .overloaded, .deadlineExceeded, .cancelled, .shuttingDown, .storageFailed, .folderInUse,
+        .overloaded, .outboxFull, .tooOld, .deadlineExceeded, .cancelled, .shuttingDown, .storageFailed, .folderInUse,
         .dataUnreadable, .internalError,
     ]
 }

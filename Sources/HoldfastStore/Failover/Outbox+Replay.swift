@@ -1,0 +1,197 @@
+extension Outbox {
+    /// How many entries are under way at once.
+    private static let window = 512
+
+    /// Carries out on the server all that waits when this is called. One caller at a time; what is added meanwhile is for the next, so
+    /// that a busy process does not keep one for ever.
+    ///
+    /// - Throws: the failure of the server, or of the caller's deadline: what was not carried out stays. An entry that the server answers
+    ///   with an error of another kind becomes a dead letter, and the others go on.
+    public func replay(on server: any Store) async throws(StoreError) {
+        while !isEmpty {
+            guard try await takeTurn() else { continue }
+            defer { endTurn() }
+            return try await replayAll(on: server)
+        }
+    }
+
+    private func replayAll(on server: any Store) async throws(StoreError) {
+        let end = state.withLock { $0.next }
+        var start: Int64 = 0
+        while case let lanes = lanes(in: start..<end), let last = lanes.joined().map(\.number).max() {
+            start = last + 1
+            let outcomes = await withTaskGroup(of: [Outcome].self) { group in
+                for lane in lanes { group.addTask { await self.carryOut(lane, on: server) } }
+                return await group.reduce(into: []) { $0 += $1 }
+            }
+            try await settle(outcomes)
+        }
+        state.withLock { $0.epoch += 1 }
+    }
+
+    // MARK: - One window
+
+    private enum Outcome: Sendable {
+        case done(OutboxEntry)
+        case dead(DeadLetter)
+        case failed(StoreError)
+    }
+
+    /// The next entries among these, those of one subject together and in order.
+    private func lanes(in numbers: Range<Int64>) -> [[OutboxEntry]] {
+        state.withLock { state in
+            while state.first < state.next, state.entries[state.first] == nil { state.first += 1 }
+            var (lanes, places): ([[OutboxEntry]], [Bytes: Int]) = ([], [:])
+            var (number, count) = (max(state.first, numbers.lowerBound), 0)
+            while number < numbers.upperBound, count < Self.window {
+                if let waiting = state.entries[number], waiting.isKept {
+                    let place = places[waiting.entry.subject] ?? lanes.count
+                    if place == lanes.count {
+                        places[waiting.entry.subject] = place
+                        lanes.append([])
+                    }
+                    lanes[place].append(waiting.entry)
+                    count += 1
+                }
+                number += 1
+            }
+            return lanes
+        }
+    }
+
+    private func carryOut(_ lane: [OutboxEntry], on server: any Store) async -> [Outcome] {
+        var outcomes: [Outcome] = []
+        for entry in lane {
+            do throws(StoreError) {
+                try await carryOut(entry, on: server)
+                outcomes.append(.done(entry))
+            } catch {
+                guard error.isWorthRepeating else {
+                    outcomes.append(
+                        .dead(DeadLetter(entry: entry, code: error.code.name, reason: error.message, died: time.now)))
+                    continue
+                }
+                outcomes.append(.failed(error))
+                break
+            }
+        }
+        return outcomes
+    }
+
+    private func carryOut(_ entry: OutboxEntry, on server: any Store) async throws(StoreError) {
+        guard let action = state.withLock({ $0.actions[entry.action] }) else {
+            throw StoreError(.unsupportedFormat, "This version does not know the action \(entry.action)")
+        }
+        // Markers of its first send may be gone: whether it has happened cannot be told any more.
+        guard time.now - entry.accepted <= configuration.longestOutage else {
+            throw StoreError(.tooOld, "It waited longer than \(configuration.longestOutage)")
+        }
+        try await action.carryOut(entry, server)
+    }
+
+    /// Takes note of what became of a window's entries; throws what stopped one of its lanes.
+    private func settle(_ outcomes: [Outcome]) async throws(StoreError) {
+        var (settled, letters): ([OutboxEntry], [DeadLetter]) = ([], [])
+        var failure: StoreError?
+        for outcome in outcomes {
+            switch outcome {
+            case .done(let entry): settled.append(entry)
+            case .dead(let letter): letters.append(letter)
+            case .failed(let error): failure = failure ?? error
+            }
+        }
+        let gone = forget(settled, letters)
+        try await keep(letters, forgetting: gone)
+        for letter in letters { observer(letter) }
+        if let failure { throw failure }
+    }
+
+    /// An entry whose place a later one has taken meanwhile stays, and its successor will be carried out.
+    private func forget(_ settled: [OutboxEntry], _ letters: [DeadLetter]) -> [Bytes] {
+        state.withLock { state in
+            var gone: [Bytes] = []
+            for entry in settled + letters.map(\.entry) {
+                guard let waiting = state.entries[entry.number], waiting.entry == entry else { continue }
+                remove(waiting, &state)
+                gone.append(entry.field)
+            }
+            state.handedOver += settled.count
+            for letter in letters { bury(letter, &state) }
+            return gone
+        }
+    }
+
+    /// What the folder does not learn because it fails is carried out once more after a restart, which does no harm.
+    private func keep(_ letters: [DeadLetter], forgetting gone: [Bytes]) async throws(StoreError) {
+        guard let store, !gone.isEmpty else { return }
+        let fields = letters.map { HashField($0.entry.field, $0.encoded) }
+        if fields.isEmpty {
+            _ = try await store(.hdel(Self.entriesKey, gone))
+        } else {
+            _ = try await store.transaction(.hset(Self.deadKey, fields), .hdel(Self.entriesKey, gone))
+        }
+    }
+
+    // MARK: - One at a time
+
+    /// Waits for whoever is at it; whether it is this caller's turn now.
+    private func takeTurn() async throws(StoreError) -> Bool {
+        let isMine = state.withLock { state in
+            defer { state.isReplaying = true }
+            return !state.isReplaying
+        }
+        if isMine { return true }
+        await waitForTurn()
+        if Task.isCancelled { throw StoreError(.cancelled) }
+        if let deadline = CallContext.current?.deadline, time.uptime >= deadline { throw StoreError(.deadlineExceeded) }
+        return false
+    }
+
+    /// Until the turn of another ends, or the caller's deadline comes, or it is cancelled.
+    private func waitForTurn() async {
+        let span = CallContext.current?.deadline.map { $0 - time.uptime }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.nextEnd() }
+            if let span { group.addTask { try? await self.time.sleep(for: span) } }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func nextEnd() async {
+        let id = state.withLock { state in
+            state.nextWaiter += 1
+            return state.nextWaiter
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLock { state in
+                    if !state.isReplaying || Task.isCancelled { return true }
+                    state.waiters[id] = continuation
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.waiters.removeValue(forKey: id) }?.resume()
+        }
+    }
+
+    private func endTurn() {
+        let waiters = state.withLock { state in
+            state.isReplaying = false
+            defer { state.waiters = [:] }
+            return state.waiters.values.map(\.self)
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+}
+
+extension StoreError {
+    /// Whether the same entry may succeed later without anybody's doing: the server failed, refused this process as a whole, or there
+    /// was no time. A permission that is missing for a single command is a mistake about the entry.
+    fileprivate var isWorthRepeating: Bool {
+        if isRefusal { return !message.hasPrefix("NOPERM") }
+        return isOutage || [.deadlineExceeded, .cancelled, .overloaded, .shuttingDown].contains(code)
+    }
+}

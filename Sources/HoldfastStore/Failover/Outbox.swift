@@ -1,0 +1,264 @@
+/// What was decided in this process and must still be done on the server: in order, bounded, and over a restart where it has a folder.
+///
+/// A service registers how its entries are carried out (``register(_:)``), and adds one before it acknowledges what it decided here.
+/// ``Failover`` hands everything over when the server is back, before calls go to it again. See ``ReplayAction`` for how each entry
+/// comes to have its effect exactly once.
+///
+/// It is kept in a store of its own, so that neither the memory limit nor the eviction of the embedded store touches it. Nothing is
+/// dropped in silence: a full outbox refuses (``ErrorCode/outboxFull``), and what the server answers with an error becomes a dead
+/// letter, which counts against the bound until somebody retries or drops it.
+///
+/// Invariants: an entry that was acknowledged stays in `entries` until the server has carried it out, it has become a dead letter, or a
+/// later one of its name has taken its place. `names` leads to the entry that has the name.
+public final class Outbox: Sendable {
+    public struct Configuration: Sendable {
+        /// Entries and dead letters together.
+        public var maximumEntries: Int
+        /// What they take together, about.
+        public var maximumBytes: Int
+        /// The longest outage that is supported: markers on the server are kept so long, and what waited longer is not replayed any
+        /// more but becomes a dead letter.
+        public var longestOutage: Duration
+
+        public init(
+            maximumEntries: Int = 100_000, maximumBytes: Int = 256 << 20, longestOutage: Duration = .seconds(7 * 86_400)
+        ) {
+            self.maximumEntries = max(1, maximumEntries)
+            self.maximumBytes = max(1, maximumBytes)
+            self.longestOutage = longestOutage
+        }
+    }
+
+    /// What a service wants to be done.
+    public struct Item: Sendable {
+        public var action: String
+        public var subject: Bytes
+        public var name: Bytes?
+        public var keys: [Key]
+        public var arguments: [Bytes]
+
+        /// - Parameters:
+        ///   - name: an entry of this name that still waits is replaced, at its place in the order.
+        ///   - subject: entries about one subject are carried out in order; the first key where it is not given.
+        public init(
+            _ action: String, keys: [Key] = [], arguments: [Bytes] = [], about subject: Bytes? = nil, named name: Bytes? = nil
+        ) {
+            self.action = action
+            self.keys = keys
+            self.arguments = arguments
+            self.subject = subject ?? keys.first?.bytes ?? Bytes(action)
+            self.name = name
+        }
+    }
+
+    struct Waiting {
+        let entry: OutboxEntry
+        /// Whether it is kept for certain: only then it was acknowledged, and may be carried out.
+        var isKept: Bool
+    }
+
+    struct State {
+        var entries: [Int64: Waiting] = [:]
+        var names: [Bytes: Int64] = [:]
+        var dead: [Int64: DeadLetter] = [:]
+        var actions: [String: ReplayAction] = [:]
+        /// No entry has a smaller number.
+        var first: Int64 = 1
+        var next: Int64 = 1
+        var kept = 0
+        var bytes = 0
+        /// Since the start.
+        var handedOver = 0
+        /// Counts the times at which all was handed over.
+        var epoch = 0
+        var isReplaying = false
+        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
+        var nextWaiter = 0
+    }
+
+    public let configuration: Configuration
+    let store: (any Store)?
+    let time: any TimeSource
+    let state = Locked(State())
+    let observer: @Sendable (DeadLetter) -> Void
+
+    static let entriesKey = Key(raw: "outbox:entries")
+    static let deadKey = Key(raw: "outbox:dead")
+
+    /// - Parameters:
+    ///   - store: where it is kept, of its own and of nobody else; nil for memory only.
+    ///   - observer: told of each dead letter, outside of locks.
+    public init(
+        keptIn store: (any Store)? = nil, configuration: Configuration = Configuration(), time: any TimeSource = .system,
+        observer: @escaping @Sendable (DeadLetter) -> Void = { _ in }
+    ) {
+        self.store = store
+        self.configuration = configuration
+        self.time = time
+        self.observer = observer
+    }
+
+    /// Says how entries of a kind are carried out; before ``load(into:)`` and before any is added.
+    public func register(_ action: ReplayAction) { state.withLock { $0.actions[action.identifier] = action } }
+
+    /// Whether nothing waits to be handed over.
+    public var isEmpty: Bool { state.withLock { $0.kept == 0 } }
+
+    /// Which stretch of local decisions this is: it rises when all that waited was handed over, and what was kept beside the entries in
+    /// this process to answer by, until then, is of no use any more.
+    public var epoch: Int { state.withLock { $0.epoch } }
+
+    // MARK: - Adding
+
+    /// Keeps something for the server. When it returns it was accepted, and will happen.
+    ///
+    /// - Throws: ``ErrorCode/outboxFull`` with effect none; ``ErrorCode/storageFailed`` where the folder fails.
+    public func add(_ item: Item) async throws(StoreError) {
+        let (entry, replaced) = try state.withLock { (state) throws(StoreError) in try reserve(item, &state) }
+        if let store {
+            do throws(StoreError) {
+                _ = try await store(.hset(Self.entriesKey, [HashField(entry.field, entry.encoded)]))
+            } catch {
+                state.withLock { restore(replaced, insteadOf: entry, &$0) }
+                throw StoreError(error.code, error.message, effect: .unknown, operation: item.action)
+            }
+        }
+        state.withLock { state in
+            guard let waiting = state.entries[entry.number], waiting.entry == entry, !waiting.isKept else { return }
+            state.entries[entry.number]?.isKept = true
+            state.kept += 1
+        }
+    }
+
+    private func reserve(_ item: Item, _ state: inout State) throws(StoreError) -> (OutboxEntry, Waiting?) {
+        let present = item.name.flatMap { state.names[$0] }.flatMap { state.entries[$0] }
+        let number = present?.entry.number ?? state.next
+        let entry = OutboxEntry(number, item, accepted: time.now)
+        let bytes = state.bytes + entry.size - (present?.entry.size ?? 0)
+        guard present != nil || state.entries.count + state.dead.count < configuration.maximumEntries,
+            bytes <= configuration.maximumBytes
+        else {
+            throw StoreError(
+                .outboxFull,
+                "\(state.entries.count) operations wait for the server, and \(state.dead.count) dead letters for you",
+                operation: item.action)
+        }
+        if let present { remove(present, &state) } else { state.next += 1 }
+        // In the place of one that was acknowledged it may be carried out at once: who added it has not been told otherwise yet.
+        insert(Waiting(entry: entry, isKept: present?.isKept ?? false), &state)
+        return (entry, present)
+    }
+
+    private func restore(_ replaced: Waiting?, insteadOf entry: OutboxEntry, _ state: inout State) {
+        guard let present = state.entries[entry.number], present.entry == entry else { return }
+        remove(present, &state)
+        if let replaced { insert(replaced, &state) }
+    }
+
+    // MARK: - At the start
+
+    /// Reads what an earlier process left, and lets each entry be seen in this process again.
+    ///
+    /// - Throws: ``ErrorCode/dataUnreadable`` where an entry cannot be read: nothing is lost then, the program that wrote it can.
+    public func load(into local: any Store) async throws(StoreError) {
+        guard let store else { return }
+        let (entries, dead) = try await store.pipeline(.hgetall(Self.entriesKey), .hgetall(Self.deadKey))
+        var found: [OutboxEntry] = []
+        for bytes in entries.values {
+            guard let entry = OutboxEntry(decoding: bytes) else { throw Self.unreadable }
+            found.append(entry)
+        }
+        found.sort { $0.number < $1.number }
+        var letters: [DeadLetter] = []
+        for bytes in dead.values {
+            guard let letter = DeadLetter(decoding: bytes) else { throw Self.unreadable }
+            letters.append(letter)
+        }
+        let actions = state.withLock { state in
+            for entry in found { insert(Waiting(entry: entry, isKept: true), &state) }
+            for letter in letters { bury(letter, &state) }
+            state.next = 1 + max(found.last?.number ?? 0, letters.map(\.entry.number).max() ?? 0)
+            state.first = found.first?.number ?? state.next
+            return state.actions
+        }
+        // What cannot be done here is done on the server all the same.
+        for entry in found { try? await actions[entry.action]?.recall(entry, local) }
+    }
+
+    private static var unreadable: StoreError {
+        StoreError(.dataUnreadable, "The outbox holds an entry of another version", field: "HOLDFAST_DATA")
+    }
+
+    // MARK: - Under the lock
+
+    func insert(_ waiting: Waiting, _ state: inout State) {
+        state.entries[waiting.entry.number] = waiting
+        state.first = min(state.first, waiting.entry.number)
+        if let name = waiting.entry.name { state.names[name] = waiting.entry.number }
+        state.bytes += waiting.entry.size
+        if waiting.isKept { state.kept += 1 }
+    }
+
+    func remove(_ waiting: Waiting, _ state: inout State) {
+        state.entries[waiting.entry.number] = nil
+        if let name = waiting.entry.name, state.names[name] == waiting.entry.number { state.names[name] = nil }
+        state.bytes -= waiting.entry.size
+        if waiting.isKept { state.kept -= 1 }
+    }
+
+    func bury(_ letter: DeadLetter, _ state: inout State) {
+        state.dead[letter.entry.number] = letter
+        state.bytes += letter.entry.size
+    }
+
+    func unearth(_ number: Int64, _ state: inout State) -> DeadLetter? {
+        guard let letter = state.dead.removeValue(forKey: number) else { return nil }
+        state.bytes -= letter.entry.size
+        return letter
+    }
+}
+
+extension OutboxEntry {
+    /// Under which it is kept.
+    var field: Bytes { Bytes(number) }
+}
+
+extension Outbox {
+    /// Counts for health and metrics.
+    public struct Status: Sendable, Hashable {
+        /// How many entries wait.
+        public let backlog: Int
+        /// When the one was accepted that waits longest; nil where none waits.
+        public let oldest: Timestamp?
+        /// About what entries and dead letters take.
+        public let bytes: Int
+        public let deadLetters: Int
+        /// How many entries the server has carried out since this process began.
+        public let handedOver: Int
+        /// Whether they are being handed over now.
+        public let isReplaying: Bool
+        /// Whether it outlives this process.
+        public let isDurable: Bool
+    }
+
+    public var status: Status {
+        state.withLock { state in
+            var number = state.first
+            while number < state.next, state.entries[number] == nil { number += 1 }
+            return Status(
+                backlog: state.kept, oldest: state.entries[number]?.entry.accepted, bytes: state.bytes,
+                deadLetters: state.dead.count, handedOver: state.handedOver, isReplaying: state.isReplaying,
+                isDurable: store != nil)
+        }
+    }
+
+    /// Entries that wait, in their order.
+    ///
+    /// - Parameter number: only those behind this one.
+    public func entries(after number: Int64 = 0, limit: Int = 100) -> [OutboxEntry] {
+        state.withLock { state in
+            state.entries.values.filter { $0.entry.number > number && $0.isKept }.map(\.entry)
+                .sorted { $0.number < $1.number }.prefix(max(0, limit)).map(\.self)
+        }
+    }
+}

@@ -1,0 +1,283 @@
+import HoldfastStore
+import HoldfastTesting
+import Testing
+
+/// A server that counts: an additive action that bears a marker, as ``ReplayAction`` asks for, and one that the server refuses.
+private struct Counter {
+    let time = ManualTime()
+    let server: FaultyStore
+    let truth: EmbeddedStore
+
+    init() {
+        truth = EmbeddedStore(time: time)
+        server = FaultyStore(truth)
+    }
+
+    static let add = Script(
+        "test.add", version: 1,
+        lua: """
+            if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+            redis.call('RPUSH', KEYS[1], ARGV[2])
+            redis.call('SET', KEYS[2], 1)
+            return 1
+            """
+    ) { (store, keys, arguments, _) throws(ReplyError) in
+        if store.exists(keys[1]) { return .integer(0) }
+        try store.rpush(keys[0], [arguments[0]])
+        try store.set(keys[1], "1")
+        return .integer(1)
+    }
+
+    func outbox(
+        keptIn store: (any Store)? = nil, _ configuration: Outbox.Configuration = .init(),
+        observer: @escaping @Sendable (DeadLetter) -> Void = { _ in }
+    ) -> Outbox {
+        let outbox = Outbox(keptIn: store, configuration: configuration, time: time, observer: observer)
+        let carryOut: ReplayAction.Step = { (entry, store) throws(StoreError) in
+            _ = try await store.run(
+                Procedure(Self.add, keys: entry.keys, arguments: entry.arguments) { $0.integer })
+        }
+        outbox.register(ReplayAction("test.add@1", recall: carryOut, carryOut: carryOut))
+        outbox.register(
+            ReplayAction("test.set@1") { (entry, store) throws(StoreError) in
+                _ = try await store(.set(entry.keys[0], entry.arguments[0]))
+            })
+        return outbox
+    }
+
+    static func item(_ text: String, to list: String = "list") -> Outbox.Item {
+        let list = Key(raw: Bytes(list))
+        return Outbox.Item(
+            "test.add@1", keys: [list, Key(raw: Bytes("mark:\(text)"))], arguments: [Bytes(text)], about: list.bytes)
+    }
+
+    func list(_ name: String = "list") async throws -> [Bytes] { try await truth(.lrange(Key(raw: Bytes(name)), 0, -1)) }
+}
+
+private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
+
+@Suite struct OutboxTests {
+    private let f = Counter()
+    private let lost = StoreError(.connectionLost, effect: .unknown)
+
+    @Test func entriesOfOneSubjectAreCarriedOutInOrder() async throws {
+        let outbox = f.outbox()
+        for number in 0..<1500 { try await outbox.add(Counter.item("\(number)", to: "list\(number % 3)")) }
+        #expect(outbox.status.backlog == 1500)
+        try await outbox.replay(on: f.server)
+        for list in 0..<3 {
+            #expect(try await f.list("list\(list)") == stride(from: list, to: 1500, by: 3).map { Bytes("\($0)") })
+        }
+        #expect(outbox.isEmpty && outbox.status.handedOver == 1500 && outbox.status.bytes == 0)
+    }
+
+    /// The reply of each call is lost in turn, before and after its effect: every entry has its effect once, in order.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func eachLostReplyIsMadeGood(_ moment: FaultyStore.Moment) async throws {
+        for call in 1...10 {
+            let f = Counter()
+            let outbox = f.outbox()
+            for number in 0..<10 { try await outbox.add(Counter.item("\(number)")) }
+            f.server.fail(call: call, with: lost, moment)
+            await #expect(throws: lost) { try await outbox.replay(on: f.server) }
+            #expect(outbox.status.backlog == 11 - call)
+            f.server.recover()
+            try await outbox.replay(on: f.server)
+            #expect(try await f.list() == (0..<10).map { Bytes("\($0)") }, "call \(call)")
+        }
+    }
+
+    /// The process dies at each call to the server in turn; what it kept in its folder goes on.
+    @Test func whatWasAcceptedOutlivesTheProcess() async throws {
+        for call in 1...6 {
+            let f = Counter()
+            let disk = SimulatedFolder()
+            let kept = try await EmbeddedStore.open(in: disk, journal: JournalConfiguration(sync: .always))
+            let first = f.outbox(keptIn: kept)
+            for number in 0..<5 { try await first.add(Counter.item("\(number)")) }
+            f.server.die(afterCall: call)
+            _ = try? await first.replay(on: f.server)
+            // The power fails; nothing is closed.
+            let reopened = try await EmbeddedStore.open(
+                in: disk.afterPowerFailure(seed: UInt64(call)), journal: JournalConfiguration(sync: .always))
+            let second = f.outbox(keptIn: reopened)
+            let local = EmbeddedStore(time: f.time)
+            try await second.load(into: local)
+            #expect(second.status.isDurable)
+            // What waits is seen here meanwhile.
+            #expect(try await local(.llen(key("list"))) == second.status.backlog)
+            f.server.recover()
+            try await second.add(Counter.item("new"))
+            try await second.replay(on: f.server)
+            #expect(try await f.list() == ["0", "1", "2", "3", "4", "new"], "call \(call)")
+            #expect(try await reopened(.exists(key("outbox:entries"))) == false)
+            try await reopened.close()
+            try await kept.close()
+        }
+    }
+
+    @Test func aFullOutboxRefusesAndSaysSo() async throws {
+        let outbox = f.outbox(.init(maximumEntries: 3))
+        for number in 0..<3 { try await outbox.add(Counter.item("\(number)")) }
+        let refusal = await #expect(throws: StoreError.self) { try await outbox.add(Counter.item("3")) }
+        #expect(refusal?.code == .outboxFull && refusal?.effect == StoreError.Effect.none)
+        let small = f.outbox(.init(maximumBytes: 1000))
+        await #expect(throws: StoreError.self) {
+            try await small.add(Outbox.Item("test.set@1", keys: [key("k")], arguments: [Bytes(Array(repeating: 0, count: 1000))]))
+        }
+        try await outbox.replay(on: f.server)
+        try await outbox.add(Counter.item("3"))
+        #expect(outbox.status.backlog == 1)
+    }
+
+    @Test func aLaterEntryOfOneNameTakesThePlaceOfTheEarlier() async throws {
+        let outbox = f.outbox(.init(maximumEntries: 2))
+        func item(_ value: Bytes) -> Outbox.Item { .init("test.set@1", keys: [key("k")], arguments: [value], named: "k") }
+        try await outbox.add(item("1"))
+        try await outbox.add(Counter.item("a"))
+        for value in ["2", "3"] { try await outbox.add(item(Bytes(value))) }
+        #expect(outbox.entries().map(\.number) == [1, 2] && outbox.entries()[0].arguments == ["3"])
+        try await outbox.replay(on: f.server)
+        #expect(try await f.truth(.get(key("k"))) == "3")
+        #expect(outbox.status.handedOver == 2)
+    }
+
+    /// What the server refuses does not hold the others up, is kept over a restart, and is retried or dropped by hand.
+    @Test func whatTheServerRefusesBecomesADeadLetter() async throws {
+        let kept = EmbeddedStore(time: f.time)
+        let told = Locked<[String]>([])
+        let outbox = f.outbox(keptIn: kept) { letter in told.withLock { $0.append(letter.code) } }
+        _ = try await f.truth(.set(key("list"), "no list"))
+        for number in 0..<2 { try await outbox.add(Counter.item("\(number)")) }
+        try await outbox.add(Outbox.Item("test.unknown@7"))
+        try await outbox.add(Counter.item("else", to: "other"))
+        try await outbox.replay(on: f.server)
+        #expect(try await f.list("other") == ["else"])
+        #expect(told.withLock { $0 }.sorted() == ["unsupported-format", "wrong-type", "wrong-type"])
+
+        let second = f.outbox(keptIn: kept)
+        try await second.load(into: EmbeddedStore(time: f.time))
+        let letters = second.deadLetters()
+        #expect(letters.map(\.entry.number) == [1, 2, 3] && letters == outbox.deadLetters())
+        #expect(second.deadLetters(after: 1, limit: 1).map(\.entry.number) == [2])
+        _ = try await f.truth(.del([key("list")]))
+        #expect(try await second.retry(2))
+        #expect(try await !second.retry(2))
+        #expect(try await second.drop(3))
+        #expect(try await !second.drop(3))
+        try await second.replay(on: f.server)
+        #expect(try await f.list() == ["1"])
+        #expect(second.status.deadLetters == 1)
+
+        let third = f.outbox(keptIn: kept)
+        try await third.load(into: EmbeddedStore(time: f.time))
+        #expect(third.deadLetters() == second.deadLetters() && third.isEmpty)
+    }
+
+    @Test func whatWaitedTooLongIsNotDoneButShown() async throws {
+        let outbox = f.outbox()
+        try await outbox.add(Counter.item("old"))
+        f.time.advance(by: .seconds(7 * 86_400 + 1))
+        try await outbox.add(Counter.item("new"))
+        #expect(outbox.status.oldest == f.time.now + .seconds(-7 * 86_400 - 1))
+        try await outbox.replay(on: f.server)
+        #expect(try await f.list() == ["new"])
+        #expect(outbox.deadLetters().map(\.code) == ["too-old"])
+    }
+
+    @Test func aRefusalOfCredentialsKeepsEverything() async throws {
+        let outbox = f.outbox()
+        try await outbox.add(Counter.item("0"))
+        f.server.fail(with: StoreError(.serverRefused, "WRONGPASS invalid username-password pair"))
+        await #expect(throws: StoreError.self) { try await outbox.replay(on: f.server) }
+        #expect(outbox.status.backlog == 1)
+        f.server.fail(with: StoreError(.serverRefused, "NOPERM no permissions for this key"))
+        try await outbox.replay(on: f.server)
+        #expect(outbox.status.deadLetters == 1)
+    }
+
+    /// What cannot be kept is not accepted, and what was accepted before stays as it was.
+    @Test func aFolderThatFailsRefuses() async throws {
+        let kept = FaultyStore(EmbeddedStore(time: f.time))
+        let outbox = f.outbox(keptIn: kept)
+        func item(_ value: Bytes) -> Outbox.Item { .init("test.set@1", keys: [key("k")], arguments: [value], named: "k") }
+        try await outbox.add(item("1"))
+        kept.fail(with: StoreError(.storageFailed))
+        for item in [item("2"), Counter.item("0")] {
+            let error = await #expect(throws: StoreError.self) { try await outbox.add(item) }
+            #expect(error?.code == .storageFailed && error?.effect == .unknown)
+        }
+        kept.recover()
+        #expect(outbox.entries().map(\.arguments) == [["1"]])
+        try await outbox.replay(on: f.server)
+        #expect(try await f.truth(.get(key("k"))) == "1")
+        #expect(try await f.list() == [])
+    }
+
+    /// Many callers at once: one hands over, all wait for it, and nothing is done twice.
+    @Test func manyCallersHandOverOnce() async throws {
+        let outbox = f.outbox()
+        for number in 0..<200 { try await outbox.add(Counter.item("\(number)")) }
+        try await withThrowingTaskGroup { group in
+            for _ in 0..<20 {
+                group.addTask {
+                    try await outbox.replay(on: f.server)
+                    #expect(try await f.list().count == 200)
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(f.server.calls == 200)
+    }
+}
+
+@Suite struct FailoverOutboxTests {
+    private let f = Counter()
+
+    /// One call whose reply is lost, and no outage: the next call, of whatever kind, comes after what was accepted.
+    @Test func afterASingleFailureTheNextCallComesSecond() async throws {
+        let outbox = f.outbox()
+        let failover = Failover(
+            server: f.server, local: EmbeddedStore(time: f.time), outbox: outbox,
+            configuration: .init(thresholds: .init(failures: 3)), time: f.time)
+        func push(_ text: String) async throws -> Decided<Void> {
+            let item = Counter.item(text)
+            return try await failover.perform(.localThenReplay) { (store, decider) throws(StoreError) in
+                if decider.isLocal { return try await outbox.add(item) }
+                _ = try await store.run(Procedure(Counter.add, keys: item.keys, arguments: item.arguments) { $0.integer })
+            }
+        }
+        f.server.fail(call: 1, with: StoreError(.timeout, effect: .unknown), .afterEffect)
+        #expect(try await push("0").by.isLocal)
+        #expect(failover.localSince == nil && outbox.status.backlog == 1)
+        let epoch = outbox.epoch
+        let seen = try await failover.perform(.fail) { (store, _) throws(StoreError) in try await store(.llen(key("list"))) }
+        #expect(seen == Decided(1, by: .server))
+        #expect(outbox.isEmpty && outbox.epoch == epoch + 1)
+        #expect(try await !push("1").by.isLocal)
+        #expect(try await f.list() == ["0", "1"])
+    }
+
+    /// In an outage everything is kept and handed over before the first call goes to the server again.
+    @Test func theOutboxIsHandedOverBeforeAnythingElse() async throws {
+        let outbox = f.outbox()
+        let failover = Failover(
+            server: f.server, local: EmbeddedStore(time: f.time), outbox: outbox, time: f.time)
+        let order = Locked<[String]>([])
+        failover.whenServerReturns { (server) throws(StoreError) in
+            let count = try await server(.llen(key("list")))
+            order.withLock { $0.append("hook sees \(count)") }
+        }
+        f.server.fail(with: StoreError(.connectionFailed))
+        await failover.start()
+        for number in 0..<3 { try await outbox.add(Counter.item("\(number)")) }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await failover.run() }
+            f.server.recover()
+            #expect(await f.time.advanceUntil(by: .milliseconds(100)) { failover.localSince == nil })
+            group.cancelAll()
+        }
+        #expect(order.withLock { $0 } == ["hook sees 3"])
+        #expect(outbox.isEmpty)
+    }
+}
