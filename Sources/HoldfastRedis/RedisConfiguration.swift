@@ -49,6 +49,18 @@ public struct RedisConfiguration: Sendable {
         }
     }
 
+    /// How the server is asked to tell of changes, for those who keep copies (``HoldfastStore/ChangeTracking``).
+    public enum ClientTracking: String, Sendable {
+        /// It is not asked; copies live for their short time.
+        case off
+        /// Of all changes to keys with the prefixes (CLIENT TRACKING … BCAST), over one more connection. Costs the server no memory, and a
+        /// message for each such change, whether or not there is a copy.
+        case broadcast
+        /// Of changes to keys that were read over the shared connections, each once. Costs the server memory for each such key, whoever read
+        /// it and for what (`tracking-table-max-keys`). What was written here is no copy until it is read.
+        case reads
+    }
+
     public var endpoint: Endpoint
     public var tls: TLS?
     /// The ACL user; nil for the default user.
@@ -63,6 +75,7 @@ public struct RedisConfiguration: Sendable {
     /// Shown in the server's CLIENT LIST. No spaces.
     public var clientName: String?
     public var protocolVersion = ProtocolVersion.resp3
+    public var clientTracking = ClientTracking.broadcast
 
     /// How long a call waits for its reply, connecting included. The deadline of ``HoldfastStore/CallContext`` may be earlier.
     /// Timeouts are told up to 25 ms late: one coarse timer serves all calls of a connection.

@@ -18,6 +18,7 @@ public final class RedisStore: Store {
     public let configuration: RedisConfiguration
     let topology: Topology
     let digests = ScriptDigests()
+    let trackers = Trackers()
     private let hub: SubscriptionHub
 
     enum Topology {
@@ -48,10 +49,11 @@ public final class RedisStore: Store {
             let link = ServerLink(connector, follower: follower)
             topology = .server(link)
             hub = SubscriptionHub(connector, on: loop)
-            follower.lead(link.connection, hub)
+            follower.lead(link.connection, hub, trackers)
         case .cluster(let cluster):
             let nodes = try Cluster(cluster, of: configuration)
             topology = .cluster(nodes)
+            nodes.whenSentElsewhere { [trackers] in trackers.disturb() }
             hub = SubscriptionHub(try Connector(configuration, to: .found { ServerAddress(nodes.newHome()) }), on: loop)
         }
     }
@@ -68,6 +70,7 @@ public final class RedisStore: Store {
     var isListening: Bool { hub.isConnected }
 
     deinit {
+        trackers.close()
         hub.close()
         switch topology {
         case .server(let server): server.closeWithoutWaiting()
@@ -78,6 +81,7 @@ public final class RedisStore: Store {
     /// Closes all connections. Calls in flight may finish first; those that have not in the time given, and all later calls, fail with
     /// ``HoldfastStore/ErrorCode/shuttingDown``. Subscriptions end at once, connections for exclusive use when their callers are done.
     public func shutdown(finishingWithin grace: Duration = .seconds(2)) async {
+        trackers.close()
         hub.close()
         switch topology {
         case .server(let server): await server.close(finishingWithin: grace)

@@ -35,6 +35,7 @@ import Testing
         row("REDIS_SOCKET_TIMEOUT", "500ms", "500ms", "5s"),
         row("REDIS_SOCKET_CONNECT_TIMEOUT REDIS_CONNECTION_TIMEOUT", "2m", "120s", "5s"),
         row("REDIS_RETRY_ON_TIMEOUT", "false", "false", "true"),
+        row("REDIS_CLIENT_TRACKING", "reads", "reads", "broadcast"),
         row("REDIS_SSL", "on", "true", "false"),
         row("REDIS_SSL_CERT_REQS", "none", "none", "required"),
         row("REDIS_SSL_CA_CERTS", pem, pem, "(the system's)"),

@@ -51,7 +51,7 @@ extension Cache {
         factory: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
         let key = try checked(key)
-        let ticket = core.near.ticket(scope, key)
+        let ticket = core.ticket(scope, key)
         let lookup = try await lease(key, evenWhenPresent: true)
         return try await compute(key, ttl, lease: lookup.value.token, ticket, factory)
     }
@@ -72,7 +72,7 @@ extension Cache {
     private func fill<Value: Codable & Sendable>(
         _ key: String, _ ttl: Duration?, _ type: Value.Type, _ factory: @Sendable () async throws -> Value
     ) async throws -> Resolved<Value> {
-        let ticket = core.near.ticket(scope, key)
+        let ticket = core.ticket(scope, key)
         if case .hit(let value, let source) = try await fetch(key, as: type) { return Resolved(value: value, source: source) }
         // What is there and no hit is of no use, and must not keep the lease from being made.
         let looked = try await lease(key, evenWhenPresent: false)
@@ -111,25 +111,27 @@ extension Cache {
     ) async throws -> Value {
         let value = try await factory()
         guard let write = try prepare(try CacheCodec.encode(value), ttl: ttl) else { return value }
-        let isKept = await keep(write, at: scope.entry(key), lease: lease)
-        core.near.count(scope) { if isKept { $0.fills += 1 } else { $0.refusedFills += 1 } }
-        if isKept {
+        let decider = await keep(write, at: scope.entry(key), lease: lease)
+        core.near.count(scope) { if decider != nil { $0.fills += 1 } else { $0.refusedFills += 1 } }
+        if let decider {
             core.near.put(
                 value, scope, key, size: write.bytes.count, life: write.lifetime, grace: write.kept - write.lifetime,
-                ticket: ticket)
+                ticket: ticket, from: NearCache.Origin(decider, isRead: false))
         }
         return value
     }
 
-    /// A fill that does not come about costs a later computation, nothing else: its error is no reason to refuse the value.
-    private func keep(_ write: Write, at entry: Key, lease: Bytes) async -> Bool {
-        if lease.isEmpty { return false }
+    /// Who keeps the value; nil for nobody. A fill that does not come about costs a later computation, nothing else: its error is no
+    /// reason to refuse the value.
+    private func keep(_ write: Write, at entry: Key, lease: Bytes) async -> Decider? {
+        if lease.isEmpty { return nil }
         let fill = Procedure.cacheFill(entry, token: lease, value: write.bytes, kept: write.kept)
         do throws(StoreError) {
             // Not remembered for the server: nobody invalidated what it has.
-            return try await core.read { (store, _) async throws(StoreError) in try await store.run(fill) }.value
+            let decided = try await core.read { (store, _) async throws(StoreError) in try await store.run(fill) }
+            return decided.value ? decided.by : nil
         } catch {
-            return false
+            return nil
         }
     }
 

@@ -48,7 +48,7 @@ extension Cache {
             if let value: Value = near(key) {
                 found.append(.hit(value, from: .near))
             } else {
-                missing.append((found.count, key, core.near.ticket(scope, key)))
+                missing.append((found.count, key, core.ticket(scope, key)))
                 found.append(.miss)
             }
         }
@@ -115,7 +115,7 @@ extension Cache {
         _ key: String, _ decode: Decoder<Value>
     ) async throws(StoreError) -> Cached<Value> {
         let entry = scope.entry(key)
-        let ticket = core.near.ticket(scope, key)
+        let ticket = core.ticket(scope, key)
         let decided = try await core.read { (store, decider) async throws(StoreError) -> Answer<Value> in
             if decider.isLocal, let usable = core.near.findUsable(scope, key, as: Value.self) {
                 return .near(usable.value, age: usable.age)
@@ -144,7 +144,8 @@ extension Cache {
         // Not positive where the writer's clock is behind ours: the store says that it is fresh, we cannot say for how long.
         if life ?? .seconds(1) > .zero {
             core.near.put(
-                value, scope, key, size: envelope.payload.count, life: life, grace: envelope.grace, ticket: ticket)
+                value, scope, key, size: envelope.payload.count, life: life, grace: envelope.grace, ticket: ticket,
+                from: NearCache.Origin(decider, isRead: true))
         }
         return .hit(value, from: CacheSource(decider))
     }

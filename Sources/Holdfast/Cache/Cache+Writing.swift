@@ -90,7 +90,7 @@ extension Cache {
         let (entry, change) = (scope.entry(key), scope.change(key))
         core.near.count(scope) { $0.writes += 1 }
         core.announce(change)
-        let ticket = core.near.ticket(scope, key)
+        let ticket = core.ticket(scope, key)
         do throws(StoreError) {
             // What cannot be known here is not decided here.
             let decided = try await core.perform([change], policy: condition == nil ? .local : .fail) {
@@ -106,7 +106,7 @@ extension Cache {
             core.flights.forget(scope.flight(key))
             core.near.finish(
                 value, scope, key, size: write.bytes.count, life: write.lifetime, grace: write.kept - write.lifetime,
-                ticket: ticket)
+                ticket: ticket, from: NearCache.Origin(decided.by, isRead: false))
             return CacheWrite(by: decided.by, version: write.version)
         } catch {
             core.announce(change)

@@ -97,6 +97,9 @@ public struct Cache: Sendable {
     /// What this process's cache did since it began: all tenants and workspaces together. No round trip.
     public var statistics: CacheStatistics { core.near.statistics }
 
+    /// How this process's near cache knows at this moment that its values are the server's.
+    public var nearCoherence: NearCoherence { core.near.coherence }
+
     // MARK: - Checks
 
     func checked(_ key: String) throws(StoreError) -> String {

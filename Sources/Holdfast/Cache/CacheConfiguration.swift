@@ -41,13 +41,22 @@ public struct NearCacheConfiguration: Sendable, Hashable {
     public var entries: Int
     /// About how many bytes they take: the encoded size of each, and its key.
     public var bytes: Int
-    /// The staleness bound: for how long a value is served without asking the store. What this process writes or invalidates is
-    /// seen here at once; what other processes do, after at most this long.
+    /// The staleness bound. What this process writes or invalidates is seen here at once; what other processes do, after at most this
+    /// long.
+    ///
+    /// Where the server tells of changes (``HoldfastStore/ChangeTracking``) they are seen with its message, and values are served as long
+    /// as it has confirmed within this time that it has told all. Elsewhere a value is served for this long without asking the store.
     public var ttl: Duration
+    /// For how long a value is served at most where the server tells of changes: the bound of what Redis changes without telling (SWAPDB,
+    /// the keys of a cluster's slot that is given away with its keys left behind).
+    public var trackedTTL: Duration
 
-    public init(entries: Int = 1000, bytes: Int = 64 * 1024 * 1024, ttl: Duration = .seconds(5)) {
+    public init(
+        entries: Int = 1000, bytes: Int = 64 * 1024 * 1024, ttl: Duration = .seconds(5), trackedTTL: Duration = .seconds(300)
+    ) {
         self.entries = entries
         self.bytes = bytes
         self.ttl = ttl
+        self.trackedTTL = trackedTTL
     }
 }

@@ -9,6 +9,7 @@ import HoldfastStore
     @usableFromInline let near: NearCache
     let flights = SingleFlight()
     let remembered = RememberedChanges()
+    private let coverage: CacheCoverage
     let warmers = Locked<[CacheWarmer]>([])
     /// What this process wrote into its local store before then, the server has heard of since: it says nothing any more.
     private let heardUntil = Locked(Timestamp(milliseconds: 0))
@@ -22,10 +23,33 @@ import HoldfastStore
         self.configuration = configuration
         self.random = random
         near = NearCache(configuration.near, time: failover.time)
+        coverage = CacheCoverage(failover.server, configuration.near)
         failover.whenServerReturns { [weak self] (server) async throws(StoreError) in try await self?.serverReturns(server) }
     }
 
     var now: Timestamp { failover.time.now }
+
+    /// For whoever is about to read or write what may be kept near.
+    func ticket(_ scope: CacheScope, _ key: String) -> NearCache.Ticket {
+        coverage.include(scope.trackedPrefix) { { [weak self] in self?.heard($0) } }
+        return near.ticket(scope, key)
+    }
+
+    /// What the server tells of changes by others, and of our own.
+    private func heard(_ event: KeyChangeEvent) {
+        switch event {
+        case .established(let coverage, let elapsed): near.trust(coverage, elapsed: elapsed)
+        case .confirmed(let elapsed): near.confirm(elapsed: elapsed)
+        case .changed(let keys):
+            for key in keys {
+                if let entry = CachePlace.entry(of: key, prefix: prefix) { announce(.entry(entry.place, entry.name)) }
+            }
+        case .flushed: announce(.everything(prefix: prefix))
+        case .disturbed: near.voidTickets()
+        case .lost: near.distrust()
+        case .unavailable: near.doWithoutTracking()
+        }
+    }
 
     // MARK: - Calls to the store
 

@@ -10,6 +10,27 @@ struct CachePlace: Hashable, Sendable {
     let namespace: Namespace
     let workspace: String
 
+    /// What the keys of all entries of a tenant begin with.
+    static func head(of namespace: Namespace) -> Bytes { namespace.key("cache:").bytes }
+
+    /// The entry that a key is of, whatever its tenant and workspace; nil for any other key.
+    static func entry(of key: Key, prefix: String) -> (place: CachePlace, name: String)? {
+        guard key.bytes.starts(with: prefix.utf8) else { return nil }
+        var words = key.bytes.dropFirst(prefix.utf8.count).split(
+            separator: UInt8(ascii: ":"), maxSplits: 4, omittingEmptySubsequences: false)[...]
+        func word() -> String? { words.popFirst().flatMap(KeyPattern.decode) }
+        var namespace = Namespace(prefix: prefix)
+        if words.first?.elementsEqual("t".utf8) == true {
+            words.removeFirst()
+            guard let tenant = word() else { return nil }
+            namespace = namespace.scoped(to: tenant)
+        }
+        guard words.popFirst()?.elementsEqual("cache".utf8) == true, let workspace = word() else { return nil }
+        // A name has no bare colon.
+        guard words.count == 1, let name = word() else { return nil }
+        return (CachePlace(namespace: namespace, workspace: workspace), name)
+    }
+
     func entry(_ name: String) -> Key { namespace.key("cache:\(workspace):\(name)") }
 
     static func lease(of entry: Key) -> Key { entry.companion("lease") }

@@ -12,6 +12,8 @@ import HoldfastStore
     let prefix: String
     /// Space and prefix, as the near cache wants them.
     let head: NearHead
+    /// What the keys of all entries of the tenant begin with.
+    let trackedPrefix: Bytes
 
     init(place: CachePlace, category: CacheCategory?, counter: Int) {
         self.place = place
@@ -20,6 +22,7 @@ import HoldfastStore
         space = NearSpace(place)
         prefix = category.map { $0.name + ":" } ?? ""
         head = NearHead(space: space, prefix: prefix)
+        trackedPrefix = CachePlace.head(of: place.namespace)
     }
 
     /// The name of an entry: its key with the category's prefix.

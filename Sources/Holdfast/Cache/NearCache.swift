@@ -6,6 +6,10 @@ import HoldfastStore
 /// therefore takes a ``Ticket`` first, and a value is only put in while its ticket is still good; every change of a key makes the
 /// tickets of that key void, before it goes to the store and again after it. Tickets are kept for 256 groups of keys, not for
 /// each: a group's change costs its neighbours a put at worst.
+///
+/// **True to the server.** What is here was the server's value at ``State/trustedUntil`` minus the TTL: because no value is served longer
+/// than that (``NearCoherence/timed``), or because the server has confirmed that it told of every change until then
+/// (``NearCoherence/tracked``). A value is served while both its own time and that trust last.
 @usableFromInline final class NearCache: Sendable {
     /// What was valid when a read or a write began.
     struct Ticket: Sendable {
@@ -28,10 +32,26 @@ import HoldfastStore
         var groups = [UInt64](repeating: 0, count: 256)
         var all: UInt64 = 0
         var counters: [CacheCounters] = [CacheCounters()]
+        /// Nil where changes are not told of.
+        var coverage: ChangeCoverage?
+        var coherence = NearCoherence.timed
+        /// Until then what is here may be served, as far as its own time allows it.
+        var trustedUntil = NearCache.forEver
 
         func ticket(_ key: NearKey) -> Ticket { Ticket(group: groups[State.group(key)], all: all) }
         static func group(_ key: NearKey) -> Int { key.hash & 255 }
     }
+
+    /// Where a value came from, which decides whether its changes are told of.
+    enum Origin {
+        case read, written
+        /// This process decided it, because the server was away.
+        case local
+
+        init(_ decider: Decider, isRead: Bool) { self = decider.isLocal ? .local : isRead ? .read : .written }
+    }
+
+    private static let forEver = Duration.seconds(1 << 60)
 
     private let configuration: NearCacheConfiguration
     private let time: any TimeSource
@@ -52,6 +72,7 @@ import HoldfastStore
         return key.withBytes { key in
             let hash = scope.head.hash(key)
             return state.withLock { state in
+                guard state.trustedUntil > now else { return nil }
                 let value = state.table.use(
                     hash, matches: { $0.isMade(of: scope.head, key) }, holds: { $0.type == type && $0.freshUntil > now })
                 guard let value else { return nil }
@@ -64,9 +85,9 @@ import HoldfastStore
     /// A value that may be served while the server is away, with the time since it stopped being fresh.
     func findUsable<T: Sendable>(_ scope: CacheScope, _ key: String, as type: T.Type) -> (value: T, age: Duration)? {
         let now = time.uptime
-        let value = state.withLock { $0.table.peek(scope.head.key(key)) }
+        let (value, trustedUntil) = state.withLock { ($0.table.peek(scope.head.key(key)), $0.trustedUntil) }
         guard let value, value.usableUntil > now, let box = value.object as? NearBox<T> else { return nil }
-        return (box.value, max(.zero, now - value.freshUntil))
+        return (box.value, max(.zero, now - min(value.freshUntil, trustedUntil)))
     }
 
     func ticket(_ scope: CacheScope, _ key: String) -> Ticket { state.withLock { $0.ticket(scope.head.key(key)) } }
@@ -77,9 +98,10 @@ import HoldfastStore
     ///   - life: how long the entry itself stays fresh; nil for ever.
     ///   - grace: how long after that it may serve while the server is away.
     func put<T: Sendable>(
-        _ value: T, _ scope: CacheScope, _ key: String, size: Int, life: Duration?, grace: Duration, ticket: Ticket
+        _ value: T, _ scope: CacheScope, _ key: String, size: Int, life: Duration?, grace: Duration, ticket: Ticket,
+        from origin: Origin
     ) {
-        insert(NearBox(value), T.self, scope.head.key(key), size, life, grace, ticket, isWrite: false)
+        insert(NearBox(value), T.self, scope, key, size, life, grace, ticket, origin, isWrite: false)
     }
 
     // MARK: - Changing
@@ -96,9 +118,10 @@ import HoldfastStore
     /// Ends a write: puts the new value in unless someone else changed the key meanwhile, in which case nobody knows here whose
     /// value the store has.
     func finish<T: Sendable>(
-        _ value: T, _ scope: CacheScope, _ key: String, size: Int, life: Duration?, grace: Duration, ticket: Ticket
+        _ value: T, _ scope: CacheScope, _ key: String, size: Int, life: Duration?, grace: Duration, ticket: Ticket,
+        from origin: Origin
     ) {
-        insert(NearBox(value), T.self, scope.head.key(key), size, life, grace, ticket, isWrite: true)
+        insert(NearBox(value), T.self, scope, key, size, life, grace, ticket, origin, isWrite: true)
     }
 
     /// Removes the values of a space whose names pass the test, and makes all tickets void.
@@ -116,22 +139,70 @@ import HoldfastStore
         }
     }
 
+    // MARK: - Trust
+
+    var coherence: NearCoherence { state.withLock { $0.coherence } }
+
+    /// From now on changes are told of. What is here, and what is being read, may have been changed before that.
+    func trust(_ coverage: ChangeCoverage, elapsed: Duration) {
+        let until = time.uptime - elapsed + configuration.ttl
+        state.withLock { state in
+            state.table.removeAll()
+            state.all &+= 1
+            (state.coherence, state.coverage, state.trustedUntil) = (.tracked, coverage, until)
+        }
+    }
+
+    /// All that had changed so long ago is known here.
+    func confirm(elapsed: Duration) {
+        let until = time.uptime - elapsed + configuration.ttl
+        state.withLock { if $0.coherence == .tracked { $0.trustedUntil = until } }
+    }
+
+    /// Changes are not told of for a while: nothing is served but to who has no server.
+    func distrust() {
+        let now = time.uptime
+        state.withLock { state in
+            state.all &+= 1
+            (state.coherence, state.coverage, state.trustedUntil) = (.interrupted, nil, min(now, state.trustedUntil))
+        }
+    }
+
+    /// Changes are not told of at all: from now on each value has its short time.
+    func doWithoutTracking() {
+        state.withLock { state in
+            guard state.coherence != .timed else { return }
+            state.table.removeAll()
+            state.all &+= 1
+            (state.coherence, state.coverage, state.trustedUntil) = (.timed, nil, Self.forEver)
+        }
+    }
+
+    /// What is being read now is not kept.
+    func voidTickets() { state.withLock { $0.all &+= 1 } }
+
     private func insert(
-        _ object: any AnyObject & Sendable, _ type: Any.Type, _ key: NearKey, _ size: Int, _ life: Duration?, _ grace: Duration,
-        _ ticket: Ticket, isWrite: Bool
+        _ object: any AnyObject & Sendable, _ type: Any.Type, _ scope: CacheScope, _ key: String, _ size: Int, _ life: Duration?,
+        _ grace: Duration, _ ticket: Ticket, _ origin: Origin, isWrite: Bool
     ) {
         let now = time.uptime
         let life = life ?? .seconds(1 << 32)
-        let value = Value(
-            object: object, type: ObjectIdentifier(type), freshUntil: now + min(configuration.ttl, life),
-            usableUntil: now + life + grace)
+        let key = scope.head.key(key)
         state.withLock { state in
-            let now = state.ticket(key)
-            let isGood = now.group == ticket.group && now.all == ticket.all
-            if isGood {
+            let valid = state.ticket(key)
+            let isGood = valid.group == ticket.group && valid.all == ticket.all
+            // Nobody tells of a change of what was not read: our next reader reads it.
+            let isUntold = state.coverage == .reads && origin == .written
+            if isGood, !isUntold {
+                // A good ticket was taken since the coverage began: a change of it makes all tickets void.
+                let isTold = state.coverage?.covers(scope.trackedPrefix, origin) ?? false
+                let value = Value(
+                    object: object, type: ObjectIdentifier(type),
+                    freshUntil: now + min(isTold ? configuration.trackedTTL : configuration.ttl, life),
+                    usableUntil: now + life + grace)
                 // 256 bytes for slot, links, box, the headers of box and name, and arrays that double.
                 state.table.insert(value, for: key, cost: size + key.count + 256)
-            } else if isWrite {
+            } else if isWrite || isUntold {
                 state.table.remove(key)
             }
             if isWrite { state.groups[State.group(key)] &+= 1 }
@@ -168,4 +239,23 @@ import HoldfastStore
 @usableFromInline final class NearBox<Value: Sendable>: Sendable {
     @usableFromInline let value: Value
     init(_ value: Value) { self.value = value }
+}
+
+/// How the near cache knows that its values are the server's.
+public enum NearCoherence: Sendable, Hashable {
+    /// By time: each is served for ``NearCacheConfiguration/ttl`` at most.
+    case timed
+    /// The server tells of changes.
+    case tracked
+    /// It did, and is about to again: until then every read asks the store.
+    case interrupted
+}
+
+extension ChangeCoverage {
+    fileprivate func covers(_ prefix: Bytes, _ origin: NearCache.Origin) -> Bool {
+        switch self {
+        case .prefixes(let prefixes): origin != .local && prefixes.contains(prefix)
+        case .reads: origin == .read
+        }
+    }
 }

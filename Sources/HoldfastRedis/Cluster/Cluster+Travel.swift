@@ -58,6 +58,7 @@ extension Cluster {
 
     func next(_ journey: inout Journey, after redirection: Redirection) -> Journey.Step {
         if case .moved(let slot, let node) = redirection { move(slot: slot, to: node) }
+        if redirection != .wait { isSentElsewhere() }
         return journey.next(after: redirection, now: Uptime.nanoseconds)
     }
 

@@ -24,6 +24,8 @@ final class Cluster: Sendable {
         var refreshing: Task<Result<Void, StoreError>, Never>?
         var refreshedAt: UInt64 = 0
         var isClosed = false
+        /// Called for each call that a node sends elsewhere.
+        var sentElsewhere: @Sendable () -> Void = {}
     }
 
     let configuration: RedisConfiguration
@@ -88,6 +90,15 @@ final class Cluster: Sendable {
     }
 
     // MARK: - Connections
+
+    /// What a connection of its own to the node is made with.
+    func connector(to node: Node) -> Connector { connector.aimed(at: ServerAddress(node), role: .any) }
+    var anyConnector: Connector { connector(to: seeds[0]) }
+
+    /// Sets who hears of each call that a node sends elsewhere, before it goes there.
+    func whenSentElsewhere(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.sentElsewhere = body } }
+
+    func isSentElsewhere() { state.withLock { $0.sentElsewhere }() }
 
     /// The connection for the next attempt; nil where the slot table names none.
     func link(to target: Journey.Target, slot: Int?, isRead: Bool) -> Link? {

@@ -36,6 +36,8 @@ final class Connection: Sendable {
         var isTicking = false
         /// Which attempt to connect counts: what an earlier one brings is not wanted any more.
         var attempt = 0
+        /// Called once when the connection that is there is there no more.
+        var whenLost: (@Sendable () -> Void)?
         /// Who waits for ``close(finishingWithin:)``.
         var finished: CheckedContinuation<Void, Never>?
 
@@ -285,6 +287,17 @@ final class Connection: Sendable {
         if isExclusive { closeWithoutWaiting() }
     }
 
+    /// Sets what is called, once, when the connection that is there, or the next one, is lost or left.
+    func whenLost(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.whenLost = body } }
+
+    private func tellLoss() {
+        let told = state.withLock { state in
+            defer { state.whenLost = nil }
+            return state.whenLost
+        }
+        told?()
+    }
+
     // MARK: - Leaving a connection for another
 
     /// How long replies of a connection that is being left are waited for.
@@ -379,6 +392,7 @@ extension Connection: ConnectionReceiver {
     }
 
     func closed(_ channel: any NIOCore.Channel, _ error: StoreError) {
+        tellLoss()
         let (abandoned, reconnects) = state.withLock { state -> ([Queue.Abandoned], Bool) in
             // One that came too late was never used.
             guard state.channel === channel else { return ([], false) }

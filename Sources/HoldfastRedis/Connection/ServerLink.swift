@@ -3,6 +3,7 @@ import NIOPosix
 
 /// One server, or the primary that sentinels name: the shared connection, and what is sent once more.
 final class ServerLink: Sendable {
+    let connector: Connector
     let connection: Connection
     /// Connections that one caller at a time has for himself.
     let pool: ConnectionPool
@@ -11,11 +12,15 @@ final class ServerLink: Sendable {
     private let retries: Bool
 
     init(_ connector: Connector, follower: SentinelFollower? = nil) {
+        self.connector = connector
         connection = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next())
         pool = ConnectionPool(connector)
         self.follower = follower
         retries = connector.configuration.retriesOnTimeout
     }
+
+    /// Whether sentinels say which server it is.
+    var isFollowing: Bool { follower != nil }
 
     func close(finishingWithin grace: Duration = .zero) async {
         follower?.close()

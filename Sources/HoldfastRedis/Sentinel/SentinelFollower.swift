@@ -20,6 +20,7 @@ final class SentinelFollower: Sendable {
         var isClosed = false
         weak var connection: Connection?
         weak var hub: SubscriptionHub?
+        weak var trackers: Trackers?
     }
 
     /// `+promoted-slave` comes from the sentinel that leads the failover, before `+switch-master`, which waits for the other replicas.
@@ -46,13 +47,14 @@ final class SentinelFollower: Sendable {
     func primary() async throws(StoreError) -> ServerAddress {
         watch()
         let node = try await sentinels.primary()
-        state.withLock { $0.current = node }
+        // Whichever connection learns it first, the others are not to stay where they are.
+        leave(for: node)
         return ServerAddress(node)
     }
 
     /// Whose connections are renewed.
-    func lead(_ connection: Connection, _ hub: SubscriptionHub) {
-        state.withLock { ($0.connection, $0.hub) = (connection, hub) }
+    func lead(_ connection: Connection, _ hub: SubscriptionHub, _ trackers: Trackers) {
+        state.withLock { ($0.connection, $0.hub, $0.trackers) = (connection, hub, trackers) }
     }
 
     func close() {
@@ -71,14 +73,15 @@ final class SentinelFollower: Sendable {
 
     /// A reply said that the server is a replica: the next connection finds the primary.
     func demoted() {
-        let (connection, hub) = state.withLock { state -> (Connection?, SubscriptionHub?) in
+        let (connection, hub, trackers) = state.withLock { state -> (Connection?, SubscriptionHub?, Trackers?) in
             let now = Uptime.nanoseconds
-            guard now &- state.demotedAt > Self.moment else { return (nil, nil) }
+            guard now &- state.demotedAt > Self.moment else { return (nil, nil, nil) }
             state.demotedAt = now
-            return (state.connection, state.hub)
+            return (state.connection, state.hub, state.trackers)
         }
         connection?.renew(isGraceful: true)
         hub?.renew()
+        trackers?.renew()
     }
 
     /// A reply did not come: perhaps there is another primary. Asks in the background, once at a time.
@@ -102,13 +105,21 @@ final class SentinelFollower: Sendable {
     }
 
     private func move(to node: Node) {
-        let (connection, hub, moves) = state.withLock { state in
+        if !leave(for: node) { state.withLock { $0.connection }?.retryNow() }
+    }
+
+    /// Renews all connections where they go to another server; whether they do.
+    @discardableResult
+    private func leave(for node: Node) -> Bool {
+        let (connection, hub, trackers, moves) = state.withLock { state in
             defer { state.current = node }
-            return (state.connection, state.hub, state.current != nil && state.current != node)
+            return (state.connection, state.hub, state.trackers, state.current != nil && state.current != node)
         }
-        guard moves else { return connection?.retryNow() ?? () }
+        guard moves else { return false }
         connection?.renew(isGraceful: false)
         hub?.renew()
+        trackers?.renew()
+        return true
     }
 
     // MARK: - Listening to a sentinel

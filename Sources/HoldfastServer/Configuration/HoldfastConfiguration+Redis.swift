@@ -18,6 +18,7 @@ extension HoldfastConfiguration {
         public var connectTimeout: Duration = .seconds(5)
         /// Whether idempotent operations are tried again after a timeout.
         public var retryOnTimeout = true
+        public var clientTracking: ClientTracking = .broadcast
         /// Nil means no TLS.
         public var tls: TLS?
         /// The nodes to begin with, or nil for no cluster.
@@ -33,6 +34,15 @@ extension HoldfastConfiguration {
 extension HoldfastConfiguration.Redis {
     public enum Wire: String, Sendable, Hashable, CaseIterable {
         case native, rest
+    }
+
+    /// How the server is asked to tell of changes to cached values.
+    public enum ClientTracking: String, Sendable, Hashable, CaseIterable {
+        /// Of all changes to the cache's keys.
+        case broadcast
+        /// Of changes to what was read.
+        case reads
+        case off
     }
 
     public enum Address: Sendable, Hashable, CustomStringConvertible {

@@ -12,6 +12,12 @@ extension HoldfastConfiguration.Redis {
         configuration.connectTimeout = connectTimeout
         configuration.retriesOnTimeout = retryOnTimeout
         configuration.maximumConnections = maxConnections
+        configuration.clientTracking =
+            switch clientTracking {
+            case .broadcast: .broadcast
+            case .reads: .reads
+            case .off: .off
+            }
         return configuration
     }
 

@@ -46,6 +46,9 @@ extension Setting {
         Setting(
             "REDIS_RETRY_ON_TIMEOUT", in: .redis, .boolean, \.configuration.redis.retryOnTimeout,
             "try idempotent operations again after a timeout"),
+        Setting(
+            "REDIS_CLIENT_TRACKING", in: .redis, .choice, \.configuration.redis.clientTracking,
+            "how the server tells of changes to what the near cache has: all of the cache's keys, or those that were read"),
     ]
 
     private static let tls: [Setting] = [

@@ -156,7 +156,7 @@ import Testing
         let place = CachePlace(namespace: Namespace(), workspace: "w")
         let scope = CacheScope(place: place, category: nil, counter: 0)
         func put(_ ticket: NearCache.Ticket) -> Bool {
-            near.put(1, scope, "k", size: 1, life: nil, grace: .zero, ticket: ticket)
+            near.put(1, scope, "k", size: 1, life: nil, grace: .zero, ticket: ticket, from: .read)
             return near.find(scope, "k", ObjectIdentifier(Int.self)) != nil
         }
         #expect(put(near.ticket(scope, "k")))
@@ -170,8 +170,8 @@ import Testing
         }
         // Two writers: nobody knows here whose value came last.
         let (first, second) = (near.ticket(scope, "k"), near.ticket(scope, "k"))
-        near.finish(1, scope, "k", size: 1, life: nil, grace: .zero, ticket: first)
-        near.finish(2, scope, "k", size: 1, life: nil, grace: .zero, ticket: second)
+        near.finish(1, scope, "k", size: 1, life: nil, grace: .zero, ticket: first, from: .written)
+        near.finish(2, scope, "k", size: 1, life: nil, grace: .zero, ticket: second, from: .written)
         #expect(near.find(scope, "k", ObjectIdentifier(Int.self)) == nil)
     }
 
