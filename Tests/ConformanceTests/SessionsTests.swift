@@ -71,11 +71,11 @@ import Testing
         let page = try await sessions.list(userID: "u")
         #expect(page.sessions.map(\.id) == [good] && Set(page.damaged) == Set(ids))
         // Each by itself, and all together.
-        #expect(try await sessions.delete(ids[0]))
+        #expect(try await sessions.delete(ids[0]).value)
         #expect(try await sessions.get(ids[0]).value == nil)
-        #expect(try await !sessions.delete(ids[0]))
+        #expect(try await !sessions.delete(ids[0]).value)
         await #expect(throws: StoreError.self) { try await sessions.delete(ids[1], ifVersion: 7) }
-        #expect(try await sessions.revokeAll(userID: "u", keeping: good) == ids.count - 1)
+        #expect(try await sessions.revokeAll(userID: "u", keeping: good).value == ids.count - 1)
         let left = try await sessions.list(userID: "u")
         #expect(left.sessions.map(\.id) == [good] && left.damaged.isEmpty)
         for id in ids { #expect(try await sessions.get(id).value == nil) }
@@ -127,8 +127,8 @@ import Testing
     func aDeletedSessionLeavesATombstoneThatLateWritersMeet(_ backend: Backend) async throws {
         let fixture = try await Fixture(backend)
         let session = try await fixture.sessions.create(userID: "u", ttl: .seconds(10), absoluteTTL: .seconds(60))
-        #expect(try await fixture.sessions.delete(session.id))
-        #expect(try await !fixture.sessions.delete(session.id))
+        #expect(try await fixture.sessions.delete(session.id).value)
+        #expect(try await !fixture.sessions.delete(session.id).value)
         #expect(try await fixture.end(of: fixture.hash(session.id).companion("deleted")) == .integer(session.ends.milliseconds))
         let late = Sessions(failover: Failover(local: fixture.store), namespace: fixture.names) { session.id }
         let error = await #expect(throws: StoreError.self) { try await late.create(userID: "u") }
@@ -148,7 +148,7 @@ import Testing
         #expect(try await fixture.sessions.list(userID: "u").sessions.map(\.id) == [long.id])
         #expect(try await fixture.store(.zcard(index)) == 1)
         #expect(try await fixture.end(of: index) == .integer(long.ends.milliseconds))
-        #expect(try await fixture.sessions.revokeAll(userID: "u") == 1)
+        #expect(try await fixture.sessions.revokeAll(userID: "u").value == 1)
     }
 
     @Test(arguments: Backend.available)
@@ -185,7 +185,7 @@ import Testing
         #expect(try await fixture.sessions.get(id).value?.data == ["a": 3, "b": 1])
         let refusal = await #expect(throws: StoreError.self) { try await fixture.sessions.delete(id, ifVersion: 1) }
         #expect(refusal?.code == .preconditionFailed)
-        #expect(try await fixture.sessions.delete(id, ifVersion: 4))
+        #expect(try await fixture.sessions.delete(id, ifVersion: 4).value)
     }
 
     @Test(arguments: Backend.available)
@@ -250,7 +250,7 @@ import Testing
         #expect(listed.count == 31)
         #expect(Set(listed).count == 31)
         #expect(try await fixture.sessions.count(userID: "u") == 31)
-        #expect(try await fixture.sessions.revokeAll(userID: "u", keeping: kept.id) == 30)
+        #expect(try await fixture.sessions.revokeAll(userID: "u", keeping: kept.id).value == 30)
         #expect(try await fixture.sessions.list(userID: "u").sessions.map(\.id) == [kept.id])
         #expect(try await fixture.sessions.get(other.id).value != nil)
         #expect(try await fixture.sessions.cleanup() == .init(indexes: 2, removed: 0, live: 2))

@@ -24,9 +24,9 @@ public struct OperationID: Hashable, Sendable {
     }
 
     /// A fresh one, from the machine's source of secrets.
-    public static func random() -> OperationID {
+    public static func random(retention: Duration = .seconds(24 * 3600)) -> OperationID {
         var random = SystemRandomNumberGenerator()
-        return OperationID(high: random.next(), low: random.next())
+        return OperationID(high: random.next(), low: random.next(), retention: retention)
     }
 
     /// The 32 digits that ``text`` writes; nil for anything else.

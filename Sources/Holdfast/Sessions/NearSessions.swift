@@ -25,7 +25,11 @@ final class NearSessions: Sendable {
     }
 
     private struct Copy: Sendable {
-        var session: Session
+        let id: SessionID
+        let userID: String
+        let rank: Rank
+        /// The session's fields and values by turns, as stored.
+        let fields: Bytes
         let cost: Int
         let seen: Clocks
         /// How long the session had to live when it was seen.
@@ -52,33 +56,55 @@ final class NearSessions: Sendable {
 
     /// Keeps what the server answered to a question that was asked after the ticket was taken.
     ///
-    /// - Parameter serverNow: the server's time of the answer, so that its clock and ours need not agree.
-    func keep(_ session: Session, at key: Key, serverNow: Timestamp, ticket: Ticket, clocks: Clocks, index: Key) {
+    /// - Parameters:
+    ///   - fields: the session as stored.
+    ///   - serverNow: the server's time of the answer, so that its clock and ours need not agree.
+    func keep(
+        _ session: Session, _ fields: [Bytes], at key: Key, serverNow: Timestamp, ticket: Ticket, clocks: Clocks, index: Key
+    ) {
         guard limits.entries > 0, limits.bytes > 0 else { return }
-        let copy = Copy(session: session, cost: Self.cost(session), seen: clocks, remaining: session.expires - serverNow)
+        let bytes = Bytes(ByteList.encode(fields))
+        let copy = Copy(
+            id: session.id, userID: session.userID, rank: Rank(session), fields: bytes, cost: bytes.count + 512, seen: clocks,
+            remaining: session.expires - serverNow)
         state.withLock { state in
             guard ticket.epoch >= state.forgottenDrops, ticket.epoch >= state.drops[key.bytes] ?? 0,
                 ticket.epoch >= state.drops[index.bytes] ?? 0
             else { return }
-            if let present = state.young[key] ?? state.old[key], present.session.isNewer(than: session) { return }
+            if let present = state.young[key] ?? state.old[key], present.rank > copy.rank { return }
             insert(copy, at: key, &state)
         }
     }
 
-    /// The copy of a session, stale; nil where there is none that may still answer.
-    func session(at key: Key, clocks: Clocks) -> Session? {
+    /// A copy that may still answer.
+    struct Found: Sendable {
+        /// Fields and values by turns, as stored.
+        let fields: [Bytes]
+        /// How long ago the server was asked.
+        let age: Duration
+        /// How long the session has to live yet.
+        let remaining: Duration
+    }
+
+    /// The copy of a session; nil where there is none that may still answer.
+    func copy(at key: Key, clocks: Clocks) -> Found? {
         state.withLock { state in
             guard let copy = state.young[key] ?? state.old[key] else { return nil }
             let age = max(clocks.uptime - copy.seen.uptime, clocks.now - copy.seen.now)
-            guard age < copy.remaining, age <= limits.staleLimit else {
+            guard age < copy.remaining, age <= limits.staleLimit, let fields = ByteList.decode(copy.fields) else {
                 remove(key, &state)
                 return nil
             }
             if state.old[key] != nil { insert(copy, at: key, &state) }
-            var session = copy.session
-            session.staleAge = max(.zero, age)
-            return session
+            return Found(fields: fields, age: max(.zero, age), remaining: copy.remaining - age)
         }
+    }
+
+    /// The copy of a session as such, stale.
+    func session(_ id: SessionID, at key: Key, clocks: Clocks) -> Session? {
+        guard let found = copy(at: key, clocks: clocks), var session = SessionFields.session(id, found.fields) else { return nil }
+        session.staleAge = found.age
+        return session
     }
 
     /// Forgets a session, and what slow reads will bring of it.
@@ -89,14 +115,18 @@ final class NearSessions: Sendable {
         }
     }
 
-    /// Forgets all sessions of a user, and what slow reads will bring of them. Looks at every copy.
-    func dropAll(ofUser userID: String, index: Key, isOwn: (Key) -> Bool, except kept: Key?) {
+    /// Forgets all sessions of a user, and what slow reads will bring of them; answers which there were. Looks at every copy.
+    @discardableResult
+    func dropAll(ofUser userID: String, index: Key, isOwn: (Key) -> Bool, except kept: Key?) -> [SessionID] {
         state.withLock { state in
+            var dropped: [SessionID] = []
             for (key, copy) in state.young.merging(state.old, uniquingKeysWith: { young, _ in young })
-            where copy.session.userID == userID && key != kept && isOwn(key) {
+            where copy.userID == userID && key != kept && isOwn(key) {
                 remove(key, &state)
+                dropped.append(copy.id)
             }
             noteDrop(of: index.bytes, &state)
+            return dropped
         }
     }
 
@@ -137,26 +167,23 @@ final class NearSessions: Sendable {
         }
         state.drops[name] = state.epoch
     }
-
-    /// About what a copy takes: what is counted as its size on the store, and the structures around it.
-    private static func cost(_ session: Session) -> Int {
-        func cost(_ value: JSONValue) -> Int {
-            switch value {
-            case .null, .bool, .integer, .double: 32
-            case .number(let number): 48 + number.text.utf8.count
-            case .string(let text): 48 + text.utf8.count
-            case .array(let values): values.reduce(64) { $0 + cost($1) }
-            case .object(let members): members.reduce(128) { $0 + 48 + $1.key.utf8.count + cost($1.value) }
-            }
-        }
-        let texts = [session.userID, session.workspaceID ?? "", session.clientAddress ?? "", session.userAgent ?? ""]
-        let messages = session.messages.reduce(0) { $0 + 96 + cost($1.content) + cost(.object($1.metadata)) }
-        return 512 + texts.reduce(0) { $0 + $1.utf8.count } + cost(.object(session.data)) + messages
-    }
 }
 
-extension Session {
-    fileprivate func isNewer(than other: Session) -> Bool {
-        (version, lastAccessed, expires) > (other.version, other.lastAccessed, other.expires)
+extension NearSessions {
+    /// Which of two states of a session is the later one.
+    private struct Rank: Comparable {
+        let version: Int64
+        let accessed: Timestamp
+        let expires: Timestamp
+
+        init(_ session: Session) {
+            version = session.version
+            accessed = session.lastAccessed
+            expires = session.expires
+        }
+
+        static func < (left: Rank, right: Rank) -> Bool {
+            (left.version, left.accessed, left.expires) < (right.version, right.accessed, right.expires)
+        }
     }
 }

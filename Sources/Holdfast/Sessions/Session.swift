@@ -47,6 +47,8 @@ public struct Session: Hashable, Sendable {
     public let userAgent: String?
     /// How long ago the server was asked, where this is the near copy of a server that is away; nil for an answer of the store.
     public internal(set) var staleAge: Duration?
+    /// Who answered: the store, or this process because the server is away.
+    public internal(set) var by: Decider = .server
 
     /// Whether this is a near copy: it may have been changed or ended elsewhere since.
     public var isStale: Bool { staleAge != nil }

@@ -8,10 +8,11 @@ import HoldfastStore
 /// | `created` `accessed` `expires` `ends` | moments, Unix milliseconds |
 /// | `idle` | the idle TTL in milliseconds |
 /// | `version` | a counter from 1 |
-/// | `size` `fields` | bytes of all data fields and messages, names included; the number of data fields |
-/// | `d:<name>` | a data field, as canonical JSON (``JSONValue/encoded()``) |
+/// | `size` `fields` `stones` | bytes of all data fields and messages, names included and stamps not; the number of data fields; that of stamps of removed ones |
+/// | `d:<name>` | a data field: its stamp (14 characters), canonical JSON (``JSONValue/encoded()``); after its removal the stamp alone |
 /// | `window` `first` `next` | conversations: messages kept; numbers of the oldest one kept and of the next one |
 /// | `m:<number>` | a message: when it was sent (milliseconds), a space, JSON |
+/// | `base` `seen` | only in a process that is cut off: `next` and the moment of the server's last answer, see ``SessionsHere`` |
 enum SessionFields {
     static func data(_ name: String) -> Bytes { Bytes("d:" + name) }
 
@@ -23,7 +24,11 @@ enum SessionFields {
         for place in stride(from: 0, to: pairs.count - 1, by: 2) {
             let (name, value) = (pairs[place], pairs[place + 1])
             if name.starts(with: "d:".utf8) {
-                guard let field = name.dropFirst(2).string, let json = JSONValue(json: value) else { return nil }
+                guard let field = name.dropFirst(2).string, value.count >= SessionProcedures.stampLength else { return nil }
+                let text = value.dropFirst(SessionProcedures.stampLength)
+                // Only the stamp: it was removed.
+                if text.isEmpty { continue }
+                guard let json = JSONValue(json: text) else { return nil }
                 data[field] = json
             } else if name.starts(with: "m:".utf8) {
                 guard let number = name.dropFirst(2).integer, let message = message(number, value) else { return nil }

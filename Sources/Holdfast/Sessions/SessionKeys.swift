@@ -8,6 +8,7 @@ import HoldfastStore
 /// | `{session:{id}}:deleted` | string: that the session was ended on purpose; stays as long as anything could revive it |
 /// | `{session:{id}}:once:{operation}` | string: that an operation with a name was done; see ``OperationID`` |
 /// | `user_sessions:{user}` | sorted set: ids by the moment at which they end in any case; expires with the last |
+/// | `{user_sessions:{user}}:revoked` | string: the moment at which all of the user's sessions were revoked last, Unix milliseconds; stays for the longest outage |
 struct SessionKeys: Sendable {
     let names: Namespace
 
@@ -28,6 +29,12 @@ struct SessionKeys: Sendable {
     }
 
     func index(of userID: String) -> Key { names.key("user_sessions:\(userID)") }
+
+    /// A user's index and the mark of its revocation.
+    func indexPair(of userID: String) -> [Key] {
+        let index = index(of: userID)
+        return [index, index.companion("revoked")]
+    }
 
     /// Matches the indexes of all users.
     var allIndexes: Bytes { names.glob(startingWith: "user_sessions:") }

@@ -17,39 +17,48 @@ extension SessionProcedures {
               return tonumber(ARGV[at - 1])
             end
             for _ = 1, count() do
-              if (redis.call('HGET', KEYS[1], ARGV[at]) or '') ~= ARGV[at + 1] then
+              if string.sub(redis.call('HGET', KEYS[1], ARGV[at]) or '', 15) ~= ARGV[at + 1] then
                 return {'refused', 'field', 'field', ARGV[at]}
               end
               at = at + 2
             end
-            local totals = redis.call('HMGET', KEYS[1], 'size', 'fields')
-            local size, number = tonumber(totals[1]) or 0, tonumber(totals[2]) or 0
+            local totals = redis.call('HMGET', KEYS[1], 'size', 'fields', 'stones')
+            local size, number, stones = tonumber(totals[1]) or 0, tonumber(totals[2]) or 0, tonumber(totals[3]) or 0
+            local function stamp(old) return string.format('%013.0f ', math.max(now, (tonumber(string.sub(old, 1, 13)) or 0) + 1)) end
             local set, removed = {}, {}
             for _ = 1, count() do
               local name, value = ARGV[at], ARGV[at + 1]
-              local old = redis.call('HSTRLEN', KEYS[1], name)
-              if old > 0 then
-                size = size - old + #value
+              local old = redis.call('HGET', KEYS[1], name) or ''
+              if #old > 14 then
+                size = size - #old + 14 + #value
               else
                 size = size + #name + #value
                 number = number + 1
+                if #old == 14 then stones = stones - 1 end
               end
               set[#set + 1] = name
-              set[#set + 1] = value
+              set[#set + 1] = stamp(old) .. value
               at = at + 2
             end
             for _ = 1, count() do
-              local old = redis.call('HSTRLEN', KEYS[1], ARGV[at])
-              if old > 0 then
-                size = size - old - #ARGV[at]
+              local name = ARGV[at]
+              local old = redis.call('HGET', KEYS[1], name) or ''
+              if #old > 14 then
+                size = size - #old + 14 - #name
                 number = number - 1
-                removed[#removed + 1] = ARGV[at]
+                if stones < 256 then
+                  stones = stones + 1
+                  set[#set + 1] = name
+                  set[#set + 1] = stamp(old)
+                else
+                  removed[#removed + 1] = name
+                end
               end
               at = at + 1
             end
             if size > tonumber(ARGV[2]) then return {'refused', 'size'} end
             if number > tonumber(ARGV[3]) then return {'refused', 'fields'} end
-            redis.call('HSET', KEYS[1], 'size', size, 'fields', number, unpack(set))
+            redis.call('HSET', KEYS[1], 'size', size, 'fields', number, 'stones', stones, unpack(set))
             if #removed > 0 then redis.call('HDEL', KEYS[1], unpack(removed)) end
             redis.call('HINCRBY', KEYS[1], 'version', 1)
             slide(idle)
@@ -60,29 +69,39 @@ extension SessionProcedures {
         guard arguments[2].isEmpty || arguments[2] == session.version else { return session.refused("version") }
         var rest = arguments[3...]
         for (name, expected) in takePairs(&rest) {
-            guard try store.hget(keys[0], name) ?? "" == expected else { return session.refused("field", ["field", name]) }
+            guard json(try store.hget(keys[0], name)) == expected else { return session.refused("field", ["field", name]) }
         }
         var totals = try Totals(keys[0], in: &store)
-        let set = takePairs(&rest)
-        for (name, value) in set {
-            if let old = try store.hget(keys[0], name), !old.isEmpty {
-                totals.size += value.count - old.count
+        var set: [HashField] = []
+        func stamp(_ json: Bytes, over old: Bytes) -> Bytes {
+            stamped(json, max(now.milliseconds, (old.prefix(stampLength - 1).integerWithZeros ?? 0) + 1))
+        }
+        for (name, value) in takePairs(&rest) {
+            let old = try store.hget(keys[0], name) ?? Bytes()
+            if old.count > stampLength {
+                totals.size += value.count - (old.count - stampLength)
             } else {
                 totals.size += name.count + value.count
                 totals.fields += 1
+                if old.count == stampLength { totals.stones -= 1 }
             }
+            set.append(HashField(name, stamp(value, over: old)))
         }
         var removed: [Bytes] = []
         for name in takeNames(&rest) {
-            guard let old = try store.hget(keys[0], name), !old.isEmpty else { continue }
-            totals.size -= name.count + old.count
+            guard let old = try store.hget(keys[0], name), old.count > stampLength else { continue }
+            totals.size -= name.count + old.count - stampLength
             totals.fields -= 1
-            removed.append(name)
+            if totals.stones < maximumStones {
+                totals.stones += 1
+                set.append(HashField(name, stamp(Bytes(), over: old)))
+            } else {
+                removed.append(name)
+            }
         }
         if totals.size > arguments[0].integer ?? 0 { return session.refused("size") }
         if totals.fields > arguments[1].integer ?? 0 { return session.refused("fields") }
-        let fields = [HashField("size", Bytes(Int64(totals.size))), HashField("fields", Bytes(Int64(totals.fields)))]
-        try store.hset(keys[0], fields + set.map { HashField($0.0, $0.1) })
+        try store.hset(keys[0], totals.hashFields + set)
         if !removed.isEmpty { try store.hdel(keys[0], removed) }
         try store.hincrby(keys[0], "version", 1)
         try session.slide(session.idle, in: &store)
@@ -166,16 +185,26 @@ extension SessionProcedures {
 
     // MARK: - What the Swift twins share
 
-    private struct Totals {
+    struct Totals {
         var size: Int
         var fields: Int
+        var stones: Int
 
         init(_ key: Key, in store: inout Keyspace) throws(ReplyError) {
-            let totals = try store.hmget(key, ["size", "fields"])
-            size = Int(totals[0]?.integer ?? 0)
-            fields = Int(totals[1]?.integer ?? 0)
+            let totals = try store.hmget(key, ["size", "fields", "stones"]).map { Int($0?.integer ?? 0) }
+            (size, fields, stones) = (totals[0], totals[1], totals[2])
+        }
+
+        var hashFields: [HashField] {
+            [
+                HashField("size", Bytes(Int64(size))), HashField("fields", Bytes(Int64(fields))),
+                HashField("stones", Bytes(Int64(stones))),
+            ]
         }
     }
+
+    /// What stands behind the stamp; empty where there is no such field, or none any more.
+    private static func json(_ value: Bytes?) -> Bytes { value?.dropFirst(stampLength) ?? Bytes() }
 
     private static func messageName(_ number: Int64) -> Bytes { Bytes("m:\(number)") }
 
@@ -191,5 +220,13 @@ extension SessionProcedures {
         let count = Int(rest.popFirst()?.integer ?? 0) * width
         defer { rest = rest.dropFirst(count) }
         return Array(rest.prefix(count))
+    }
+}
+
+extension Bytes {
+    /// As Lua reads digits: leading zeros allowed. Nil for anything else.
+    var integerWithZeros: Int64? {
+        guard !isEmpty, allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        return reduce(0) { $0 &* 10 &+ Int64($1 - 0x30) }
     }
 }

@@ -3,11 +3,18 @@ public import HoldfastStore
 extension SessionProcedures {
     /// Adds a session to its user's index and removes what has ended there; the index itself ends with its last entry.
     ///
-    /// KEYS: the index. ARGV: the session's id; when it ends in any case, Unix milliseconds. Result: how many entries the index has.
-    /// Cost: O(log entries + entries removed).
+    /// KEYS: the index; the mark of its revocation. ARGV: the session's id; when it ends in any case, Unix milliseconds; when it was created,
+    /// empty for one that need not fear a revocation. Result: how many entries the index has; -1, and nothing is done, where all of the
+    /// user's sessions were revoked after this one was created and it is not in the index. Cost: O(log entries + entries removed).
     public static let indexAdd = Script(
         "session.indexAdd", version: 1, isIdempotent: true,
         lua: """
+            local revoked = redis.pcall('GET', KEYS[2])
+            if type(revoked) == 'table' then return revoked end
+            local created = tonumber(ARGV[4])
+            local present = redis.pcall('ZSCORE', KEYS[1], ARGV[2])
+            if type(present) == 'table' then return present end
+            if created and not present and created < (tonumber(revoked) or 0) then return -1 end
             redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
             if tonumber(ARGV[3]) > now then redis.call('ZADD', KEYS[1], ARGV[3], ARGV[2]) end
             local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
@@ -15,6 +22,9 @@ extension SessionProcedures {
             return redis.call('ZCARD', KEYS[1])
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
+        let revoked = try store.get(keys[1])?.integer ?? 0
+        let isPresent = try store.zscore(keys[0], arguments[0]) != nil
+        if let created = arguments[2].integer, !isPresent, created < revoked { return .integer(-1) }
         try store.zremrangebyscore(keys[0], .atMost(Double(now.milliseconds)))
         let ends = arguments[1].integer ?? 0
         if ends > now.milliseconds { try store.zadd(keys[0], arguments[0], Double(ends)) }
@@ -22,6 +32,26 @@ extension SessionProcedures {
             store.expire(keys[0], at: Timestamp(milliseconds: Int64(last.score)))
         }
         return .integer(Int64(try store.zcard(keys[0])))
+    }
+
+    /// Notes that all sessions of a user were revoked: those that were created before and are not in the index cannot come into it any
+    /// more.
+    ///
+    /// KEYS: the mark of the revocation. ARGV: when it was decided, Unix milliseconds, empty for now; how long the mark stays, in
+    /// milliseconds. Result: the moment that counts, the latest of all. Cost: O(1).
+    public static let indexRevoke = Script(
+        "session.indexRevoke", version: 1, isIdempotent: true,
+        lua: """
+            local revoked = redis.pcall('GET', KEYS[1])
+            if type(revoked) == 'table' then return revoked end
+            local moment = math.max(tonumber(revoked) or 0, tonumber(ARGV[2]) or now)
+            redis.call('SET', KEYS[1], string.format('%.0f', moment), 'PXAT', string.format('%.0f', now + tonumber(ARGV[3])))
+            return moment
+            """
+    ) { (store, keys, arguments, now) throws(ReplyError) in
+        let moment = max(try store.get(keys[0])?.integer ?? 0, arguments[0].integer ?? now.milliseconds)
+        try store.set(keys[0], Bytes(moment), expiry: now + .milliseconds(arguments[1].integer ?? 0))
+        return .integer(moment)
     }
 
     /// Removes the entries of an index that have ended. KEYS: the index. Result: how many. Cost: O(log entries + entries removed).

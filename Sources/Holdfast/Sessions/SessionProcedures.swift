@@ -12,8 +12,14 @@ public import HoldfastStore
 ///
 /// An operation with a name (``OperationID``) gives a third key, its marker, in the session's slot. Where that is there the operation
 /// was done, and the session is answered as it is; otherwise it is written with the effect.
+///
+/// Each data field begins with the 14 characters of its stamp: the millisecond in which it was changed, 13 digits, and a space. One that
+/// was removed leaves its stamp behind, without JSON, so that a change made elsewhere before that does not bring it back
+/// (``merge``). At most ``maximumStones`` of these are kept.
 public enum SessionProcedures {
-    public static let all: [Script] = [create, adopt, read, extend, delete, update, append, indexAdd, indexSweep]
+    public static let all: [Script] = [
+        create, adopt, read, extend, delete, update, append, merge, indexAdd, indexRevoke, indexSweep,
+    ]
 
     /// Reads the meta fields and says whether they are whole; ends the script with null where there is no session.
     static let present = """
@@ -44,7 +50,9 @@ public enum SessionProcedures {
               return reply
             end
             local function isDone() return KEYS[3] and redis.call('EXISTS', KEYS[3]) == 1 end
-            local function mark(kept) if KEYS[3] then redis.call('SET', KEYS[3], meta[5], 'PXAT', text(now + tonumber(kept))) end end
+            local function mark(kept)
+              if KEYS[3] then redis.call('SET', KEYS[3], meta[5], 'PXAT', text(math.min(now + tonumber(kept), ends))) end
+            end
 
             """
 
@@ -59,7 +67,11 @@ public enum SessionProcedures {
             local expires = text(math.min(now + tonumber(ARGV[2]), ends))
             local fields = {'created', text(now), 'accessed', text(now), 'expires', expires, 'ends', text(ends), 'idle', ARGV[2],
               'version', '1'}
-            for i = 4, #ARGV do fields[#fields + 1] = ARGV[i] end
+            local stamp = string.format('%013.0f ', now)
+            for i = 4, #ARGV, 2 do
+              fields[#fields + 1] = ARGV[i]
+              fields[#fields + 1] = (string.sub(ARGV[i], 1, 2) == 'd:' and stamp or '') .. ARGV[i + 1]
+            end
             redis.call('HSET', KEYS[1], unpack(fields))
             redis.call('PEXPIREAT', KEYS[1], expires)
             fields[#fields + 1] = 'now'
@@ -74,21 +86,23 @@ public enum SessionProcedures {
             "created", Bytes(now.milliseconds), "accessed", Bytes(now.milliseconds), "expires", Bytes(expires.milliseconds),
             "ends", Bytes(ends.milliseconds), "idle", arguments[0], "version", "1",
         ]
-        fields += arguments[2...]
+        for field in pairs(Array(arguments[2...])) {
+            fields += [field.name, field.name.starts(with: "d:".utf8) ? stamped(field.value, now.milliseconds) : field.value]
+        }
         try store.hset(keys[0], pairs(fields))
         store.expire(keys[0], at: expires)
         return Reply.list(fields + ["now", Bytes(now.milliseconds)])
     }
 
-    /// Writes a session that existed under another id, with one version more. KEYS: the new session, its tombstone.
-    /// ARGV: when it expires, Unix milliseconds; then all its fields and values by turns.
+    /// Writes a session that exists elsewhere: under another id, or on the server that is away. KEYS: the new session, its tombstone.
+    /// ARGV: when it expires, Unix milliseconds; how many versions more it has; then all its fields and values by turns, as stored.
     /// Result: the session; null where it has expired, or there is or was one of the new id. Cost: O(fields).
     public static let adopt = Script(
         "session.adopt", version: 1,
         lua: """
             if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 or tonumber(ARGV[2]) <= now then return false end
-            redis.call('HSET', KEYS[1], unpack(ARGV, 3))
-            redis.call('HINCRBY', KEYS[1], 'version', 1)
+            redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+            redis.call('HINCRBY', KEYS[1], 'version', ARGV[3])
             redis.call('PEXPIREAT', KEYS[1], ARGV[2])
             local reply = redis.call('HGETALL', KEYS[1])
             reply[#reply + 1] = 'now'
@@ -98,8 +112,8 @@ public enum SessionProcedures {
     ) { (store, keys, arguments, now) throws(ReplyError) in
         let expires = Timestamp(milliseconds: arguments[0].integer ?? 0)
         guard !store.exists(keys[0]), !store.exists(keys[1]), expires > now else { return .null }
-        try store.hset(keys[0], pairs(Array(arguments[1...])))
-        try store.hincrby(keys[0], "version", 1)
+        try store.hset(keys[0], pairs(Array(arguments[2...])))
+        try store.hincrby(keys[0], "version", arguments[1].integer ?? 0)
         store.expire(keys[0], at: expires)
         return try fields(of: keys[0], in: &store, now)
     }
@@ -145,29 +159,39 @@ public enum SessionProcedures {
 
     /// Ends a session and leaves a tombstone until the session would have ended in any case.
     /// KEYS: the session, its tombstone. ARGV: the expected version, or empty; how long a tombstone stays at most, milliseconds; what the
-    /// tombstone says.
+    /// tombstone says; 1 to leave one also where there is no session, because a copy may be somewhere else.
     /// Result: `user`, empty where that cannot be read; `refused` with `version`; or null. Cost: O(fields).
     ///
     /// A damaged session is at no version; without an expected one it is removed like any other.
     public static let delete = Script(
         "session.delete", version: 1, needsMemory: false,
-        lua: present + """
-            if ARGV[2] ~= '' and ARGV[2] ~= meta[5] then return {'refused', 'version', 'version', meta[5] or ''} end
-            local user = isHash and redis.call('HGET', KEYS[1], 'user') or ''
-            local last = now + tonumber(ARGV[3])
-            if isWhole then last = math.min(ends, last) end
-            redis.call('DEL', KEYS[1])
-            redis.call('SET', KEYS[2], ARGV[4], 'PXAT', string.format('%.0f', last))
-            return {'user', user}
-            """
+        lua: """
+            if ARGV[5] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
+              redis.call('SET', KEYS[2], ARGV[4], 'PXAT', string.format('%.0f', now + tonumber(ARGV[3])))
+              return false
+            end
+
+            """ + present + """
+                if ARGV[2] ~= '' and ARGV[2] ~= meta[5] then return {'refused', 'version', 'version', meta[5] or ''} end
+                local user = isHash and redis.call('HGET', KEYS[1], 'user') or ''
+                local last = now + tonumber(ARGV[3])
+                if isWhole then last = math.min(ends, last) end
+                redis.call('DEL', KEYS[1])
+                redis.call('SET', KEYS[2], ARGV[4], 'PXAT', string.format('%.0f', last))
+                return {'user', user}
+                """
     ) { (store, keys, arguments, now) throws(ReplyError) in
+        let last = now + .milliseconds(arguments[1].integer ?? 0)
+        if arguments.count > 3, arguments[3] == "1", !store.exists(keys[0]) {
+            try store.set(keys[1], arguments[2], expiry: last)
+            return .null
+        }
         let session = Existing(keys[0], in: &store, now)
         if session == nil, absent(keys[0], in: &store).isNull { return .null }
         let meta = (try? store.hmget(keys[0], ["version", "user"])) ?? [nil, nil]
         guard arguments[0].isEmpty || arguments[0] == meta[0] else {
             return Reply.list(["refused", "version", "version", meta[0] ?? ""])
         }
-        let last = now + .milliseconds(arguments[1].integer ?? 0)
         store.delete(keys[0])
         try store.set(keys[1], arguments[2], expiry: session.map { min($0.ends, last) } ?? last)
         return Reply.list(["user", meta[1] ?? ""])
@@ -212,7 +236,7 @@ public enum SessionProcedures {
 
         func mark(_ keys: [Key], kept: Bytes, in store: inout Keyspace) throws(ReplyError) {
             guard keys.count > 2 else { return }
-            try store.set(keys[2], version, expiry: now + .milliseconds(kept.integer ?? 0))
+            try store.set(keys[2], version, expiry: min(now + .milliseconds(kept.integer ?? 0), ends))
         }
 
         func refused(_ reason: Bytes, _ more: [Bytes] = []) -> Reply {
@@ -232,6 +256,18 @@ public enum SessionProcedures {
 
     /// Whether the operation's marker is there.
     static func isDone(_ keys: [Key], in store: inout Keyspace) -> Bool { keys.count > 2 && store.exists(keys[2]) }
+
+    // MARK: - Stamps
+
+    /// How many stamps of removed fields a session keeps.
+    static let maximumStones = 256
+    static let stampLength = 14
+
+    static func stamped(_ json: Bytes, _ stamp: Int64) -> Bytes {
+        let digits = Array(String(max(0, stamp)).utf8)
+        let padding = Array(repeating: UInt8(ascii: "0"), count: max(0, stampLength - 1 - digits.count))
+        return Bytes(padding + digits + [UInt8(ascii: " ")] + Array(json))
+    }
 
     static func pairs(_ flat: [Bytes]) -> [HashField] {
         stride(from: 0, to: flat.count - 1, by: 2).map { HashField(flat[$0], flat[$0 + 1]) }

@@ -4,6 +4,9 @@ import HoldfastStore
 struct SessionReply: Sendable {
     private let list: [Bytes]?
 
+    /// Names and values by turns; none where there is no such session.
+    var all: [Bytes] { list ?? [] }
+
     init?(_ reply: Reply) {
         if reply.isNull {
             list = nil

@@ -19,8 +19,10 @@ extension Sessions {
             let newID = operation.map { Self.newID($0, turn) } ?? makeID()
             guard let copy = try await copy(old, to: newID, isRepeatable: operation != nil) else { continue }
             do {
-                try await addToIndex(copy)
-                if try await end(id, ifVersion: old.version, epitaph: Self.epitaph(operation)) { return copy }
+                _ = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
+                    try await addToIndex(copy, in: store)
+                }
+                if try await end(id, ifVersion: old.version, epitaph: Self.epitaph(operation)).value { return copy }
             } catch {
                 // With a name, what stays is found by the repetition; it may be the only one that is left.
                 if operation == nil || error.effect == .none { try await discard(copy.id) }
@@ -67,7 +69,7 @@ extension Sessions {
     /// A copy under a new id. Nil where the original has expired; where the operation is repeated, also where an earlier attempt used
     /// the id for another state of the original, which is then ended.
     private func copy(_ old: Original, to newID: SessionID, isRepeatable: Bool) async throws(StoreError) -> Session? {
-        if let copy = try await change(newID, SessionProcedures.adopt, [old.expires] + old.fields) { return copy }
+        if let copy = try await change(newID, SessionProcedures.adopt, [old.expires, "1"] + old.fields) { return copy }
         guard isRepeatable, let present = try await look(newID) else { return nil }
         // A copy counts one version more.
         if present.version == old.version + 1 { return present }

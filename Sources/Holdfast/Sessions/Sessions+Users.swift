@@ -57,33 +57,39 @@ extension Sessions {
         }.value
     }
 
-    /// Ends all sessions of a user. One round trip for each 200 entries of the index, one for each session (many at once).
+    /// Ends all sessions of a user. Two round trips for each 200 entries of the index, one for each session (many at once).
     ///
-    /// It also ends what is created meanwhile, as far as it meets it. Sessions are ended one by one: when it throws half-way, some
-    /// are ended and the others are not; calling it again ends those.
+    /// It also ends what is created meanwhile, as far as it meets it, and what other processes have created before while they were cut
+    /// off, when they hand it over. Sessions are ended one by one: when it throws half-way, some are ended and the others are not; calling
+    /// it again ends those.
     ///
     /// - Parameter kept: one that stays, as for "log out everywhere else".
-    /// - Returns: how many were ended, damaged ones included.
-    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the server is away: they are then not ended, but this process answers nothing of them
-    ///   any more until the server is back. Try again.
+    /// - Returns: how many were ended, damaged ones included. While the server is away: how many of those that this process knew; the others
+    ///   are ended when it is back, and this process answers none of them until then.
     @discardableResult
-    public func revokeAll(userID: String, keeping kept: SessionID? = nil) async throws(StoreError) -> Int {
+    public func revokeAll(userID: String, keeping kept: SessionID? = nil) async throws(StoreError) -> Decided<Int> {
         try checkUser(userID)
-        let index = keys.index(of: userID)
-        dropNear(userID, index, kept)
-        defer { dropNear(userID, index, kept) }
+        let index = keys.indexPair(of: userID)
+        let known = dropNear(userID, index[0], kept)
+        defer { dropNear(userID, index[0], kept) }
+        return try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) in
+            if decider.isLocal {
+                return try await SessionsHere(self, decider).endAll(ofUser: userID, known, keeping: kept)
+            }
+            return try await revokeAll(index, keeping: kept, in: store)
+        }
+    }
+
+    private func revokeAll(_ index: [Key], keeping kept: SessionID?, in store: any Store) async throws(StoreError) -> Int {
+        _ = try await store.run(.indexRevoke(index[1], at: nil))
         var ended = 0
         // What is ended leaves the index, so each page begins where the one before did, but for the one that is kept.
         while true {
-            let page = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
-                try await store(.zrange(index, 0, kept == nil ? Self.maximumPage - 1 : Self.maximumPage))
-            }.value
+            let page = try await store(.zrange(index[0], 0, kept == nil ? Self.maximumPage - 1 : Self.maximumPage))
             let members = page.filter { $0 != kept.map { Bytes($0.text) } }
             guard !members.isEmpty else { return ended }
-            ended += try await endAll(members)
-            _ = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
-                try await store(.zrem(index, members))
-            }
+            ended += try await endAll(members, in: store)
+            _ = try await store(.zrem(index[0], members))
         }
     }
 
@@ -109,18 +115,21 @@ extension Sessions {
         return found
     }
 
-    private func dropNear(_ userID: String, _ index: Key, _ kept: SessionID?) {
+    @discardableResult
+    private func dropNear(_ userID: String, _ index: Key, _ kept: SessionID?) -> [SessionID] {
         near.dropAll(
             ofUser: userID, index: index, isOwn: { keys.names.suffix(of: $0.bytes) != nil }, except: kept.map(keys.session))
     }
 
     /// Ends sessions at the same time, so that their commands share trips; answers how many there were.
-    private func endAll(_ members: [Bytes]) async throws(StoreError) -> Int {
+    private func endAll(_ members: [Bytes], in store: any Store) async throws(StoreError) -> Int {
         let outcomes = await withTaskGroup(of: Result<Bool, StoreError>.self) { group in
             for member in members {
                 guard let id = try? SessionID(member.lossyString) else { continue }
                 group.addTask {
-                    do throws(StoreError) { return .success(try await remove(id) != nil) } catch { return .failure(error) }
+                    do throws(StoreError) { return .success(try await remove(id, in: store) != nil) } catch {
+                        return .failure(error)
+                    }
                 }
             }
             return await group.reduce(into: []) { $0.append($1) }

@@ -20,8 +20,10 @@ public import HoldfastStore
 /// - The index is ordered by the moment at which each session ends in any case, which never changes, so sliding needs no second
 ///   write and no entry can end before its session.
 ///
-/// **While the configured server is away** changes, lists and revocations are refused with ``/HoldfastStore/ErrorCode/unavailable``; reads are
-/// answered from near copies, marked stale, and are `unavailable` where there is none: never "not found".
+/// **While the configured server is away** sessions that this process has seen are read and changed here, marked stale, and new ones are
+/// created here; ids that it has not seen are `unavailable`, never "not found". What ends a session is accepted for any id and holds here at
+/// once. When the server is back all of it is merged: of each field the later change counts, and a session that was ended anywhere stays
+/// ended. Lists, counts, rotation and changes with an expectation are ``/HoldfastStore/ErrorCode/unavailable`` until then. Each result says who decided.
 public struct Sessions: Sendable {
     public let configuration: Configuration
     let failover: Failover
@@ -37,8 +39,14 @@ public struct Sessions: Sendable {
         let failover = configuration.storage == .memory ? Failover(local: failover.local, time: failover.time) : failover
         let near = NearSessions(limits: configuration.nearCopies)
         self.init(failover, SessionKeys(names: namespace), configuration, near, makeID)
+        if failover.server == nil { return }
+        SessionReplay.register(in: failover.outbox)
         // What was kept for the outage is of no use once the server answers; the next outage begins with what is read until then.
-        failover.whenServerReturns { (_) async throws(StoreError) in near.dropAll() }
+        let (local, outbox) = (failover.local, failover.outbox)
+        failover.whenServerReturns { (_) async throws(StoreError) in
+            near.dropAll()
+            try? await SessionsHere.removeOld(from: local, present: outbox.epoch)
+        }
     }
 
     private init(
@@ -78,16 +86,34 @@ public struct Sessions: Sendable {
     ) async throws(StoreError) -> Session {
         let lifetime = try checkedLifetime(of: kind, ttl: ttl, absoluteTTL: absoluteTTL)
         let fields = try newFields(userID, workspaceID, kind, data, clientAddress, userAgent)
-        let id = operation.map { SessionID(high: $0.high, low: $0.low) } ?? makeID()
         let arguments = [Bytes(lifetime.idle.milliseconds), Bytes(lifetime.absolute.milliseconds)] + fields
-        var created = try await change(id, SessionProcedures.create, arguments)
-        if created == nil, operation != nil { created = try await look(id) }
-        guard let created else {
-            let message = operation == nil ? "The new session's id is taken" : "The session that was created has ended"
-            throw StoreError(.conflict, message, operation: "session.create@1")
-        }
-        do { try await addToIndex(created) } catch { throw error.withUnknownEffect() }
-        return created
+        let named = operation.map { SessionID(high: $0.high, low: $0.low) }
+        let ticket = near.ticket()
+        return try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) -> Session in
+            if decider.isLocal {
+                let id = named ?? makeID().madeAway(at: failover.time.now)
+                let here = SessionsHere(self, decider)
+                var created = try await here.create(id, arguments)
+                if created == nil, named != nil { created = try await here.read(id, touchEvery: Bytes()) }
+                return try Self.created(created, isNamed: named != nil)
+            }
+            let id = named ?? makeID()
+            var created = try await run(SessionProcedures.create, id, arguments, in: store, ticket)
+            if created == nil, named != nil { created = try await run(SessionProcedures.read, id, [Bytes()], in: store, ticket) }
+            let session = try Self.created(created, isNamed: named != nil)
+            do throws(StoreError) {
+                try await addToIndex(session, isNew: true, in: store)
+            } catch {
+                throw error.withUnknownEffect()
+            }
+            return session
+        }.value
+    }
+
+    private static func created(_ session: Session?, isNamed: Bool) throws(StoreError) -> Session {
+        if let session { return session }
+        let message = isNamed ? "The session that was created has ended" : "The new session's id is taken"
+        throw StoreError(.conflict, message, operation: SessionProcedures.create.identifier)
     }
 
     /// Reads a session, and lets it stay for another idle TTL. One round trip.
@@ -98,17 +124,11 @@ public struct Sessions: Sendable {
     /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the server is away and this process has no copy; ``/HoldfastStore/ErrorCode/unsupportedFormat`` naming
     ///   `id` where something else has been written to the session's key. ``delete(_:ifVersion:)`` removes that.
     public func get(_ id: SessionID, touch: Bool = true) async throws(StoreError) -> Decided<Session?> {
-        let key = keys.session(id)
         let interval = touch ? Bytes(max(0, configuration.touchInterval.milliseconds)) : Bytes()
         let ticket = near.ticket()
-        return try await failover.perform(.local) { (store, decider) async throws(StoreError) -> Session? in
-            if decider.isLocal {
-                if let copy = near.session(at: key, clocks: .init(failover.time)) { return copy }
-                throw StoreError(.unavailable, "The server is away and this process has no copy", operation: "session.read@1")
-            }
-            let reply = try await store.run(
-                Procedure(SessionProcedures.read, keys: [key], arguments: [interval], decode: SessionReply.init))
-            return try accept(reply, id, ticket)
+        return try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) -> Session? in
+            if decider.isLocal { return try await SessionsHere(self, decider).read(id, touchEvery: interval) }
+            return try await run(SessionProcedures.read, id, [interval], in: store, ticket)
         }
     }
 
@@ -126,7 +146,8 @@ public struct Sessions: Sendable {
         _ id: SessionID, set: [String: JSONValue] = [:], remove: Set<String> = [], expecting: SessionExpectation = .none
     ) async throws(StoreError) -> Session {
         let arguments = try updateArguments(set, remove, expecting)
-        return try found(await change(id, SessionProcedures.update, arguments))
+        let policy: OutagePolicy = expecting == .none ? .localThenReplay : .fail
+        return try found(await change(id, SessionProcedures.update, arguments, policy))
     }
 
     /// Appends messages to a conversation, which keeps its last ``Configuration/conversationWindow``, and lets it stay for another
@@ -139,8 +160,11 @@ public struct Sessions: Sendable {
     public func append(
         _ messages: [NewSessionMessage], to id: SessionID, once operation: OperationID? = nil
     ) async throws(StoreError) -> Session {
+        // With a name from the first send on: its reply may be lost before anybody knows that the server is away.
+        let operation =
+            operation ?? (failover.server == nil ? nil : .random(retention: failover.outbox.configuration.longestOutage))
         let arguments = try appendArguments(messages, operation)
-        return try found(await change(id, SessionProcedures.append, arguments, once: operation))
+        return try found(await change(id, SessionProcedures.append, arguments, .localThenReplay, once: operation))
     }
 
     /// Lets a session stay at least this long from now on, within its absolute TTL; never shortens it. One round trip.
@@ -155,7 +179,7 @@ public struct Sessions: Sendable {
     ) async throws(StoreError) -> Session {
         if let ttl { try checkTTL(ttl, "ttl") }
         let arguments = [ttl.map { Bytes($0.milliseconds) } ?? Bytes(), operation?.retentionArgument ?? Bytes()]
-        return try found(await change(id, SessionProcedures.extend, arguments, once: operation))
+        return try found(await change(id, SessionProcedures.extend, arguments, .localThenReplay, once: operation))
     }
 
     /// Ends a session. Two round trips: the session, then its user's index.
@@ -163,43 +187,49 @@ public struct Sessions: Sendable {
     /// Once the first has been answered the session is gone for good: a tombstone keeps late writers from bringing it back.
     ///
     /// - Parameter version: end it only at this version.
-    /// - Returns: whether there was one.
-    /// - Throws: ``/HoldfastStore/ErrorCode/preconditionFailed``; ``/HoldfastStore/ErrorCode/unavailable`` while the server is away: it is then not ended, but this
-    ///   process answers nothing of it any more until the server is back. Try again.
+    /// - Returns: whether there was one. While the server is away true, whatever is known here: it will be ended there too.
+    /// - Throws: ``/HoldfastStore/ErrorCode/preconditionFailed``; while the server is away ``/HoldfastStore/ErrorCode/unavailable`` where a version is expected.
     @discardableResult
-    public func delete(_ id: SessionID, ifVersion version: Int64? = nil) async throws(StoreError) -> Bool {
+    public func delete(_ id: SessionID, ifVersion version: Int64? = nil) async throws(StoreError) -> Decided<Bool> {
         try await end(id, ifVersion: version, epitaph: "deleted")
     }
 
     // MARK: - Inside
 
     /// - Parameter epitaph: what the tombstone says.
-    func end(_ id: SessionID, ifVersion version: Int64?, epitaph: Bytes) async throws(StoreError) -> Bool {
-        guard let user = try await remove(id, ifVersion: version, epitaph: epitaph) else { return false }
-        // The session is gone; an entry that stays behind is removed by whoever reads it.
-        if !user.isEmpty {
-            _ = try? await failover.perform(.fail) { (store, _) async throws(StoreError) in
-                try await store(.zrem(keys.index(of: user), Bytes(id.text)))
+    func end(_ id: SessionID, ifVersion version: Int64?, epitaph: Bytes) async throws(StoreError) -> Decided<Bool> {
+        try await failover.perform(version == nil ? .localThenReplay : .fail) { (store, decider) async throws(StoreError) in
+            if decider.isLocal {
+                try await SessionsHere(self, decider).end(id, epitaph: epitaph)
+                return true
             }
+            guard let user = try await remove(id, ifVersion: version, epitaph: epitaph, in: store) else {
+                // It may lie in another process still, which will find the tombstone.
+                return id.madeAway != nil
+            }
+            // The session is gone; an entry that stays behind is removed by whoever reads it.
+            if !user.isEmpty { _ = try? await store(.zrem(keys.index(of: user), Bytes(id.text))) }
+            return true
         }
-        return true
     }
 
     /// Removes a session without its index entry; answers its user, empty where it was damaged so that nobody can tell.
     func remove(
-        _ id: SessionID, ifVersion version: Int64? = nil, epitaph: Bytes = "deleted"
+        _ id: SessionID, ifVersion version: Int64? = nil, epitaph: Bytes = "deleted", in store: any Store
     ) async throws(StoreError) -> String? {
         let pair = keys.pair(id)
         // Before, so that it holds here at once even where the server cannot be told; after, against reads that overtook it.
         near.drop(pair[0])
         defer { near.drop(pair[0]) }
-        let arguments = [version.map(Bytes.init) ?? Bytes(), Bytes(Self.maximumTombstoneTTL.milliseconds), epitaph]
-        let reply = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
-            try await store.run(
-                Procedure(SessionProcedures.delete, keys: pair, arguments: arguments, decode: SessionReply.init))
-        }
-        guard let pairs = try reply.value.pairs(of: id) else { return nil }
+        let arguments = Self.endArguments(ifVersion: version, epitaph: epitaph, always: id.madeAway != nil)
+        let reply = try await store.run(
+            Procedure(SessionProcedures.delete, keys: pair, arguments: arguments, decode: SessionReply.init))
+        guard let pairs = try reply.pairs(of: id) else { return nil }
         return pairs.count > 1 ? pairs[1].string : nil
+    }
+
+    static func endArguments(ifVersion version: Int64?, epitaph: Bytes, always: Bool) -> [Bytes] {
+        [version.map(Bytes.init) ?? Bytes(), Bytes(maximumTombstoneTTL.milliseconds), epitaph, always ? "1" : Bytes()]
     }
 
     /// A session as the store has it, without letting it stay longer.
@@ -209,41 +239,58 @@ public struct Sessions: Sendable {
 
     /// Runs a procedure that answers a session, mostly after a change.
     func change(
-        _ id: SessionID, _ script: Script, _ arguments: [Bytes], once operation: OperationID? = nil
+        _ id: SessionID, _ script: Script, _ arguments: [Bytes], _ policy: OutagePolicy = .fail,
+        once operation: OperationID? = nil
     ) async throws(StoreError) -> Session? {
-        let procedure = Procedure(
-            script, keys: keys.keys(id, once: operation), arguments: arguments, decode: SessionReply.init)
         let ticket = near.ticket()
-        return try await failover.perform(.fail) { (store, _) async throws(StoreError) in
-            try accept(try await store.run(procedure), id, ticket)
+        return try await failover.perform(policy) { (store, decider) async throws(StoreError) in
+            if decider.isLocal {
+                return try await SessionsHere(self, decider).change(id, script, arguments, once: operation)
+            }
+            return try await run(script, id, arguments, once: operation, in: store, ticket)
         }.value
     }
 
-    /// Reads a reply, and keeps a near copy of it where there is a server to be away.
-    private func accept(
-        _ reply: SessionReply, _ id: SessionID, _ ticket: NearSessions.Ticket
-    ) throws(StoreError) -> Session? {
+    /// Runs a procedure where the store is the server or there is none, and keeps a near copy of what it answers.
+    private func run(
+        _ script: Script, _ id: SessionID, _ arguments: [Bytes], once operation: OperationID? = nil, in store: any Store,
+        _ ticket: NearSessions.Ticket
+    ) async throws(StoreError) -> Session? {
+        let reply = try await store.run(
+            Procedure(script, keys: keys.keys(id, once: operation), arguments: arguments, decode: SessionReply.init))
         let key = keys.session(id)
         guard let (session, now) = try reply.session(id) else {
             near.drop(key)
+            if script !== SessionProcedures.create { try await confirmAbsence(of: id, in: store) }
             return nil
         }
         if failover.server != nil {
             near.keep(
-                session, at: key, serverNow: now, ticket: ticket, clocks: .init(failover.time),
+                session, reply.stored, at: key, serverNow: now, ticket: ticket, clocks: .init(failover.time),
                 index: keys.index(of: session.userID))
         }
         return session
     }
 
-    func addToIndex(_ session: Session) async throws(StoreError) {
-        _ = try await failover.perform(.fail) { (store, _) async throws(StoreError) in
-            try await store.run(
-                Procedure(
-                    SessionProcedures.indexAdd, keys: [keys.index(of: session.userID)],
-                    arguments: [Bytes(session.id.text), Bytes(session.ends.milliseconds)]
-                ) { $0.integer })
-        }
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` for a session that may lie in a process that has not handed it over yet.
+    private func confirmAbsence(of id: SessionID, in store: any Store) async throws(StoreError) {
+        guard let made = id.madeAway, failover.time.now - made < failover.outbox.configuration.longestOutage else { return }
+        if try await store(.exists(keys.pair(id)[1])) { return }
+        throw StoreError(.unavailable, "The process that made the session has not handed it over yet", field: "id")
+    }
+
+    /// - Parameter isNew: whether a revocation that came after the session's creation ends it.
+    func addToIndex(_ session: Session, isNew: Bool = false, in store: any Store) async throws(StoreError) {
+        let created = isNew ? Bytes(session.created.milliseconds) : Bytes()
+        let size = try await store.run(
+            Procedure(
+                SessionProcedures.indexAdd, keys: keys.indexPair(of: session.userID),
+                arguments: [Bytes(session.id.text), Bytes(session.ends.milliseconds), created]
+            ) { $0.integer })
+        guard size < 0 else { return }
+        _ = try await remove(session.id, in: store)
+        throw StoreError(
+            .conflict, "All sessions of the user were revoked meanwhile", operation: SessionProcedures.create.identifier)
     }
 
     private func found(_ session: Session?) throws(StoreError) -> Session {

@@ -12,7 +12,7 @@ enum TextFormat: String, Sendable, Hashable {
     case visible
     /// A span of time, at least a millisecond: `5`, `2.5s`, `500ms`, `1m`.
     case span
-    /// 36 characters in the form of a UUID, of whatever version.
+    /// A session's id: 36 characters in the form of a UUID, of whatever version, and 9 more where it was made while the server was away.
     case identifier
 
     var json: (name: String, value: JSONValue) {
@@ -21,7 +21,7 @@ enum TextFormat: String, Sendable, Hashable {
         case .word: ("pattern", "^[A-Za-z0-9._~-]+$")
         case .visible: ("pattern", "^[!-~]+$")
         case .span: ("pattern", "^(?=.*[1-9])[0-9]{1,6}(ms|([.][0-9]{1,3})?(s|m)?)$")
-        case .identifier: ("pattern", "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+        case .identifier: ("pattern", "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(-[0-9a-fA-F]{8})?$")
         }
     }
 
@@ -31,7 +31,7 @@ enum TextFormat: String, Sendable, Hashable {
         case .uri: "It must be a URI"
         case .word: "It must be of letters, digits, '.', '_', '-' and '~'"
         case .visible: "It must be of visible ASCII characters"
-        case .identifier: "It must have 36 characters, as a UUID"
+        case .identifier: "It must have 36 characters, as a UUID, or 45"
         case .span: "It must be a span of time, such as 5, 2.5s, 500ms or 1m"
         }
     }

@@ -8,7 +8,7 @@ struct SessionRoutes: Sendable {
 
     private static let one: RoutePath = "/api/v1/sessions/{id}"
     private static let ofUser: RoutePath = "/api/v1/users/{user_id}/sessions"
-    static let id = Route.Parameter.path("id", .string(36...36, format: .identifier), "The session's id.")
+    static let id = Route.Parameter.path("id", .string(36...45, format: .identifier), "The session's id.")
     private static let userID = Route.Parameter.path("user_id", .string(1...512), "The user.")
     private static let data = Schema.map(of: .any, maximum: 256).described("The session's fields.")
     private static let changed: [(name: String, note: String)] = [("ETag", "The session's version.")]
@@ -117,7 +117,7 @@ struct SessionRoutes: Sendable {
             .delete, Self.one, "deleteSession", "Ends a session.", parameters: [Self.id, .ifMatch],
             outcomes: [.noContent("It has ended."), Self.missing, .problem(.preconditionFailed)]
         ) { (call) async throws(StoreError) in
-            guard try await sessions(call).delete(try call.sessionID(), ifVersion: try call.expectedVersion()) else {
+            guard try await sessions(call).delete(try call.sessionID(), ifVersion: try call.expectedVersion()).value else {
                 throw Self.gone
             }
             return .noContent
@@ -215,13 +215,22 @@ struct SessionRoutes: Sendable {
             .delete, Self.ofUser, "revokeUserSessions", "Ends all sessions of a user.",
             parameters: [
                 Self.userID,
-                .header("X-Keep-Session", .string(36...36, format: .identifier), "The id of one session that stays."),
+                .header("X-Keep-Session", .string(36...45, format: .identifier), "The id of one session that stays."),
             ],
-            outcomes: [.ok(.object([.required("revoked", Schema.integer.described("How many were ended."))]), "They have ended.")]
+            outcomes: [
+                .ok(
+                    .object([
+                        .required(
+                            "revoked",
+                            Schema.integer.described(
+                                "How many were ended; while the server is away how many of those that this process knows.")),
+                        .required("decided_by", Decider.schema),
+                    ]), "They have ended.")
+            ]
         ) { (call) async throws(StoreError) in
             let kept = try call.optionalString("X-Keep-Session").map { (text) throws(StoreError) in try SessionID(text) }
-            let count = try await sessions(call).revokeAll(userID: call.string("user_id"), keeping: kept)
-            return .json(["revoked": JSONValue(count)])
+            let ended = try await sessions(call).revokeAll(userID: call.string("user_id"), keeping: kept)
+            return .json(["revoked": JSONValue(ended.value), "decided_by": .string(ended.by.word)])
         }
     }
 
@@ -259,7 +268,7 @@ enum SessionAnswer {
             ("ends_at", JSONValue(session.ends)), ("idle_ttl_seconds", JSONValue(session.idleTTL.inSeconds)),
             ("version", JSONValue(session.version)), ("client_address", session.clientAddress.map { .string($0) }),
             ("user_agent", session.userAgent.map { .string($0) }),
-            ("stale_age_seconds", session.staleAge.map { JSONValue($0.inSeconds) }),
+            ("decided_by", .string(session.by.word)), ("stale_age_seconds", session.staleAge.map { JSONValue($0.inSeconds) }),
         ]
     }
 
@@ -277,14 +286,14 @@ enum SessionAnswer {
         .required("expires_at", Schema.dateTime.described("When it ends unless it is used again.")),
         .required("ends_at", Schema.dateTime.described("When it ends in any case.")),
         .required("idle_ttl_seconds", .number), .required("version", .integer), .optional("client_address", .string),
-        .optional("user_agent", .string),
+        .optional("user_agent", .string), .required("decided_by", Decider.schema),
         .optional(
             "stale_age_seconds",
             Schema.number.described("Only while the server is away: how long ago it was asked for this session.")),
     ]
 
     static let schema = Schema.object(
-        [.required("id", .string(36...36, format: .identifier)), .required("data", .map(of: .any))] + members + [
+        [.required("id", .string(36...45, format: .identifier)), .required("data", .map(of: .any))] + members + [
             .optional(
                 "messages",
                 .array(

@@ -121,10 +121,9 @@ enum AuditTarget {
         var output = ""
         var rest = text.prefix(512)
         while let first = rest.first {
-            let candidate = String(rest.prefix(36))
-            if candidate.utf8.count == 36, let id = try? SessionID(candidate) {
+            if let id = [45, 36].lazy.compactMap({ try? SessionID(String(rest.prefix($0))) }).first {
                 output += id.masked
-                rest = rest.dropFirst(36)
+                rest = rest.dropFirst(id.text.count)
             } else {
                 output.append(first.isNewline ? " " : first)
                 rest = rest.dropFirst()

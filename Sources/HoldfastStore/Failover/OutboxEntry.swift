@@ -22,6 +22,12 @@ public struct OutboxEntry: Sendable, Hashable {
         self.accepted = accepted
     }
 
+    /// The same with other keys.
+    public func mappingKeys(_ transform: (Key) -> Key) -> OutboxEntry {
+        let item = Outbox.Item(action, keys: keys.map(transform), arguments: arguments, about: subject, named: name)
+        return OutboxEntry(number, item, accepted: accepted)
+    }
+
     /// About what it takes in memory and in the outbox's journal.
     var size: Int {
         keys.reduce(0) { $0 + $1.bytes.count } + arguments.reduce(0) { $0 + $1.count } + subject.count + (name?.count ?? 0) + 200
@@ -40,7 +46,7 @@ public struct DeadLetter: Sendable, Hashable {
 
 // MARK: - As they are kept
 
-// A list of byte strings, each behind its length as four bytes. The first is the form's number.
+// A ``ByteList``, whose first string is the form's number.
 
 extension OutboxEntry {
     var encoded: Bytes { Bytes(ByteList.encode(fields)) }
@@ -83,32 +89,5 @@ extension DeadLetter {
         code = fields[0].lossyString
         reason = fields[1].lossyString
         self.died = Timestamp(milliseconds: died)
-    }
-}
-
-private enum ByteList {
-    static func encode(_ list: [Bytes]) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(list.reduce(0) { $0 + $1.count + 4 })
-        for one in list {
-            let count = UInt32(one.count)
-            for shift in stride(from: 24, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: count >> UInt32(shift))) }
-            bytes.append(contentsOf: one)
-        }
-        return bytes
-    }
-
-    static func decode(_ bytes: Bytes) -> [Bytes]? {
-        var rest = bytes
-        var list: [Bytes] = []
-        while !rest.isEmpty {
-            guard rest.count >= 4 else { return nil }
-            let count = rest.prefix(4).reduce(0) { $0 << 8 | Int($1) }
-            rest = rest.dropFirst(4)
-            guard rest.count >= count else { return nil }
-            list.append(rest.prefix(count).compacted())
-            rest = rest.dropFirst(count)
-        }
-        return list
     }
 }

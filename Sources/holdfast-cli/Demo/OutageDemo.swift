@@ -30,11 +30,17 @@ enum OutageDemo {
         let first = try await limiter.check([rule], for: .user("ann"))
         let second = try await limiter.check([rule], for: .user("ann"))
         journal.check("limits hold with the local share", first.isAllowed && first.by.isLocal && !second.isAllowed)
+        let sessions = Sessions(failover: failover, namespace: namespace)
+        let session = try await sessions.create(userID: "ann")
+        let isThere = try await sessions.get(session.id).value != nil
+        journal.check(
+            "a session is created here, kept for the server, and says so",
+            session.by.isLocal && isThere && !failover.outbox.isEmpty, "\(failover.outbox.status.backlog) waiting")
         do {
-            _ = try await Sessions(failover: failover, namespace: namespace).create(userID: "ann")
-            journal.check("a session that cannot be kept is refused", false)
+            _ = try await sessions.get(.random())
+            journal.check("a session that nobody here has seen is unknown", false)
         } catch {
-            journal.check("a session that cannot be kept is refused, not lost", error.code == .unavailable, error.code.name)
+            journal.check("a session that nobody here has seen is unknown, not gone", error.code == .unavailable, error.code.name)
         }
     }
 }

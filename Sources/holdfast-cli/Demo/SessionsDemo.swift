@@ -17,7 +17,7 @@ enum SessionsDemo {
         journal.check("create and read a session", seen?.data["role"] == "admin" && seen?.workspaceID == "workspace-456")
         let extended = try await sessions.extend(session.id, by: .seconds(7200))
         journal.check("extend it", extended.expires > session.expires)
-        let deleted = try await sessions.delete(session.id)
+        let deleted = try await sessions.delete(session.id).value
         let gone = try await sessions.get(session.id).value
         journal.check("end it; nothing brings it back", deleted && gone == nil)
     }
@@ -53,7 +53,7 @@ enum SessionsDemo {
 
     private static func logout(_ sessions: Sessions, _ journal: DemoJournal) async throws {
         let count = try await sessions.count(userID: "user-123")
-        let revoked = try await sessions.revokeAll(userID: "user-123")
+        let revoked = try await sessions.revokeAll(userID: "user-123").value
         let left = try await sessions.count(userID: "user-123")
         journal.check("log the user out everywhere", count == 2 && revoked == 2 && left == 0, "\(revoked) sessions ended")
     }

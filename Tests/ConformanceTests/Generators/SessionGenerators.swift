@@ -18,11 +18,21 @@ let sessionGenerators: [ProcedureGenerator] = [
         return (
             g.sessionKeys(),
             [
-                expires, "user", Bytes(g.id()), "expires", expires, "ends", ends, "idle", g.span(), "accessed", accessed,
+                expires, g.pick(["0", "1"]), "user", Bytes(g.id()), "expires", expires, "ends", ends, "idle", g.span(),
+                "accessed", accessed,
                 "version",
-                Bytes(Int64(g.int(1...3))), "d:a", "1",
-            ]
+                Bytes(Int64(g.int(1...3))),
+            ] + g.storedFields()
         )
+    },
+    ProcedureGenerator(SessionProcedures.merge) { g in
+        let (expires, ends) = (Bytes(g.moment().milliseconds), Bytes(g.now.milliseconds + 100_000))
+        var fields: [Bytes] = [
+            "user", Bytes(g.id()), "ends", ends, "idle", g.span(), "accessed", Bytes(g.moment().milliseconds), "version",
+            Bytes(Int64(g.int(1...9))), "size", "20", "fields", "1", "stones", "1",
+        ]
+        if g.chance(0.9) { fields += ["expires", expires] }
+        return (g.sessionKeys(), fields + g.storedFields())
     },
     ProcedureGenerator(SessionProcedures.read, isReplyUnordered: true) { g in
         (g.sessionKeys(), [g.pick(["", "0", "1000", "5000"])])
@@ -31,7 +41,10 @@ let sessionGenerators: [ProcedureGenerator] = [
         (g.operationKeys(), [g.chance(0.4) ? "" : g.span(), g.span()])
     },
     ProcedureGenerator(SessionProcedures.delete) { g in
-        (g.sessionKeys(), [g.expectedVersion(), g.pick(["1", "30000", "600000"]), g.pick(["deleted", "rotated:1"])])
+        (
+            g.sessionKeys(),
+            [g.expectedVersion(), g.pick(["1", "30000", "600000"]), g.pick(["deleted", "rotated:1"]), g.pick(["", "1"])]
+        )
     },
     ProcedureGenerator(SessionProcedures.update, isReplyUnordered: true) { g in
         var names = ["d:a", "d:b", "d:c", "d:dd"].map { Bytes($0) }
@@ -50,7 +63,12 @@ let sessionGenerators: [ProcedureGenerator] = [
         )
     },
     ProcedureGenerator(SessionProcedures.indexAdd) { g in
-        ([g.sessionIndex()], [Bytes(g.id(of: 6)), Bytes(g.moment().milliseconds)])
+        let index = g.sessionIndex()
+        let created = g.chance(0.5) ? Bytes() : Bytes(g.moment().milliseconds)
+        return ([index, index.companion("revoked")], [Bytes(g.id(of: 6)), Bytes(g.moment().milliseconds), created])
+    },
+    ProcedureGenerator(SessionProcedures.indexRevoke) { g in
+        ([g.sessionIndex().companion("revoked")], [g.chance(0.5) ? "" : Bytes(g.moment().milliseconds), g.span()])
     },
     ProcedureGenerator(SessionProcedures.indexSweep) { g in ([g.sessionIndex()], []) },
 ]
@@ -66,6 +84,14 @@ extension Generation {
         let pair = sessionKeys()
         guard chance(0.4) else { return pair }
         return pair + [Key(raw: Bytes(Array(pair[0].companion("once").bytes) + Array(":\(pick(["a", "b"]))".utf8)))]
+    }
+
+    /// Data fields with their stamps, some of them removed.
+    fileprivate mutating func storedFields() -> [Bytes] {
+        ["d:a", "d:b", "d:c"].flatMap { name -> [Bytes] in
+            if chance(0.4) { return [] }
+            return [Bytes(name), Bytes("\(moment().milliseconds) \(pick(["", "1", "22"]))")]
+        }
     }
 
     fileprivate mutating func sessionIndex() -> Key { names.key("user_sessions:\(id(of: 2))") }

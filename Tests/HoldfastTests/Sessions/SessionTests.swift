@@ -65,7 +65,7 @@ struct SessionFixture {
 
     @Test func anUnknownSessionIsNone() async throws {
         #expect(try await sessions.get(.random()).value == nil)
-        #expect(try await !sessions.delete(.random()))
+        #expect(try await !sessions.delete(.random()).value)
         await #expect(throws: StoreError.self) { try await sessions.extend(.random()) }
         let error = await #expect(throws: StoreError.self) { try await sessions.update(.random(), set: ["a": 1]) }
         #expect(error?.code == .notFound)
@@ -175,8 +175,8 @@ struct SessionFixture {
 
     @Test func whatIsDeletedStaysDeleted() async throws {
         let session = try await sessions.create(userID: "u", data: ["a": 1])
-        #expect(try await sessions.delete(session.id))
-        #expect(try await !sessions.delete(session.id))
+        #expect(try await sessions.delete(session.id).value)
+        #expect(try await !sessions.delete(session.id).value)
         #expect(try await sessions.get(session.id).value == nil)
         let error = await #expect(throws: StoreError.self) { try await sessions.update(session.id, set: ["a": 2]) }
         #expect(error?.code == .notFound)
@@ -200,7 +200,7 @@ struct SessionFixture {
         let id = try await sessions.create(userID: "u").id
         let error = await #expect(throws: StoreError.self) { try await sessions.delete(id, ifVersion: 2) }
         #expect(error?.code == .preconditionFailed)
-        #expect(try await sessions.delete(id, ifVersion: 1))
+        #expect(try await sessions.delete(id, ifVersion: 1).value)
     }
 
     @Test func getsRacingADeleteNeverReviveIt() async throws {
@@ -253,7 +253,7 @@ struct SessionFixture {
         let id = try await red.create(userID: "u").id
         #expect(try await blue.get(id).value == nil)
         #expect(try await sessions.get(id).value == nil)
-        #expect(try await !blue.delete(id))
+        #expect(try await !blue.delete(id).value)
         #expect(try await red.get(id).value != nil)
     }
 }

@@ -1,0 +1,118 @@
+import HoldfastStore
+
+/// How what was decided about sessions in this process is done on the server; see ``SessionsHere``.
+///
+/// All of it has one effect however often it runs: a merge and a deletion by nature, an append by the marker that it has borne since its
+/// first send, a revocation because it ends nothing that was created after it.
+enum SessionReplay {
+    static let revokeAll = "session.revokeAll@1"
+
+    static func register(in outbox: Outbox) {
+        outbox.register(ReplayAction(SessionProcedures.merge.identifier, recall: recallMerge, carryOut: merge))
+        outbox.register(ReplayAction(SessionProcedures.append.identifier, recall: recall(append), carryOut: append))
+        outbox.register(ReplayAction(SessionProcedures.delete.identifier, recall: recall(delete), carryOut: delete))
+        outbox.register(ReplayAction(revokeAll, carryOut: revoke))
+    }
+
+    // MARK: - On the server
+
+    /// Keys: the session, its tombstone, the user's index and its mark. Arguments: the id, when it ends in any case, when it was created,
+    /// and the session's fields.
+    private static func merge(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
+        guard entry.keys.count == 4, entry.arguments.count > 3 else { throw unreadable(entry) }
+        let pair = Array(entry.keys[..<2])
+        let id = try SessionID(entry.arguments[0].lossyString)
+        let reply = try await store.run(
+            Procedure(SessionProcedures.merge, keys: pair, arguments: Array(entry.arguments[3...])) { $0 })
+        if let list = reply.list, list.first == "refused" { throw .damagedSession(id) }
+        guard reply.integer == 1 else { return }
+        // Also where it was there: it may have left the index with its expiry there.
+        let size = try await store.run(
+            Procedure(SessionProcedures.indexAdd, keys: Array(entry.keys[2...]), arguments: Array(entry.arguments[..<3])) {
+                $0.integer
+            })
+        if size < 0 { _ = try await end(pair, in: store) }
+    }
+
+    private static func append(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
+        let reply = try await store.run(
+            Procedure(SessionProcedures.append, keys: entry.keys, arguments: entry.arguments, now: entry.accepted) { $0 })
+        // Null: it was ended meanwhile, which is stronger.
+        guard let list = reply.list, list.first == "refused" else { return }
+        throw StoreError(.commandFailed, "The session cannot take the messages (\(list.last?.lossyString ?? ""))")
+    }
+
+    private static func delete(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
+        _ = try await store.run(Procedure(SessionProcedures.delete, keys: entry.keys, arguments: entry.arguments) { $0 })
+    }
+
+    /// Keys: the user's index and its mark. Arguments: what all keys begin with; the session that stays, or empty; when it was decided.
+    private static func revoke(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
+        guard entry.keys.count == 2, entry.arguments.count == 3, let moment = entry.arguments[2].integer else {
+            throw unreadable(entry)
+        }
+        let (index, kept) = (entry.keys[0], entry.arguments[1])
+        _ = try await store.run(Procedure.indexRevoke(entry.keys[1], at: moment))
+        var staying = 0
+        while true {
+            let members = try await store(.zrange(index, staying, staying + Sessions.maximumPage - 1))
+            for member in members {
+                let session = Key(raw: Bytes(Array(entry.arguments[0]) + Array("session:".utf8) + Array(member)))
+                let created = try await store(.hget(session, "created"))?.integer
+                if member == kept || created.map({ $0 > moment }) ?? false {
+                    staying += 1
+                    continue
+                }
+                _ = try await end([session, session.companion("deleted")], in: store)
+                _ = try await store(.zrem(index, member))
+            }
+            if members.count < Sessions.maximumPage { return }
+        }
+    }
+
+    private static func end(_ pair: [Key], in store: any Store) async throws(StoreError) -> Reply {
+        let arguments = Sessions.endArguments(ifVersion: nil, epitaph: "deleted", always: true)
+        return try await store.run(Procedure(SessionProcedures.delete, keys: pair, arguments: arguments) { $0 })
+    }
+
+    private static func unreadable(_ entry: OutboxEntry) -> StoreError {
+        StoreError(.unsupportedFormat, "The entry has not the form of \(entry.action)")
+    }
+
+    // MARK: - In this process, after a restart
+
+    private static func recall(_ step: @escaping ReplayAction.Step) -> ReplayAction.Step {
+        { (entry, local) throws(StoreError) in try await step(entry.here, local) }
+    }
+
+    private static func recallMerge(_ entry: OutboxEntry, _ local: any Store) async throws(StoreError) {
+        guard entry.keys.count == 4, entry.arguments.count > 3 else { throw unreadable(entry) }
+        let here = entry.here
+        let fields = Array(entry.arguments[3...])
+        let more: [Bytes] = ["base", fields.fieldValue("next") ?? "0", "seen", Bytes(entry.accepted.milliseconds)]
+        _ = try await local.run(
+            Procedure(
+                SessionProcedures.adopt, keys: Array(here.keys[..<2]),
+                arguments: [fields.fieldValue("expires") ?? "0", "0"] + fields + more
+            ) { $0 })
+        _ = try await local.run(
+            Procedure(
+                SessionProcedures.indexAdd, keys: Array(here.keys[2...]), arguments: Array(here.arguments[..<2]) + [Bytes()]
+            ) { $0 })
+    }
+}
+
+extension OutboxEntry {
+    /// The entry about the same things as they lie in this process; see ``SessionsHere``.
+    fileprivate var here: OutboxEntry { mappingKeys { SessionsHere.here($0, 0) } }
+}
+
+extension Procedure where Output == Int64 {
+    /// - Parameter moment: nil for now, by the store's clock.
+    static func indexRevoke(_ mark: Key, at moment: Int64?) -> Self {
+        Procedure(
+            SessionProcedures.indexRevoke, keys: [mark],
+            arguments: [moment.map(Bytes.init) ?? Bytes(), Bytes(Sessions.maximumTombstoneTTL.milliseconds)]
+        ) { $0.integer }
+    }
+}

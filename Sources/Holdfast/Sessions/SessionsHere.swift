@@ -1,0 +1,233 @@
+import HoldfastStore
+
+/// Sessions while the server is away: created, changed and ended in this process, and handed over when it is back.
+///
+/// They lie in the local store under `away:<epoch>:<the key on the server>`. The epoch (``/HoldfastStore/Outbox/epoch``) rises with every
+/// complete hand-over, so nothing of an earlier outage is ever read again; what is left of it is removed when the server returns, or
+/// ends by itself. A session of the server's comes here from its near copy, when it is changed first.
+///
+/// What the server has to hear of a session is one entry, which holds the session as it is here and is replaced by every change
+/// (``SessionProcedures/merge``), and one for each append. Both are about the user's index, and so are revocations: of one user all
+/// happens in order.
+struct SessionsHere: Sendable {
+    let sessions: Sessions
+    let decider: Decider
+    private let epoch: Int
+
+    init(_ sessions: Sessions, _ decider: Decider) {
+        self.sessions = sessions
+        self.decider = decider
+        epoch = sessions.failover.outbox.epoch
+    }
+
+    private var local: any Store { sessions.failover.local }
+    private var outbox: Outbox { sessions.failover.outbox }
+    private var keys: SessionKeys { sessions.keys }
+
+    private func here(_ key: Key) -> Key { Self.here(key, epoch) }
+    private func here(_ keys: [Key]) -> [Key] { keys.map(here) }
+
+    static func here(_ key: Key, _ epoch: Int) -> Key { Key(raw: Bytes(Array("away:\(epoch):".utf8) + Array(key.bytes))) }
+
+    /// Removes what is left of earlier outages.
+    static func removeOld(from local: any Store, present epoch: Int) async throws(StoreError) {
+        let present = Array("away:\(epoch):".utf8)
+        for try await page in local.scan(matching: "away:*") {
+            let old = page.filter { !$0.bytes.starts(with: present) }
+            if !old.isEmpty { _ = try await local(.unlink(old)) }
+        }
+    }
+
+    // MARK: - Reading
+
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` where this process knows nothing of the session.
+    func read(_ id: SessionID, touchEvery interval: Bytes) async throws(StoreError) -> Session? {
+        let procedure = Procedure(
+            SessionProcedures.read, keys: here(keys.pair(id)), arguments: [interval], decode: SessionReply.init)
+        let reply = try await local.run(procedure)
+        if let (session, now) = try reply.session(id) {
+            // It was let stay longer, which the server should know; where that cannot be kept it ends sooner.
+            if !interval.isEmpty, session.lastAccessed == now { try? await keep(session, reply) }
+            return own(session, reply)
+        }
+        if try await local(.exists(here(keys.pair(id)[1]))) { return nil }
+        guard var copy = sessions.near.session(id, at: keys.session(id), clocks: .init(sessions.failover.time)) else {
+            throw unknown(SessionProcedures.read)
+        }
+        copy.by = decider
+        return copy
+    }
+
+    private func own(_ session: Session, _ reply: SessionReply) -> Session {
+        var session = session
+        session.by = decider
+        if let seen = reply.fields["seen"]?.integer {
+            session.staleAge = max(.zero, sessions.failover.time.now - Timestamp(milliseconds: seen))
+        }
+        return session
+    }
+
+    private func unknown(_ script: Script) -> StoreError {
+        StoreError(.unavailable, "The server is away and this process has no copy", operation: script.identifier)
+    }
+
+    // MARK: - Changing
+
+    /// - Returns: nil where there is one of this id.
+    func create(_ id: SessionID, _ arguments: [Bytes]) async throws(StoreError) -> Session? {
+        let procedure = Procedure(
+            SessionProcedures.create, keys: here(keys.pair(id)), arguments: arguments, decode: SessionReply.init)
+        let reply = try await local.run(procedure)
+        guard let (session, _) = try reply.session(id) else { return nil }
+        try await index(session)
+        try await keep(session, reply)
+        return own(session, reply)
+    }
+
+    /// Runs a procedure that changes a session.
+    ///
+    /// - Returns: nil where the session was ended here.
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` where this process knows nothing of it.
+    func change(
+        _ id: SessionID, _ script: Script, _ arguments: [Bytes], once operation: OperationID?
+    ) async throws(StoreError) -> Session? {
+        let procedure = Procedure(
+            script, keys: here(keys.keys(id, once: operation)), arguments: arguments, decode: SessionReply.init)
+        var reply = try await local.run(procedure)
+        if try reply.session(id) == nil {
+            guard try await adopt(id, for: script) else { return nil }
+            reply = try await local.run(procedure)
+        }
+        guard let (session, _) = try reply.session(id) else { return nil }
+        try await keep(session, reply)
+        if script === SessionProcedures.append {
+            try await outbox.add(
+                Outbox.Item(
+                    script.identifier, keys: keys.keys(id, once: operation), arguments: arguments,
+                    about: keys.index(of: session.userID).bytes))
+        }
+        return own(session, reply)
+    }
+
+    /// Takes the near copy of a session over; false where it was ended here.
+    private func adopt(_ id: SessionID, for script: Script) async throws(StoreError) -> Bool {
+        if try await local(.exists(here(keys.pair(id)[1]))) { return false }
+        let time = sessions.failover.time
+        guard let copy = sessions.near.copy(at: keys.session(id), clocks: .init(time)),
+            let session = SessionFields.session(id, copy.fields)
+        else { throw unknown(script) }
+        // By this process's clock, for the server's may be another.
+        let expires = Bytes((time.now + copy.remaining).milliseconds)
+        let next = copy.fields.fieldValue("next") ?? "0"
+        let more: [Bytes] = ["expires", expires, "base", next, "seen", Bytes(time.now.milliseconds - copy.age.milliseconds)]
+        _ = try await local.run(
+            Procedure(
+                SessionProcedures.adopt, keys: here(keys.pair(id)), arguments: [expires, "0"] + copy.fields + more,
+                decode: SessionReply.init))
+        try await index(session)
+        return true
+    }
+
+    private func index(_ session: Session) async throws(StoreError) {
+        _ = try await local.run(
+            Procedure(
+                SessionProcedures.indexAdd, keys: here(keys.indexPair(of: session.userID)),
+                arguments: [Bytes(session.id.text), Bytes(session.ends.milliseconds), Bytes()]
+            ) { $0.integer })
+    }
+
+    /// Keeps a session as it is here for the server, in place of what was kept of it before.
+    private func keep(_ session: Session, _ reply: SessionReply) async throws(StoreError) {
+        let (pair, index) = (keys.pair(session.id), keys.indexPair(of: session.userID))
+        let head = [Bytes(session.id.text), Bytes(session.ends.milliseconds), Bytes(session.created.milliseconds)]
+        try await outbox.add(
+            Outbox.Item(
+                SessionProcedures.merge.identifier, keys: pair + index,
+                arguments: head + SessionFields.merged(reply.stored),
+                about: index[0].bytes, named: Bytes(Array("session.merge:".utf8) + Array(pair[0].bytes))))
+        let time = sessions.failover.time
+        sessions.near.keep(
+            session, reply.stored.droppingFields(["base", "seen"]), at: pair[0], serverNow: time.now,
+            ticket: sessions.near.ticket(), clocks: .init(time), index: index[0])
+    }
+
+    // MARK: - Ending
+
+    func end(_ id: SessionID, epitaph: Bytes) async throws(StoreError) {
+        let copy = sessions.near.copy(at: keys.session(id), clocks: .init(sessions.failover.time))
+        let arguments = Sessions.endArguments(ifVersion: nil, epitaph: epitaph, always: true)
+        let user = try await bury(id, arguments) ?? copy?.fields.fieldValue("user")?.string
+        try await outbox.add(
+            Outbox.Item(
+                SessionProcedures.delete.identifier, keys: keys.pair(id), arguments: arguments,
+                about: user.map { keys.index(of: $0).bytes }))
+    }
+
+    /// - Returns: how many sessions of the user this process knew.
+    func endAll(ofUser userID: String, _ known: [SessionID], keeping kept: SessionID?) async throws(StoreError) -> Int {
+        let index = keys.indexPair(of: userID)
+        let members = try await local(.zrange(here(index[0]), 0, -1))
+        var ids = Set(known + members.compactMap { try? SessionID($0.lossyString) })
+        if let kept { ids.remove(kept) }
+        let arguments = Sessions.endArguments(ifVersion: nil, epitaph: "deleted", always: true)
+        for id in ids { _ = try await bury(id, arguments) }
+        try await outbox.add(
+            Outbox.Item(
+                SessionReplay.revokeAll, keys: index,
+                arguments: [keys.names.head, Bytes(kept?.text ?? ""), Bytes(sessions.failover.time.now.milliseconds)],
+                about: index[0].bytes))
+        return ids.count
+    }
+
+    /// Ends a session here and answers its user.
+    private func bury(_ id: SessionID, _ arguments: [Bytes]) async throws(StoreError) -> String? {
+        sessions.near.drop(keys.session(id))
+        let reply = try await local.run(
+            Procedure(SessionProcedures.delete, keys: here(keys.pair(id)), arguments: arguments, decode: SessionReply.init))
+        return try reply.pairs(of: id)?.fieldValue("user")?.string
+    }
+}
+
+extension SessionReply {
+    /// The session's fields as stored, without what the reply adds.
+    var stored: [Bytes] { Array(all.dropLast(2)) }
+    var fields: [Bytes: Bytes] {
+        Dictionary(stride(from: 0, to: all.count - 1, by: 2).map { (all[$0], all[$0 + 1]) }) { _, last in last }
+    }
+}
+
+/// Names and values by turns.
+extension [Bytes] {
+    func fieldValue(_ name: Bytes) -> Bytes? {
+        stride(from: 0, to: count - 1, by: 2).reversed().first { self[$0] == name }.map { self[$0 + 1] }
+    }
+
+    func droppingFields(_ names: Set<Bytes>) -> [Bytes] {
+        stride(from: 0, to: count - 1, by: 2).flatMap { names.contains(self[$0]) ? [] : [self[$0], self[$0 + 1]] }
+    }
+}
+
+extension SessionFields {
+    /// What the server is given of a session that lies here: without the messages that were appended here, which follow by themselves.
+    static func merged(_ stored: [Bytes]) -> [Bytes] {
+        let base = stored.fieldValue("base")?.integer ?? 0
+        var rest = stored.droppingFields(["base", "seen", "first", "next", "size"])
+        rest = stride(from: 0, to: rest.count - 1, by: 2).flatMap { place -> [Bytes] in
+            let isNew = rest[place].starts(with: "m:".utf8) && rest[place].dropFirst(2).integer ?? 0 >= base
+            return isNew ? [] : [rest[place], rest[place + 1]]
+        }
+        let first = min(stored.fieldValue("first")?.integer ?? 0, base)
+        if stored.fieldValue("window") != nil { rest += ["first", Bytes(first), "next", Bytes(base)] }
+        return rest + ["size", Bytes(Int64(size(rest)))]
+    }
+
+    /// As `size` counts it.
+    private static func size(_ stored: [Bytes]) -> Int {
+        stride(from: 0, to: stored.count - 1, by: 2).reduce(0) { sum, place in
+            let (name, value) = (stored[place], stored[place + 1])
+            if name.starts(with: "m:".utf8) { return sum + name.count + value.count }
+            guard name.starts(with: "d:".utf8), value.count > SessionProcedures.stampLength else { return sum }
+            return sum + name.count + value.count - SessionProcedures.stampLength
+        }
+    }
+}

@@ -1,0 +1,295 @@
+import HoldfastStore
+import HoldfastTesting
+import Testing
+
+@testable import Holdfast
+
+/// Processes on one server, each with a line of its own that can be cut.
+private struct Fleet {
+    let time = ManualTime()
+    let server: EmbeddedStore
+
+    init() { server = EmbeddedStore(time: time) }
+
+    func process(outbox: Outbox? = nil) -> Process { Process(time: time, server: server, outbox: outbox) }
+}
+
+private struct Process {
+    let time: ManualTime
+    let line: FaultyStore
+    let failover: Failover
+    let sessions: Sessions
+
+    init(time: ManualTime, server: EmbeddedStore, outbox: Outbox?) {
+        self.time = time
+        line = FaultyStore(server)
+        failover = Failover(
+            server: line, local: EmbeddedStore(time: time), outbox: outbox,
+            configuration: .init(thresholds: .init(failures: 2, successes: 1)), time: time)
+        sessions = Sessions(
+            failover: failover, configuration: .init(idleTTL: .seconds(600), absoluteTTL: .seconds(86_400), touchInterval: .zero))
+    }
+
+    func cut() async {
+        line.fail(with: StoreError(.connectionFailed))
+        await failover.start()
+        #expect(failover.localSince != nil)
+    }
+
+    func mend() async {
+        line.recover()
+        let failover = failover
+        let watch = Task { await failover.run() }
+        #expect(await time.advanceUntil(by: .milliseconds(100)) { failover.localSince == nil })
+        watch.cancel()
+        await watch.value
+        #expect(failover.outbox.isEmpty && failover.outbox.status.deadLetters == 0)
+    }
+}
+
+private func code(_ body: () async throws -> some Any) async -> ErrorCode? {
+    do {
+        _ = try await body()
+        return nil
+    } catch { return (error as? StoreError)?.code }
+}
+
+@Suite struct SessionMergeTests {
+    private let fleet = Fleet()
+
+    @Test func aSessionThatWasCreatedHereIsSeenEverywhereAfterwards() async throws {
+        let (away, other) = (fleet.process(), fleet.process())
+        await away.cut()
+        let session = try await away.sessions.create(userID: "u", data: ["step": 1])
+        #expect(session.by.isLocal && session.id.madeAway != nil && !session.isStale)
+        #expect(try await away.sessions.get(session.id).value?.data == ["step": 1])
+        let changed = try await away.sessions.update(session.id, set: ["step": 2], remove: ["none"])
+        #expect(changed.version == 2 && changed.by.isLocal)
+
+        // Whoever reaches the server cannot know it yet, and says so.
+        #expect(await code { try await other.sessions.get(session.id) } == .unavailable)
+        #expect(await code { try await other.sessions.update(session.id, set: ["a": 1]) } == .unavailable)
+        #expect(try await other.sessions.list(userID: "u").sessions.isEmpty)
+
+        await away.mend()
+        for process in [away, other] {
+            let found = try await process.sessions.get(session.id)
+            #expect(found.by == .server && found.value?.data == ["step": 2] && found.value?.isStale == false)
+            #expect(try await process.sessions.list(userID: "u").sessions.map(\.id) == [session.id])
+        }
+    }
+
+    @Test func anIdFromAnOutageIsNotFoundOnceItWasEnded() async throws {
+        let (away, other) = (fleet.process(), fleet.process())
+        await away.cut()
+        let (first, second) = (try await away.sessions.create(userID: "u").id, try await away.sessions.create(userID: "u").id)
+        // Ended where it is not known: that holds, although it comes to the server only later.
+        #expect(try await other.sessions.delete(first).value)
+        #expect(try await other.sessions.get(first).value == nil)
+        await away.mend()
+        #expect(try await away.sessions.get(first).value == nil)
+        #expect(try await other.sessions.delete(second).value)
+        #expect(try await other.sessions.get(second).value == nil)
+        fleet.time.advance(by: .seconds(8 * 86_400))
+        #expect(try await other.sessions.get(second).value == nil)
+        #expect(
+            try await other.sessions.get(SessionID.random().madeAway(at: fleet.time.now + .seconds(-8 * 86_400))).value == nil)
+    }
+
+    /// Both sides of a partition change one session: of each field the later change counts, and no message is lost or doubled.
+    @Test func bothSidesOfAPartitionAreMerged() async throws {
+        let (away, other) = (fleet.process(), fleet.process())
+        let id = try await away.sessions.create(
+            userID: "u", kind: .conversation, data: ["a": "old", "b": "old", "c": "old", "d": "old"]
+        ).id
+        try await away.sessions.append([NewSessionMessage(role: "user", content: "before")], to: id)
+        await away.cut()
+        fleet.time.advance(by: .seconds(1))
+        try await away.sessions.update(id, set: ["a": "away", "b": "away", "new": "away"], remove: ["d"])
+        try await away.sessions.append([NewSessionMessage(role: "user", content: "away 1")], to: id)
+        fleet.time.advance(by: .seconds(1))
+        try await other.sessions.update(id, set: ["b": "other", "c": "other", "d": "other"], remove: [])
+        try await other.sessions.append([NewSessionMessage(role: "user", content: "other")], to: id)
+        fleet.time.advance(by: .seconds(1))
+        let seen = try await away.sessions.append([NewSessionMessage(role: "user", content: "away 2")], to: id)
+        #expect(seen.messages.map(\.content) == ["before", "away 1", "away 2"])
+        #expect(seen.isStale && seen.by.isLocal)
+
+        await away.mend()
+        let merged = try #require(try await other.sessions.get(id).value)
+        #expect(merged.data == ["a": "away", "b": "other", "c": "other", "d": "other", "new": "away"])
+        #expect(merged.messages.map(\.content) == ["before", "other", "away 1", "away 2"])
+        #expect(merged.messages.map(\.number) == [0, 1, 2, 3])
+        #expect(merged.version > seen.version)
+        #expect(merged.expires == merged.lastAccessed + merged.idleTTL)
+    }
+
+    @Test func whatWasRemovedLaterStaysRemoved() async throws {
+        let (away, other) = (fleet.process(), fleet.process())
+        let id = try await away.sessions.create(userID: "u", data: ["a": 1, "b": 1]).id
+        await away.cut()
+        try await away.sessions.update(id, set: ["a": 2])
+        fleet.time.advance(by: .seconds(1))
+        try await other.sessions.update(id, remove: ["a"])
+        try await away.sessions.update(id, remove: ["b"])
+        await away.mend()
+        #expect(try await other.sessions.get(id).value?.data == [:])
+        #expect(try await other.sessions.update(id, set: ["a": 3]).data == ["a": 3])
+    }
+
+    /// A logout wins over every change made elsewhere, on whichever side it happened.
+    @Test(arguments: [true, false]) func aLogoutIsNeverUndone(endsAway: Bool) async throws {
+        let (away, other) = (fleet.process(), fleet.process())
+        let id = try await away.sessions.create(userID: "u", data: ["a": 1]).id
+        _ = try await other.sessions.get(id)
+        await away.cut()
+        try await away.sessions.update(id, set: ["a": 2])
+        if endsAway {
+            #expect(try await away.sessions.delete(id).by.isLocal)
+            #expect(try await away.sessions.get(id).value == nil)
+            #expect(await code { try await away.sessions.update(id, set: ["a": 3]) } == .notFound)
+            try await other.sessions.update(id, set: ["a": 4])
+        } else {
+            #expect(try await other.sessions.delete(id).value)
+        }
+        await away.mend()
+        for process in [away, other] {
+            #expect(try await process.sessions.get(id).value == nil)
+            #expect(await code { try await process.sessions.update(id, set: ["a": 5]) } == .notFound)
+            #expect(try await process.sessions.list(userID: "u").sessions.isEmpty)
+        }
+    }
+
+    /// All of a user's sessions are revoked on one side: those that were created before on the other side, where nobody could know them,
+    /// are ended when they are handed over. Those that are created afterwards live.
+    @Test(arguments: [true, false]) func aLogoutEverywhereHoldsForWhatNobodyKnew(revokesAway: Bool) async throws {
+        let (away, other, third) = (fleet.process(), fleet.process(), fleet.process())
+        let seen = try await away.sessions.create(userID: "u").id
+        await away.cut()
+        await third.cut()
+        let unknown = try await third.sessions.create(userID: "u").id
+        let mine = try await away.sessions.create(userID: "u").id
+        fleet.time.advance(by: .seconds(1))
+        try await (revokesAway ? away : other).sessions.revokeAll(userID: "u")
+        fleet.time.advance(by: .seconds(1))
+        let later = try await third.sessions.create(userID: "u").id
+        await away.mend()
+        await third.mend()
+        for id in [seen, unknown, mine] { #expect(try await other.sessions.get(id).value == nil) }
+        #expect(try await other.sessions.get(later).value != nil)
+        #expect(try await other.sessions.list(userID: "u").sessions.map(\.id) == [later])
+    }
+
+    @Test func logOutEverywhereElseKeepsTheSession() async throws {
+        let away = fleet.process()
+        await away.cut()
+        let (kept, ended) = (try await away.sessions.create(userID: "u").id, try await away.sessions.create(userID: "u").id)
+        #expect(try await away.sessions.revokeAll(userID: "u", keeping: kept).value == 1)
+        #expect(try await away.sessions.get(kept).value != nil)
+        #expect(try await away.sessions.get(ended).value == nil)
+        await away.mend()
+        #expect(try await away.sessions.list(userID: "u").sessions.map(\.id) == [kept])
+    }
+
+    /// A session that is used here while the server forgets it, because nobody uses it there.
+    @Test func whatIsUsedHereOutlivesItsExpiryThere() async throws {
+        let away = fleet.process()
+        let id = try await away.sessions.create(userID: "u", data: ["a": 1]).id
+        await away.cut()
+        let made = try await away.sessions.create(userID: "u").id
+        for _ in 0..<4 {
+            fleet.time.advance(by: .seconds(500))
+            try await away.sessions.extend(id)
+            #expect(try await away.sessions.get(made).value != nil)
+        }
+        #expect(try await fleet.server(.exists(away.sessions.keys.session(id))) == false)
+        await away.mend()
+        #expect(try await away.sessions.get(id).value?.data == ["a": 1])
+        #expect(Set(try await away.sessions.list(userID: "u").sessions.map(\.id)) == [id, made])
+    }
+
+    /// The reply of an append is lost before anybody knows of the outage.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func anAppendWhoseReplyIsLostIsDoneOnce(_ moment: FaultyStore.Moment) async throws {
+        let process = fleet.process()
+        let id = try await process.sessions.create(userID: "u", kind: .conversation).id
+        process.line.fail(call: process.line.calls + 1, with: StoreError(.timeout, effect: .unknown), moment)
+        let appended = try await process.sessions.append([NewSessionMessage(role: "user", content: "once")], to: id)
+        #expect(appended.by.isLocal && appended.messages.count == 1)
+        // The next call hands it over first.
+        let read = try await process.sessions.get(id)
+        #expect(read.by == .server && read.value?.messages.map(\.content) == ["once"])
+        #expect(process.failover.outbox.isEmpty && process.failover.localSince == nil)
+    }
+
+    /// A session was changed here over a single failure, and elsewhere since: the next outage begins with the later state.
+    @Test func nothingOfAnEarlierOutageIsServedInTheNext() async throws {
+        let (process, other) = (fleet.process(), fleet.process())
+        let id = try await process.sessions.create(userID: "u", data: ["a": 1]).id
+        process.line.fail(call: process.line.calls + 1, with: StoreError(.connectionLost))
+        #expect(try await process.sessions.update(id, set: ["a": 2]).by.isLocal)
+        fleet.time.advance(by: .seconds(1))
+        try await other.sessions.update(id, set: ["a": 3])
+        #expect(try await process.sessions.get(id).value?.data == ["a": 3])
+        fleet.time.advance(by: .seconds(1))
+        try await other.sessions.update(id, set: ["a": 4])
+        #expect(try await process.sessions.get(id).value?.data == ["a": 4])
+        await process.cut()
+        #expect(try await process.sessions.get(id).value?.data == ["a": 4])
+        await process.mend()
+        #expect(try await (process.failover.local)(.dbsize) == 0)
+    }
+
+    /// The process dies while the server is away, and at each call of the hand-over in turn.
+    @Test func whatWasAcceptedOutlivesTheProcess() async throws {
+        for call in 1...8 {
+            let fleet = Fleet()
+            let disk = SimulatedFolder()
+            func outbox(_ disk: SimulatedFolder) async throws -> Outbox {
+                Outbox(
+                    keptIn: try await EmbeddedStore.open(in: disk, journal: JournalConfiguration(sync: .always)), time: fleet.time
+                )
+            }
+            let first = fleet.process(outbox: try await outbox(disk))
+            let id = try await first.sessions.create(userID: "u", kind: .conversation, data: ["a": 1]).id
+            await first.cut()
+            try await first.sessions.update(id, set: ["a": 2])
+            for text in ["one", "two"] {
+                try await first.sessions.append([NewSessionMessage(role: "user", content: .string(text))], to: id)
+            }
+            let made = try await first.sessions.create(userID: "u", data: ["new": true]).id
+            let ended = try await first.sessions.create(userID: "u").id
+            try await first.sessions.delete(ended)
+            first.line.die(afterCall: first.line.calls + call)
+            _ = try? await first.failover.outbox.replay(on: first.line)
+
+            let second = fleet.process(outbox: try await outbox(disk.afterPowerFailure(seed: UInt64(call))))
+            second.line.fail(with: StoreError(.connectionFailed))
+            try await second.failover.outbox.load(into: second.failover.local)
+            await second.failover.start()
+            if second.failover.outbox.status.backlog == 6 {
+                #expect(try await second.sessions.get(made).value?.data == ["new": true])
+                #expect(try await second.sessions.get(id).value?.messages.map(\.content) == ["one", "two"])
+                #expect(try await second.sessions.get(ended).value == nil)
+            }
+            await second.mend()
+            let merged = try #require(try await second.sessions.get(id).value)
+            #expect(merged.data == ["a": 2] && merged.messages.map(\.content) == ["one", "two"], "call \(call)")
+            #expect(try await second.sessions.get(made).value?.data == ["new": true])
+            #expect(try await second.sessions.get(ended).value == nil)
+            #expect(try await second.sessions.count(userID: "u") == 2)
+        }
+    }
+
+    @Test func aFullOutboxRefusesChangesAndSaysSo() async throws {
+        let process = fleet.process(outbox: Outbox(configuration: .init(maximumEntries: 2), time: fleet.time))
+        await process.cut()
+        let id = try await process.sessions.create(userID: "u").id
+        try await process.sessions.update(id, set: ["a": 1])
+        _ = try await process.sessions.create(userID: "u")
+        #expect(await code { try await process.sessions.create(userID: "u") } == .outboxFull)
+        try await process.sessions.update(id, set: ["a": 2])
+        await process.mend()
+        #expect(try await process.sessions.get(id).value?.data == ["a": 2])
+    }
+}
