@@ -45,8 +45,15 @@ import Testing
         #expect(copy.status == 200 && copy.json["stale_age_seconds"] != nil)
         let unknown = try await server.send(.get, "/api/v1/sessions/00000000-0000-0000-0000-000000000000")
         #expect(unknown.status == 503 && unknown.code == "unavailable" && unknown.header("Retry-After") == "1")
-        #expect(try await server.send(.post, "/api/v1/sessions", ["user_id": "ann"]).status == 503)
-        #expect(try await server.send(.patch, "/api/v1/sessions/\(id)", ["set": ["a": 1]]).status == 503)
+        let made = try await server.send(.post, "/api/v1/sessions", ["user_id": "ann"])
+        #expect(made.status == 201 && made.json["decided_by"] == "local")
+        let changed = try await server.send(.patch, "/api/v1/sessions/\(id)", ["set": ["a": 1]])
+        #expect(changed.status == 200 && changed.json["decided_by"] == "local" && changed.json["data"]?["a"] == 1)
+        let compared = try await server.send(.patch, "/api/v1/sessions/\(id)", ["set": ["a": 1], "expect": ["a": 2]])
+        #expect(compared.status == 503 && compared.code == "unavailable")
+        let revoked = try await server.send(.delete, "/api/v1/users/ann/sessions")
+        #expect(revoked.json["revoked"] == 2 && revoked.json["decided_by"] == "local")
+        #expect(try await server.send(.get, "/api/v1/sessions/\(id)").status == 404)
 
         let detailed = try await server.send(.get, "/api/v1/health/detailed")
         #expect(detailed.json["features"]?["cache"]?["mode"] == "local" && detailed.json["features"]?["cache"]?["backlog"] == 1)
@@ -80,13 +87,18 @@ import Testing
             #expect(error.isOutage)
             store.fail(with: error)
             for (method, path, body) in [
-                (.patch, "/api/v1/sessions/\(id)", ["set": ["a": 1]]), (.delete, "/api/v1/sessions/\(id)", nil),
-                (.get, "/api/v1/users/ann/sessions", nil), (.post, "/api/v1/sessions", ["user_id": "ann"]),
+                (.patch, "/api/v1/sessions/\(id)", ["set": ["a": 1], "expect": ["a": nil]]),
+                (.post, "/api/v1/sessions/\(id)/rotate", nil), (.get, "/api/v1/users/ann/sessions", nil),
             ] as [(HTTPRequest.Method, String, JSONValue?)] {
                 let reply = try await server.send(method, path, body)
                 #expect(reply.status == 503 && reply.code == code.name && reply.header("Retry-After") != nil)
                 #expect(reply.json["effect"]?.string == effect.rawValue)
             }
+            // What can be decided here is; what waits for the server does not make another call's effect unknown.
+            let made = try await server.send(.post, "/api/v1/sessions", ["user_id": "ann"])
+            #expect(made.status == 201 && made.json["decided_by"] == "local")
+            let listed = try await server.send(.get, "/api/v1/users/ann/sessions")
+            #expect(listed.status == 503 && listed.json["effect"] == "none")
             store.recover()
         }
     }

@@ -42,7 +42,7 @@ struct ReferenceRoutes: Sendable {
                 access: .role(.operator), parameters: [SessionRoutes.id],
                 outcomes: [.ok(.object([.required("deleted", .boolean)]), "It is gone, or there was none.")]
             ) { (call) async throws(StoreError) in
-                .json(["deleted": .bool(try await sessions(call).delete(try call.sessionID()))])
+                .json(["deleted": .bool(try await sessions(call).delete(try call.sessionID()).value)])
             },
         ]
     }

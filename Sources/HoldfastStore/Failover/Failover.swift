@@ -131,7 +131,7 @@ public final class Failover: Sendable {
         if let since { return try await decideLocally(policy, since: since, body) }
         let start = configuration.slowCall == nil ? nil : time.uptime
         do {
-            if !outbox.isEmpty { try await outbox.replay(on: server) }
+            if !outbox.isEmpty { try await handOver(to: server) }
             let output = try await body(server, .server)
             if isSlow(since: start) {
                 note(.failed(generation: generation, at: moment))
@@ -145,6 +145,15 @@ public final class Failover: Sendable {
             guard error.isServerFailure else { throw error }
             guard policy != .fail else { throw error }
             return try await decideLocally(policy, since: localSince ?? time.now, body)
+        }
+    }
+
+    /// What single failures left here, before a call that would otherwise not see it. Where that fails nothing has happened of the call.
+    private func handOver(to server: any Store) async throws(StoreError) {
+        do throws(StoreError) {
+            try await outbox.replay(on: server)
+        } catch {
+            throw StoreError(error.code, error.message, operation: error.operation)
         }
     }
 
