@@ -87,20 +87,21 @@ import Testing
             #expect(error.isOutage)
             store.fail(with: error)
             for (method, path, body) in [
-                (.patch, "/api/v1/sessions/\(id)", ["set": ["a": 1], "expect": ["a": nil]]),
+                (.patch, "/api/v1/sessions/\(id)", ["set": ["a": 1], "expect": ["a": .null]]),
                 (.post, "/api/v1/sessions/\(id)/rotate", nil), (.get, "/api/v1/users/ann/sessions", nil),
             ] as [(HTTPRequest.Method, String, JSONValue?)] {
                 let reply = try await server.send(method, path, body)
                 #expect(reply.status == 503 && reply.code == code.name && reply.header("Retry-After") != nil)
                 #expect(reply.json["effect"]?.string == effect.rawValue)
             }
-            // What can be decided here is; what waits for the server does not make another call's effect unknown.
-            let made = try await server.send(.post, "/api/v1/sessions", ["user_id": "ann"])
-            #expect(made.status == 201 && made.json["decided_by"] == "local")
-            let listed = try await server.send(.get, "/api/v1/users/ann/sessions")
-            #expect(listed.status == 503 && listed.json["effect"] == "none")
             store.recover()
         }
+        store.fail(with: StoreError(code, effect: .unknown))
+        // What can be decided here is; what waits for the server does not make another call's effect unknown.
+        let made = try await server.send(.post, "/api/v1/sessions", ["user_id": "ann"])
+        #expect(made.status == 201 && made.json["decided_by"] == "local")
+        let listed = try await server.send(.get, "/api/v1/users/ann/sessions")
+        #expect(listed.status == 503 && listed.json["effect"] == "none")
     }
 
     /// Waits for a condition, at most a minute.
