@@ -282,8 +282,11 @@ import Testing
                 $0.clientName = "app"
                 $0.database = 2
             })
-        #expect(handshake.begin() == .send([["HELLO", "3", "AUTH", "ann", "pw", "SETNAME", "app"]]))
+        #expect(handshake.begin() == .send([["HELLO", "3", "AUTH", "ann", "pw", "SETNAME", "app"]] + Handshake.introduction))
         #expect(handshake.receive(.map([])) == .send([["SELECT", "2"]]))
+        // What the server makes of our name is all the same.
+        #expect(handshake.receive(.error(ReplyError("ERR unknown subcommand"))) == .wait)
+        #expect(handshake.receive(.ok) == .wait)
         #expect(handshake.receive(.ok) == .done(.resp3))
     }
 
@@ -294,16 +297,30 @@ import Testing
                 $0.password = "pw"
                 $0.clientName = "app"
             })
-        #expect(handshake.begin() == .send([["HELLO", "3", "AUTH", "default", "pw", "SETNAME", "app"]]))
+        #expect(handshake.begin() == .send([["HELLO", "3", "AUTH", "default", "pw", "SETNAME", "app"]] + Handshake.introduction))
         #expect(handshake.receive(.error(ReplyError(line))) == .send([["AUTH", "pw"], ["CLIENT", "SETNAME", "app"]]))
+        // The answers to what came with HELLO.
+        for _ in Handshake.introduction { #expect(handshake.receive(.error(ReplyError("NOAUTH"))) == .wait) }
         #expect(handshake.receive(.ok) == .wait)
         #expect(handshake.receive(.ok) == .done(.resp2))
     }
 
     @Test func anEmptyPasswordIsNone() {
         var handshake = Handshake(configuration { $0.password = "" })
-        #expect(handshake.begin() == .send([["HELLO", "3"]]))
-        #expect(handshake.receive(.map([])) == .done(.resp3))
+        #expect(handshake.begin() == .send([["HELLO", "3"]] + Handshake.introduction))
+        #expect(handshake.receive(.map([])) == .wait)
+        #expect(handshake.receive(.ok) == .wait)
+        #expect(handshake.receive(.ok) == .done(.resp3))
+    }
+
+    @Test func onlyAPrimarysRoleWillDoWhereThatIsAskedFor() {
+        for (role, isPrimary) in [("master", true), ("slave", false)] as [(Bytes, Bool)] {
+            var handshake = Handshake(configuration { $0.protocolVersion = .resp2 }, role: .primary)
+            #expect(handshake.begin() == .send(Handshake.introduction + [["ROLE"]]))
+            for _ in Handshake.introduction { #expect(handshake.receive(.error(ReplyError("ERR unknown"))) == .wait) }
+            let step = handshake.receive(.array([.bytes(role)]))
+            if case .failed(let error) = step { #expect(!isPrimary && error.code == .serverReadOnly) } else { #expect(isPrimary) }
+        }
     }
 
     @Test func refusalsAreToldFromAServerThatIsNotReady() {

@@ -71,7 +71,10 @@ final class HostilePeer: Sendable {
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             if isFirst {
                 isFirst = false
-                context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: "+OK\r\n")), promise: nil)
+                // Each command begins with its count of words; no word of a greeting does.
+                let count = unwrapInboundIn(data).readableBytesView.count { $0 == UInt8(ascii: "*") }
+                context.writeAndFlush(
+                    wrapOutboundOut(ByteBuffer(string: String(repeating: "+OK\r\n", count: count))), promise: nil)
                 return
             }
             state.withLock { $0.commands += 1 }

@@ -21,11 +21,18 @@ struct Handshake {
 
     private enum Stage { case hello, rest }
 
+    /// What an answer is to.
+    private enum Question {
+        case needed, role
+        /// Whatever the answer is.
+        case courtesy
+    }
+
     private let configuration: RedisConfiguration
     private let role: Role
     private var stage = Stage.hello
     private var version = RedisConfiguration.ProtocolVersion.resp2
-    private var awaited = 0
+    private var awaited: [Question] = []
 
     init(_ configuration: RedisConfiguration, role: Role = .any) {
         self.configuration = configuration
@@ -37,46 +44,60 @@ struct Handshake {
         var hello: [Bytes] = ["HELLO", "3"]
         if let password { hello += ["AUTH", Bytes(configuration.username ?? "default"), password] }
         if let name { hello += ["SETNAME", name] }
-        awaited = 1
-        return .send([hello])
+        awaited = [.needed] + Self.introduction.map { _ in .courtesy }
+        return .send([hello] + Self.introduction)
     }
 
+    /// Shown in CLIENT LIST. Servers before Redis 7.2 do not know it, and that is all the same.
+    static let introduction: [[Bytes]] = [
+        ["CLIENT", "SETINFO", "LIB-NAME", "holdfast"], ["CLIENT", "SETINFO", "LIB-VER", "0.1.0"],
+    ]
+
     mutating func receive(_ reply: Reply) -> Step {
-        awaited -= 1
-        switch (stage, reply) {
-        case (.hello, .error(let error)) where Self.meansNoRESP3(error): return continueInRESP2()
-        case (_, .error(let error)): return .failed(Self.failure(error))
-        case (.hello, _):
+        let question = awaited.isEmpty ? .needed : awaited.removeFirst()
+        switch (question, stage, reply) {
+        case (.courtesy, _, _): break
+        case (_, .hello, .error(let error)) where Self.meansNoRESP3(error): return continueInRESP2()
+        case (_, _, .error(let error)): return .failed(Self.failure(error))
+        case (_, .hello, _):
             version = .resp3
             return rest([])
-        case (.rest, let reply):
-            guard awaited == 0 else { return .wait }
-            // ROLE is the last word.
-            if role == .primary, reply.elements?.first?.bytes != "master" { return .failed(Self.notThePrimary) }
-            return .done(version)
+        case (.role, .rest, let reply):
+            if reply.elements?.first?.bytes != "master" { return .failed(Self.notThePrimary) }
+        case (.needed, .rest, _): break
         }
+        return awaited.isEmpty ? .done(version) : .wait
     }
 
     private mutating func continueInRESP2() -> Step {
         var commands: [[Bytes]] = []
         if let authentication = Self.authentication(configuration) { commands.append(authentication) }
         if let name { commands.append(["CLIENT", "SETNAME", name]) }
-        return rest(commands)
+        // Said already where HELLO was tried first.
+        return rest(commands, introduces: awaited.isEmpty)
     }
 
-    private mutating func rest(_ commands: [[Bytes]]) -> Step {
+    private mutating func rest(_ commands: [[Bytes]], introduces: Bool = false) -> Step {
         var commands = commands
         if configuration.database != 0 { commands.append(["SELECT", Bytes(Int64(configuration.database))]) }
         switch role {
-        case .any: break
-        case .primary: commands.append(["ROLE"])
+        case .any, .primary: break
         case .readReplica: commands.append(["READONLY"])
         }
         // RESP2 without any setting would say nothing; a word shows that there is a Redis that lets us in.
-        if commands.isEmpty, version == .resp2 { commands.append(["PING"]) }
+        if commands.isEmpty, role != .primary, version == .resp2 { commands.append(["PING"]) }
         stage = .rest
-        awaited = commands.count
-        return commands.isEmpty ? .done(version) : .send(commands)
+        awaited += commands.map { _ in .needed }
+        if introduces {
+            commands += Self.introduction
+            awaited += Self.introduction.map { _ in .courtesy }
+        }
+        if role == .primary {
+            commands.append(["ROLE"])
+            awaited.append(.role)
+        }
+        guard commands.isEmpty else { return .send(commands) }
+        return awaited.isEmpty ? .done(version) : .wait
     }
 
     /// AUTH with the configuration's password; nil where it has none.
