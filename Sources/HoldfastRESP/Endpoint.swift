@@ -128,9 +128,12 @@ final class Endpoint {
     private func unsubscribe(_ client: Client) {
         guard let subscriber = client.subscriber else { return }
         store.subscribers.unsubscribe(
-            subscriber, from: client.channels.map(ChannelSelector.channel) + client.patterns.map(ChannelSelector.pattern))
+            subscriber,
+            from: client.channels.map(ChannelSelector.channel) + client.patterns.map(ChannelSelector.pattern)
+                + client.shardChannels.map(ChannelSelector.shardChannel))
         client.channels = []
         client.patterns = []
+        client.shardChannels = []
         client.subscriber = nil
     }
 }

@@ -32,16 +32,26 @@ extension RedisStore {
     /// wait, and what blocks there stops it. Nil on a cluster, whose nodes have loops of their own; a preference of nil changes nothing.
     public var taskExecutor: (any TaskExecutor)? { link?.connection.executor }
 
-    /// Shows the server the credentials of now (``RedisConfiguration/credentials``) on the shared connection, and closes those for
-    /// exclusive use that idle, so that the next are made with them. Subscriptions go on as they are until their connection is made anew,
-    /// and so does all of a cluster.
+    /// Shows the credentials of now (``RedisConfiguration/credentials``) on the shared connections, on a cluster to every node, and on those
+    /// that listen; closes those for exclusive use that idle, so that the next are made with them. What tells of changes begins anew.
+    ///
+    /// In RESP2 a connection that listens is made anew: subscriptions see a gap.
     ///
     /// Call it when a password was changed whose sessions the server ends, or when a token is about to expire.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/serverRefused`` where they are not accepted; the connection then stays what it was.
+    /// - Throws: ``HoldfastStore/ErrorCode/serverRefused`` where they are not accepted; the connections then stay what they were.
     public func reauthenticate() async throws(StoreError) {
-        pool?.renew()
-        try await link?.connection.authenticate()
+        switch topology {
+        case .server(let server):
+            server.pool.renew()
+            try await server.connection.authenticate()
+        case .cluster(let cluster): try await cluster.authenticate()
+        }
+        if let command = Handshake.authentication(try await configuration.identified()) {
+            try await hub.authenticate(command)
+            try await shards?.authenticate(command)
+        }
+        trackers.renew()
     }
 
     private var link: ServerLink? {

@@ -19,7 +19,9 @@ public final class RedisStore: Store {
     let topology: Topology
     let digests = ScriptDigests()
     let trackers = Trackers()
-    private let hub: SubscriptionHub
+    let hub: SubscriptionHub
+    /// Who listens to shard channels, on a cluster.
+    let shards: ShardSubscriptions?
 
     enum Topology {
         case server(ServerLink)
@@ -35,14 +37,17 @@ public final class RedisStore: Store {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         switch configuration.endpoint {
         case .tcp(let host, let port):
+            shards = nil
             let connector = try Connector(configuration, to: .fixed(.tcp(host: host, port: port)))
             topology = .server(ServerLink(connector))
             hub = SubscriptionHub(connector, on: loop)
         case .unixSocket(let path):
+            shards = nil
             let connector = try Connector(configuration, to: .fixed(.unixSocket(path: path)))
             topology = .server(ServerLink(connector))
             hub = SubscriptionHub(connector, on: loop)
         case .sentinel(let sentinel):
+            shards = nil
             let follower = try SentinelFollower(sentinel, of: configuration)
             let connector = try Connector(
                 configuration, to: .found { () throws(StoreError) in try await follower.primary() }, role: .primary)
@@ -53,6 +58,7 @@ public final class RedisStore: Store {
         case .cluster(let cluster):
             let nodes = try Cluster(cluster, of: configuration)
             topology = .cluster(nodes)
+            shards = ShardSubscriptions(nodes)
             nodes.whenSentElsewhere { [trackers] in trackers.disturb() }
             hub = SubscriptionHub(try Connector(configuration, to: .found { ServerAddress(nodes.newHome()) }), on: loop)
         }
@@ -71,6 +77,7 @@ public final class RedisStore: Store {
 
     deinit {
         trackers.close()
+        shards?.close()
         hub.close()
         switch topology {
         case .server(let server): server.closeWithoutWaiting()
@@ -82,6 +89,7 @@ public final class RedisStore: Store {
     /// ``HoldfastStore/ErrorCode/shuttingDown``. Subscriptions end at once, connections for exclusive use when their callers are done.
     public func shutdown(finishingWithin grace: Duration = .seconds(2)) async {
         trackers.close()
+        shards?.close()
         hub.close()
         switch topology {
         case .server(let server): await server.close(finishingWithin: grace)
@@ -152,12 +160,21 @@ public final class RedisStore: Store {
         }
     }
 
+    /// On a cluster a shard channel is listened to at the node that serves its slot, and followed when the slot moves; the listener is told
+    /// of the gap.
     public func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
     ) async throws -> Result {
-        let (subscription, inbox) = Subscription.make()
-        try await hub.add(inbox, to: channels)
-        defer { hub.remove(inbox, from: channels) }
-        return try await body(subscription)
+        let (subscription, inbox) = Subscription.make(whenFull: overflow)
+        defer { inbox.finish() }
+        guard let shards, channels.contains(where: \.isSharded) else {
+            try await hub.add(inbox, to: channels)
+            defer { hub.remove(inbox, from: channels) }
+            return try await body(subscription)
+        }
+        let everywhere = channels.filter { !$0.isSharded }
+        if !everywhere.isEmpty { try await hub.add(inbox, to: everywhere) }
+        defer { hub.remove(inbox, from: everywhere) }
+        return try await shards.withListeners(to: channels.filter(\.isSharded), inbox) { try await body(subscription) }
     }
 }

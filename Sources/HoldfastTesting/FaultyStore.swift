@@ -69,10 +69,10 @@ public final class FaultyStore: Store {
     }
 
     public func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
     ) async throws -> Result {
         if let (error, _) = nextFault() { throw error }
-        return try await base.withSubscription(to: channels, body)
+        return try await base.withSubscription(to: channels, whenFull: overflow, body)
     }
 
     private func attempt<Output>(_ call: () async throws(StoreError) -> Output) async throws(StoreError) -> Output {

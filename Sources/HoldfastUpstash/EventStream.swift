@@ -54,7 +54,7 @@ struct EventStream: Sendable {
 
     private var path: String {
         switch selector {
-        case .channel(let channel): "/subscribe/" + RESTCall.encoded(channel.bytes)
+        case .channel(let channel), .shardChannel(let channel): "/subscribe/" + RESTCall.encoded(channel.bytes)
         case .pattern(let pattern): "/psubscribe/" + RESTCall.encoded(pattern)
         }
     }
@@ -105,7 +105,7 @@ extension ChannelSelector {
 
     fileprivate var name: Bytes {
         switch self {
-        case .channel(let channel): channel.bytes
+        case .channel(let channel), .shardChannel(let channel): channel.bytes
         case .pattern(let pattern): pattern
         }
     }

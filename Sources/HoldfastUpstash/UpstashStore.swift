@@ -168,9 +168,10 @@ public final class UpstashStore: Store {
     // MARK: - Subscriptions
 
     public func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
     ) async throws -> Result {
-        let (subscription, inbox) = Subscription.make()
+        for case .shardChannel in channels { throw StoreError.invalid("channels", "REST has no subscriptions to shard channels") }
+        let (subscription, inbox) = Subscription.make(whenFull: overflow)
         defer { inbox.finish() }
         let (beginnings, beginning) = AsyncThrowingStream<Void, any Error>.makeStream()
         return try await withThrowingTaskGroup(of: Void.self) { group in

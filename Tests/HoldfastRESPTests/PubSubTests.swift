@@ -25,6 +25,22 @@ import Testing
         }
     }
 
+    @Test func shardChannelsAreForThemselves() async throws {
+        try await ServedStore.with { served in
+            let (listener, sender) = (try served.connect(), try served.connect())
+            #expect(try listener("SUBSCRIBE", "a").hasSuffix(":1\r\n"))
+            #expect(try listener("SSUBSCRIBE", "a") == "*3\r\n$10\r\nssubscribe\r\n$1\r\na\r\n:1\r\n")
+            #expect(try sender("SPUBLISH", "a", "1") == ":1\r\n")
+            #expect(try next(listener) == "*3\r\n$8\r\nsmessage\r\n$1\r\na\r\n$1\r\n1\r\n")
+            #expect(try sender("PUBSUB", "SHARDCHANNELS") == "*1\r\n$1\r\na\r\n")
+            #expect(try sender("PUBSUB", "SHARDNUMSUB", "a", "b") == "*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:0\r\n")
+            #expect(try listener("SUNSUBSCRIBE") == "*3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:0\r\n")
+            #expect(try sender("SPUBLISH", "a", "2") == ":0\r\n")
+            #expect(try sender("PUBLISH", "a", "3") == ":1\r\n")
+            #expect(try next(listener) == "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n3\r\n")
+        }
+    }
+
     @Test func publicationsOfTheProcessArriveInOrder() async throws {
         try await ServedStore.with { served in
             let (listener, sender) = (try served.connect(), try served.connect())

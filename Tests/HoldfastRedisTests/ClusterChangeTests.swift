@@ -66,6 +66,45 @@ import Testing
         await store.shutdown()
     }
 
+    @Test(arguments: [RedisConfiguration.ProtocolVersion.resp3, .resp2])
+    func listenersOfAShardChannelFollowItsSlot(_ version: RedisConfiguration.ProtocolVersion) async throws {
+        let cluster = try await ClusterSet.start()
+        defer { cluster.stop() }
+        var configuration = cluster.configuration()
+        configuration.protocolVersion = version
+        let store = try RedisStore(configuration)
+        let channel = Channel(try key(of: 0, "shard").bytes)
+        let neighbour = Channel(try key(of: 0, "neighbour").bytes)
+        let slot = ClusterSlot.of(channel.bytes)
+        func hears(_ events: inout Subscription.AsyncIterator, _ word: Bytes, of channel: Channel) async throws {
+            try await eventually(within: .seconds(180), "Nobody listens where the slot is") {
+                (try? await store(.spublish(channel, word))) == 1
+            }
+            // Gaps may stand before it.
+            while let event = await events.next() {
+                if event == .message(channel: channel, payload: word) { return }
+                #expect(event == .gap(missed: nil))
+            }
+            Issue.record("The subscription has ended")
+        }
+        try await store.withSubscription(to: [.shardChannel(channel), .shardChannel(neighbour)]) { subscription in
+            var events = subscription.makeAsyncIterator()
+            try await hears(&events, "here", of: channel)
+            try await cluster.move(slot: slot, from: 0, to: 1)
+            try await hears(&events, "there", of: channel)
+            try await hears(&events, "still here", of: neighbour)
+            // A replica takes over; the old primary ends.
+            try await eventually(within: .seconds(180), "There is no failover") {
+                _ = try? await cluster.nodes[4].ask("CLUSTER", "FAILOVER", "TAKEOVER")
+                return (try? await cluster.nodes[4].ask("ROLE").elements?.first?.bytes) == "master"
+            }
+            cluster.nodes[1].kill()
+            try await hears(&events, "at the new primary", of: channel)
+        }
+        try await eventually("It is unsubscribed") { (try? await store(.spublish(channel, "late"))) == 0 }
+        await store.shutdown()
+    }
+
     @Test func aClusterWithoutMajorityIsAFailureOfTheServer() async throws {
         var options = ClusterSet.Options()
         options.nodeTimeout = 2000

@@ -52,6 +52,55 @@ import Testing
         await admin.shutdown()
     }
 
+    @Test(arguments: [RedisConfiguration.ProtocolVersion.resp3, .resp2])
+    func listenersShowNewCredentialsToo(_ version: RedisConfiguration.ProtocolVersion) async throws {
+        let server = try await server("user ann on >first ~* &* +@all", "user bob on >second ~* &* +@all")
+        defer { server.stop() }
+        let now = Locked(RedisConfiguration.Credentials(username: "ann", password: "first"))
+        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath))
+        configuration.credentials = { now.withLock { $0 } }
+        configuration.protocolVersion = version
+        let store = try RedisStore(configuration)
+        let admin = try admin(server)
+        let channel = Channel("c")
+        try await store(.ping)
+        try await store.withSubscription(to: [.channel(channel)]) { subscription in
+            now.withLock { $0 = .init(username: "bob", password: "wrong") }
+            let refusal = await failure { try await store.reauthenticate() }
+            #expect(refusal?.code == .serverRefused)
+            now.withLock { $0 = .init(username: "bob", password: "second") }
+            try await store.reauthenticate()
+            var events = subscription.makeAsyncIterator()
+            if version == .resp2 { #expect(await events.next() == .gap(missed: nil)) }
+            // Nobody is ann any more, and whoever was would be gone with her.
+            _ = try await admin(.raw("ACL", "DELUSER", "ann"))
+            #expect(try await admin(.raw("CLIENT", "LIST")).bytes?.lossyString.contains("user=ann") == false)
+            try await eventually("it does not hear") { try await store(.publish(channel, "still")) == 1 }
+            #expect(await events.next() == .message(channel: channel, payload: "still"))
+        }
+        await store.shutdown()
+        await admin.shutdown()
+    }
+
+    @Test func aClustersNodesAreShownNewCredentials() async throws {
+        let servers = try await SharedCluster.servers()
+        let user = Bytes("rotating-\(UInt64.random(in: .min ... .max))")
+        for node in servers.nodes { _ = try await node.ask("ACL", "SETUSER", user, "on", ">first", "~*", "&*", "+@all") }
+        let password = Locked("first")
+        var configuration = servers.configuration()
+        configuration.credentials = { .init(username: user.string, password: password.withLock { $0 }) }
+        let store = try RedisStore(configuration)
+        _ = try await store(.dbsize)
+        for node in servers.nodes { _ = try await node.ask("ACL", "SETUSER", user, "resetpass", ">second") }
+        let refusal = await failure { try await store.reauthenticate() }
+        #expect(refusal?.code == .serverRefused)
+        password.withLock { $0 = "second" }
+        try await store.reauthenticate()
+        #expect(try await store(.dbsize) >= 0)
+        await store.shutdown()
+        for node in servers.nodes { _ = try await node.ask("ACL", "DELUSER", user) }
+    }
+
     @Test func credentialsThatCannotBeHadSayNothingOfTheSecret() async throws {
         struct Vault: Error { let secret = "hunter2" }
         var configuration = try await SharedRedis.configuration()

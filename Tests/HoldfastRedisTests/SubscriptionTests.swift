@@ -63,7 +63,8 @@ import Testing
         defer { server.stop() }
         let store = try store(server, version)
         let channel = Channel("c")
-        try await store.withSubscription(to: [.channel(channel), .pattern("d*")]) { subscription async throws in
+        let shard = ChannelSelector.shardChannel(Channel("s"))
+        try await store.withSubscription(to: [.channel(channel), .pattern("d*"), shard]) { subscription async throws in
             try await server.restart()
             var iterator = subscription.makeAsyncIterator()
             #expect(await iterator.next() == .gap(missed: nil))
@@ -71,6 +72,8 @@ import Testing
             #expect(await iterator.next() == .message(channel: channel, payload: "again"))
             #expect(try await store(.publish(Channel("door"), "bell")) == 1)
             #expect(await iterator.next() == .message(channel: Channel("door"), payload: "bell"))
+            #expect(try await store(.spublish(Channel("s"), "shard")) == 1)
+            #expect(await iterator.next() == .message(channel: Channel("s"), payload: "shard"))
         }
     }
 
@@ -127,10 +130,15 @@ import Testing
     @Test func cancellingASubscriberEndsItsSubscription() async throws {
         let (store, names) = (try await Backend.redis.store(), Backend.redis.namespace())
         let channel = names.channel("c")
+        // The server counts a listener before the listener knows.
+        let isListening = Locked(false)
         let listener = Task {
-            try await store.withSubscription(to: [.channel(channel)]) { for await _ in $0 {} }
+            try await store.withSubscription(to: [.channel(channel)]) { subscription in
+                isListening.withLock { $0 = true }
+                for await _ in subscription {}
+            }
         }
-        try await eventually("it listens") { try await store(.publish(channel, "x")) == 1 }
+        try await eventually("it listens") { isListening.withLock { $0 } }
         listener.cancel()
         try await listener.value
         try await eventually("it is unsubscribed") { try await store(.publish(channel, "x")) == 0 }

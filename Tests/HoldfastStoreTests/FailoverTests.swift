@@ -338,8 +338,8 @@ private final class CountingStore: Store {
     func execute(_ batch: Batch) async throws(StoreError) -> [Reply] { try await base.execute(batch) }
     func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await base.run(procedure) }
     func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
     ) async throws -> Result {
-        try await base.withSubscription(to: channels, body)
+        try await base.withSubscription(to: channels, whenFull: overflow, body)
     }
 }

@@ -235,6 +235,7 @@ struct Sampler {
 
     static let others: [Sample] = [
         { .pubSub(.publish(Channel($0.member()), $0.value())) },
+        { .pubSub(.spublish(Channel($0.member()), $0.value())) },
         { .server(.ping($0.chance(0.5) ? $0.value() : nil)) },
         { .server(.echo($0.value())) },
         { _ in .server(.time) },

@@ -125,7 +125,7 @@ enum ClientCommands {
         let seconds = { (moment: Timestamp) in max(0, (now - moment).milliseconds) / 1000 }
         return "id=\(client.id) addr=\(client.address) laddr=\(client.localAddress) fd=-1 name=\(client.name) "
             + "age=\(seconds(client.connectedAt)) idle=\(seconds(client.lastActive)) flags=\(flags.isEmpty ? "N" : flags) db=0 "
-            + "sub=\(client.channels.count) psub=\(client.patterns.count) ssub=0 "
+            + "sub=\(client.channels.count) psub=\(client.patterns.count) ssub=\(client.shardChannels.count) "
             + "multi=\(client.transaction?.commands.count ?? -1) qbuf=\(client.parser.pendingBytes) qbuf-free=0 argv-mem=0 "
             + "multi-mem=\(client.transaction?.bytes ?? 0) rbs=0 rbp=0 obl=0 oll=0 omem=\(client.writer.count) "
             + "tot-mem=\(client.parser.pendingBytes + client.writer.count) events=r cmd=\(client.shownCommand) user=default "

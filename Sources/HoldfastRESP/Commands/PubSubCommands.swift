@@ -21,6 +21,17 @@ enum PubSubCommands {
             let patterns = call.rest.isEmpty ? Array(call.client.patterns) : Array(call.rest)
             unsubscribe(patterns.map { .pattern($0) }, "punsubscribe", call)
         },
+        CommandDirectory.Entry("SPUBLISH", arity: 3, [.pubSub], "pubsub") { call in
+            let count = call.endpoint.store.subscribers.publish(call.arguments[2], onShard: Channel(call.arguments[1]))
+            call.client.writer.integer(count)
+        },
+        CommandDirectory.Entry("SSUBSCRIBE", arity: -2, [.pubSub, .whileListening], "pubsub") { call throws(ReplyError) in
+            for name in call.rest { try subscribe(.shardChannel(Channel(name.compacted())), "ssubscribe", call) }
+        },
+        CommandDirectory.Entry("SUNSUBSCRIBE", arity: -1, [.pubSub, .whileListening], "pubsub") { call in
+            let names = call.rest.isEmpty ? call.client.shardChannels.map(\.bytes) : Array(call.rest)
+            unsubscribe(names.map { .shardChannel(Channel($0)) }, "sunsubscribe", call)
+        },
         CommandDirectory.Entry("PUBSUB", arity: -2, [.pubSub], "pubsub", run: pubsub),
     ]
 
@@ -38,6 +49,7 @@ enum PubSubCommands {
         switch selector {
         case .channel(let channel): client.channels.insert(channel)
         case .pattern(let pattern): client.patterns.insert(pattern)
+        case .shardChannel(let channel): client.shardChannels.insert(channel)
         }
         confirm(word, selector.name, client)
         endpoint.store.subscribers.subscribe(subscriber, to: [selector])
@@ -52,6 +64,7 @@ enum PubSubCommands {
             switch selector {
             case .channel(let channel): call.client.channels.remove(channel)
             case .pattern(let pattern): call.client.patterns.remove(pattern)
+            case .shardChannel(let channel): call.client.shardChannels.remove(channel)
             }
             confirm(word, selector.name, call.client)
         }
@@ -61,7 +74,9 @@ enum PubSubCommands {
         client.writer.push(3)
         client.writer.bulk(word)
         if let name { client.writer.bulk(name) } else { client.writer.null() }
-        client.writer.integer(client.subscriptionCount)
+        // As Redis counts: shard channels by themselves.
+        let isShard = word.hasPrefix("s") && word != "subscribe"
+        client.writer.integer(isShard ? client.shardChannels.count : client.channels.count + client.patterns.count)
     }
 
     // MARK: - PUBSUB
@@ -69,25 +84,31 @@ enum PubSubCommands {
     private static func pubsub(_ call: Call) throws(ReplyError) {
         let subscribers = call.endpoint.store.subscribers
         switch call.subcommand {
-        case "CHANNELS":
-            try call.expect(2...3)
-            let glob = call.arguments.count == 3 ? Glob(call.arguments[2]) : nil
-            let names = subscribers.channels.map(\.channel.bytes).filter { glob?.matches($0) ?? true }
-            call.client.writer.reply(Reply(bytes: names))
-        case "NUMSUB":
-            let counts = Dictionary(subscribers.channels.map { ($0.channel.bytes, $0.count) }) { first, _ in first }
-            let names = call.arguments.dropFirst(2)
-            // A map in all but its type, also in RESP3.
-            call.client.writer.array(names.count * 2)
-            for name in names {
-                call.client.writer.bulk(name)
-                call.client.writer.integer(counts[name] ?? 0)
-            }
+        case "CHANNELS": try list(subscribers.channels, call)
+        case "SHARDCHANNELS": try list(subscribers.shardChannels, call)
+        case "NUMSUB": count(subscribers.channels, call)
+        case "SHARDNUMSUB": count(subscribers.shardChannels, call)
         case "NUMPAT":
             try call.expect(2)
             call.client.writer.integer(subscribers.patternCount)
-        case "SHARDCHANNELS", "SHARDNUMSUB": call.client.writer.array(0)
         default: throw call.unknownSubcommand
+        }
+    }
+
+    private static func list(_ channels: [(channel: Channel, count: Int)], _ call: Call) throws(ReplyError) {
+        try call.expect(2...3)
+        let glob = call.arguments.count == 3 ? Glob(call.arguments[2]) : nil
+        call.client.writer.reply(Reply(bytes: channels.map(\.channel.bytes).filter { glob?.matches($0) ?? true }))
+    }
+
+    private static func count(_ channels: [(channel: Channel, count: Int)], _ call: Call) {
+        let counts = Dictionary(channels.map { ($0.channel.bytes, $0.count) }) { first, _ in first }
+        let names = call.arguments.dropFirst(2)
+        // A map in all but its type, also in RESP3.
+        call.client.writer.array(names.count * 2)
+        for name in names {
+            call.client.writer.bulk(name)
+            call.client.writer.integer(counts[name] ?? 0)
         }
     }
 }
@@ -95,7 +116,7 @@ enum PubSubCommands {
 extension ChannelSelector {
     fileprivate var name: Bytes {
         switch self {
-        case .channel(let channel): channel.bytes
+        case .channel(let channel), .shardChannel(let channel): channel.bytes
         case .pattern(let pattern): pattern
         }
     }

@@ -39,6 +39,7 @@ final class Client {
     var watched: [Key: Keyspace.WatchMark] = [:]
     var channels: Set<HoldfastStore.Channel> = [] { didSet { updateIsPlain() } }
     var patterns: Set<Bytes> = [] { didSet { updateIsPlain() } }
+    var shardChannels: Set<HoldfastStore.Channel> = [] { didSet { updateIsPlain() } }
     var subscriber: ClientSubscriber?
     var isMonitor = false
     var answers = Answers.all { didSet { updateIsPlain() } }
@@ -72,7 +73,7 @@ final class Client {
     /// As CLIENT LIST has it.
     var shownCommand: String { lastCommand?.name.lowercased() ?? "NULL" }
 
-    var subscriptionCount: Int { channels.count + patterns.count }
+    var subscriptionCount: Int { channels.count + patterns.count + shardChannels.count }
 
     /// Whether RESP2's rule holds that a subscriber may do little else.
     var onlyListens: Bool { subscriptionCount > 0 && !writer.isRESP3 }

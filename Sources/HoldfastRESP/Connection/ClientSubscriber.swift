@@ -10,7 +10,7 @@ final class ClientSubscriber: Subscriber {
     private struct Message {
         let channel: HoldfastStore.Channel
         let payload: Bytes
-        let pattern: Bytes?
+        let selector: ChannelSelector
     }
 
     private struct Mailbox {
@@ -31,8 +31,8 @@ final class ClientSubscriber: Subscriber {
         self.limit = limit
     }
 
-    func take(_ payload: Bytes, on channel: HoldfastStore.Channel, matching pattern: Bytes?) -> Bool {
-        let message = Message(channel: channel, payload: payload, pattern: pattern)
+    func take(_ payload: Bytes, on channel: HoldfastStore.Channel, by selector: ChannelSelector) -> Bool {
+        let message = Message(channel: channel, payload: payload, selector: selector)
         if loop.inEventLoop {
             fetch()
             write(message)
@@ -60,13 +60,17 @@ final class ClientSubscriber: Subscriber {
     private func write(_ message: Message) {
         let client = client.value
         guard !client.isClosing else { return }
-        if let pattern = message.pattern {
+        switch message.selector {
+        case .pattern(let pattern):
             client.writer.push(4)
             client.writer.bulk("pmessage")
             client.writer.bulk(pattern)
-        } else {
+        case .channel:
             client.writer.push(3)
             client.writer.bulk("message")
+        case .shardChannel:
+            client.writer.push(3)
+            client.writer.bulk("smessage")
         }
         client.writer.bulk(message.channel.bytes)
         client.writer.bulk(message.payload)

@@ -77,6 +77,11 @@ final class Cluster: Sendable {
 
     private var connections: [Connection] { state.withLock { Array($0.primaries.values) + Array($0.replicas.values) } }
 
+    /// Shows all nodes the credentials of now that there is a connection to.
+    func authenticate() async throws(StoreError) {
+        for connection in connections { try await connection.authenticate() }
+    }
+
     func close(finishingWithin grace: Duration = .zero) async {
         state.withLock { $0.isClosed = true }
         await withTaskGroup(of: Void.self) { group in

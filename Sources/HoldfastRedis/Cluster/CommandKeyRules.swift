@@ -28,7 +28,6 @@ final class CommandKeyRules: Sendable {
         case "EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO":
             guard arguments.count > 2, let count = arguments[2].integer, count >= 0 else { return [] }
             return arguments.dropFirst(3).prefix(Int(count)).map(Key.init(raw:))
-        case "SPUBLISH": return arguments.count > 1 ? [Key(raw: arguments[1])] : []
         default: return nil
         }
     }

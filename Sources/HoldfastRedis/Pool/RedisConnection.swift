@@ -115,9 +115,9 @@ public final class RedisConnection: Store {
 
     /// Subscribes over the store's connection for subscriptions.
     public func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
     ) async throws -> Result {
-        try await subscriptions.withSubscription(to: channels, body)
+        try await subscriptions.withSubscription(to: channels, whenFull: overflow, body)
     }
 
     private func admit(_ operation: Operation) throws(StoreError) {

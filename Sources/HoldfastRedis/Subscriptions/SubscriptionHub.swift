@@ -30,6 +30,8 @@ final class SubscriptionHub: Sendable {
         var newcomers: [Member: Newcomer] = [:]
         /// Commands to be sent, in the order in which `table` awaits their answers.
         var outgoing = CommandWriter()
+        /// Those who wait for the answers to their credentials, in order.
+        var authenticating: [Confirmation] = []
         var failures = 0
         /// Whether anything has come since the last heartbeat.
         var hasHeard = false
@@ -156,6 +158,34 @@ final class SubscriptionHub: Sendable {
         eventLoop.execute { self.tryAgain() }
     }
 
+    /// Shows the server other credentials, where the connection is there: a new one shows them by itself. In RESP2 a connection that
+    /// listens cannot say so: it is made anew, which its listeners see as a gap.
+    ///
+    /// - Throws: ``ErrorCode/serverRefused`` where they are not accepted.
+    func authenticate(_ command: [Bytes]) async throws(StoreError) {
+        let result = await withCheckedContinuation { (confirmation: Confirmation) in
+            let isSent = state.withLock { state in
+                guard state.channel != nil else { return false }
+                state.write([state.table.authenticate(command)])
+                state.authenticating.append(confirmation)
+                return true
+            }
+            guard isSent else { return confirmation.resume(returning: .success(())) }
+            eventLoop.execute { self.flush() }
+        }
+        do { try result.get() } catch {
+            guard error.message.hasPrefix("ERR Can't execute") else {
+                throw StoreError(.serverRefused, error.message, operation: "AUTH")
+            }
+            renew()
+        }
+    }
+
+    private func authenticated(_ refusal: StoreError?) {
+        let confirmation = state.withLock { $0.authenticating.isEmpty ? nil : $0.authenticating.removeFirst() }
+        confirmation?.resume(returning: refusal.map { .failure($0) } ?? .success(()))
+    }
+
     private func connect() {
         connector.connect(on: eventLoop, receiver: self).whenComplete { result in
             switch result {
@@ -250,6 +280,7 @@ extension SubscriptionHub: ConnectionReceiver {
             case .message(let inboxes, let channel, let payload):
                 for inbox in inboxes { inbox.deliver(payload, on: channel) }
             case .progress(let progress): report(progress)
+            case .authenticated(let refusal): authenticated(refusal)
             }
         }
         return failure
@@ -270,13 +301,15 @@ extension SubscriptionHub: ConnectionReceiver {
     func writabilityChanged(to isWritable: Bool) {}
 
     func closed(_ channel: any NIOCore.Channel, _ error: StoreError) {
-        let reconnects = state.withLock { state -> Bool in
+        let (reconnects, authenticating) = state.withLock { state -> (Bool, [Confirmation]) in
             state.table.disconnected()
             state.outgoing = CommandWriter()
-            guard case .ready = state.phase else { return false }
+            defer { state.authenticating = [] }
+            guard case .ready = state.phase else { return (false, state.authenticating) }
             state.phase = state.table.isEmpty ? .idle : .connecting
-            return !state.table.isEmpty
+            return (!state.table.isEmpty, state.authenticating)
         }
+        for confirmation in authenticating { confirmation.resume(returning: .success(())) }
         if reconnects { connect() }
     }
 }

@@ -16,6 +16,8 @@ struct SubscriptionTable {
         case nothing
         case message([SubscriptionInbox], Channel, Bytes)
         case progress(Progress)
+        /// The answer to showing credentials; nil where they were accepted.
+        case authenticated(StoreError?)
     }
 
     struct Progress {
@@ -43,8 +45,9 @@ struct SubscriptionTable {
 
     private enum Sent {
         case subscribe(ChannelSelector, serial: Int)
-        case unsubscribe
+        case unsubscribe(ChannelSelector)
         case ping
+        case authentication
     }
 
     private var entries: [ChannelSelector: Entry] = [:]
@@ -93,8 +96,8 @@ struct SubscriptionTable {
             guard entries[selector]?.inboxes.isEmpty == true else { continue }
             entries[selector] = nil
             guard isConnected else { continue }
-            sent.append(.unsubscribe)
-            commands.append(selector.command(channel: "UNSUBSCRIBE", pattern: "PUNSUBSCRIBE"))
+            sent.append(.unsubscribe(selector))
+            commands.append(selector.command(channel: "UNSUBSCRIBE", pattern: "PUNSUBSCRIBE", shard: "SUNSUBSCRIBE"))
         }
         return commands
     }
@@ -111,7 +114,7 @@ struct SubscriptionTable {
         lastSerial += 1
         entries[selector]?.serial = lastSerial
         sent.append(.subscribe(selector, serial: lastSerial))
-        return selector.command(channel: "SUBSCRIBE", pattern: "PSUBSCRIBE")
+        return selector.command(channel: "SUBSCRIBE", pattern: "PSUBSCRIBE", shard: "SSUBSCRIBE")
     }
 
     // MARK: - The connection
@@ -136,6 +139,12 @@ struct SubscriptionTable {
         }
     }
 
+    /// - Parameter command: what shows the credentials.
+    mutating func authenticate(_ command: [Bytes]) -> [Bytes] {
+        sent.append(.authentication)
+        return command
+    }
+
     mutating func ping() -> [Bytes] {
         sent.append(.ping)
         return ["PING"]
@@ -153,16 +162,28 @@ struct SubscriptionTable {
 
     private mutating func receive(_ parts: [Reply]) throws(StoreError) -> Outcome {
         switch parts.first?.bytes {
-        case "message":
+        case let word? where word == "message" || word == "smessage":
             guard parts.count == 3, let name = parts[1].bytes, let payload = parts[2].bytes else { throw Self.violation }
             let channel = Channel(name)
-            return message(entries[.channel(channel)], channel, payload)
+            return message(entries[word == "message" ? .channel(channel) : .shardChannel(channel)], channel, payload)
         case "pmessage":
             guard parts.count == 4, let pattern = parts[1].bytes, let name = parts[2].bytes, let payload = parts[3].bytes else {
                 throw Self.violation
             }
             return message(entries[.pattern(pattern)], Channel(name), payload)
         case "subscribe", "psubscribe", "unsubscribe", "punsubscribe", "pong": return try answered()
+        case "ssubscribe":
+            guard let name = parts.dropFirst().first?.bytes, case .subscribe(.shardChannel(Channel(name)), _)? = sent.first else {
+                throw Self.moved
+            }
+            return try answered()
+        case "sunsubscribe":
+            // Unasked for, it tells that the slot has gone to another node. What was sent may be answered in any way now: a new
+            // connection will be told where everything is.
+            guard let name = parts.dropFirst().first?.bytes, case .unsubscribe(.shardChannel(Channel(name)))? = sent.first else {
+                throw Self.moved
+            }
+            return try answered()
         default: return .nothing
         }
     }
@@ -174,6 +195,7 @@ struct SubscriptionTable {
     /// The first of the commands that were sent has succeeded.
     private mutating func answered() throws(StoreError) -> Outcome {
         guard let first = sent.popFirst() else { throw Self.violation }
+        if case .authentication = first { return .authenticated(nil) }
         guard case .subscribe(let selector, let serial) = first else { return .nothing }
         var progress = Progress()
         if entries[selector]?.serial == serial {
@@ -193,6 +215,9 @@ struct SubscriptionTable {
     /// The first of the commands that were sent was refused: those who wanted it do without.
     private mutating func refused(_ error: StoreError) throws(StoreError) -> Outcome {
         guard let first = sent.popFirst() else { throw error }
+        // An answer to giving a channel up that the server had just taken away: which command it belongs to is not known.
+        if case .unsubscribe = first { throw Self.moved }
+        if case .authentication = first { return .authenticated(error) }
         guard case .subscribe(let selector, let serial) = first else { return .nothing }
         var progress = Progress(refusal: error)
         if entries[selector]?.serial == serial {
@@ -211,15 +236,17 @@ struct SubscriptionTable {
         return Array(lost.values)
     }
 
+    private static let moved = StoreError(.connectionLost, "The node serves the shard channel no longer", effect: .unknown)
     private static let violation = StoreError(
         .protocolViolation, "The server sent no valid publication or confirmation", effect: .unknown)
 }
 
 extension ChannelSelector {
-    fileprivate func command(channel: Bytes, pattern: Bytes) -> [Bytes] {
+    fileprivate func command(channel: Bytes, pattern: Bytes, shard: Bytes) -> [Bytes] {
         switch self {
         case .channel(let name): [channel, name.bytes]
         case .pattern(let glob): [pattern, glob]
+        case .shardChannel(let name): [shard, name.bytes]
         }
     }
 }

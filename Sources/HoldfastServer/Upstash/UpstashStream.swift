@@ -112,15 +112,14 @@ final class LiveSubscription: Sendable {
     static func begin(
         to selectors: [ChannelSelector], on store: any Store, time: any TimeSource
     ) async throws -> LiveSubscription {
-        let (events, inbox) = Subscription.make(bufferLimit: UpstashStream.bufferLimit)
+        let (events, inbox) = Subscription.make(whenFull: .dropOldest(limit: UpstashStream.bufferLimit))
         let (began, beginning) = AsyncThrowingStream<Void, any Error>.makeStream()
         let task = Task {
             do {
-                try await Subscription.$currentBufferLimit.withValue(UpstashStream.bufferLimit) {
-                    try await store.withSubscription(to: selectors) { source in
-                        beginning.yield()
-                        await forward(source, to: inbox, time: time)
-                    }
+                try await store.withSubscription(to: selectors, whenFull: .dropOldest(limit: UpstashStream.bufferLimit)) {
+                    source in
+                    beginning.yield()
+                    await forward(source, to: inbox, time: time)
                 }
             } catch {
                 beginning.finish(throwing: error)

@@ -72,9 +72,9 @@ public final class EmbeddedStore: Store {
     }
 
     public func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
     ) async throws -> Result {
-        let (subscription, inbox) = Subscription.make()
+        let (subscription, inbox) = Subscription.make(whenFull: overflow)
         subscribers.add(inbox, to: channels)
         defer { subscribers.remove(inbox, from: channels) }
         return try await body(subscription)
@@ -146,8 +146,11 @@ public final class EmbeddedStore: Store {
 
     /// Publishes, where the operation is a publication.
     func deliver(_ operation: Operation) -> Reply? {
-        guard case .pubSub(.publish(let channel, let payload)) = operation.resolved else { return nil }
-        return Reply(subscribers.publish(payload, on: channel))
+        switch operation.resolved {
+        case .pubSub(.publish(let channel, let payload)): Reply(subscribers.publish(payload, on: channel))
+        case .pubSub(.spublish(let channel, let payload)): Reply(subscribers.publish(payload, onShard: channel))
+        default: nil
+        }
     }
 
     private func atomically<R>(_ body: (inout Keyspace) -> R) -> R {

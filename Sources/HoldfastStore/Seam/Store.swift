@@ -21,9 +21,20 @@ public protocol Store: Sendable {
     ///
     /// Messages published after the body has begun are delivered in order. See ``Subscription`` for what a slow reader and a lost
     /// connection get.
+    ///
+    /// - Parameter overflow: what happens when messages come faster than they are read.
     func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
     ) async throws -> Result
+}
+
+extension Store {
+    /// The same with ``Subscription/Overflow/standard``: of 1,024 messages that were not read the oldest go.
+    public func withSubscription<Result: Sendable>(
+        to channels: [ChannelSelector], _ body: (Subscription) async throws -> Result
+    ) async throws -> Result {
+        try await withSubscription(to: channels, whenFull: .standard, body)
+    }
 }
 
 extension Store {

@@ -10,13 +10,16 @@ public enum ChannelSelector: Hashable, Sendable {
     case channel(Channel)
     /// Every channel whose name matches a glob (see ``Glob``).
     case pattern(Bytes)
+    /// A shard channel: in a cluster its messages stay with the nodes that serve the slot of its name. A name for itself: what is
+    /// published on the channel of the same name is not heard here, and patterns do not match it.
+    case shardChannel(Channel)
 }
 
 /// The messages of one subscription, in the order of their publication.
 ///
-/// The buffer holds ``bufferLimit`` messages. A reader that is slower loses the oldest ones and is told by
-/// ``Event/gap(missed:)``; the same event, with `missed` nil, says that the connection was lost and restored, so that anything
-/// may have been missed.
+/// They are buffered for the reader. What becomes of them when he is slow is said by ``Overflow``, and he is told of what he missed by
+/// ``Event/gap(missed:)``; the same event, with `missed` nil, says that the connection was lost and restored, so that anything may have
+/// been missed.
 public struct Subscription: AsyncSequence, Sendable {
     public enum Event: Hashable, Sendable {
         case message(channel: Channel, payload: Bytes)
@@ -24,10 +27,27 @@ public struct Subscription: AsyncSequence, Sendable {
         case gap(missed: Int?)
     }
 
-    public static let bufferLimit = 1024
+    /// What happens when the reader is slower than the messages come. Limits are numbers of messages, at least 1.
+    public enum Overflow: Hashable, Sendable {
+        /// The oldest that were not read go; a gap stands in their place. For who wants to know how things are now.
+        case dropOldest(limit: Int)
+        /// What comes is dropped until there is room; a gap stands in its place. For who works messages off and must not lose his place.
+        case dropNewest(limit: Int)
+        /// The subscription ends: the reader gets what is buffered, then a gap of unknown size, then the end. For whom a gap is a failure.
+        case end(limit: Int)
 
-    /// The limit of the subscriptions that are begun in this task, for who passes messages on and bounds them elsewhere.
-    @TaskLocal public static var currentBufferLimit = bufferLimit
+        /// The oldest of ``bufferLimit`` go.
+        public static let standard = Overflow.dropOldest(limit: bufferLimit)
+
+        var limit: Int {
+            switch self {
+            case .dropOldest(let limit), .dropNewest(let limit), .end(let limit): Swift.max(1, limit)
+            }
+        }
+    }
+
+    /// Where no other limit is asked for.
+    public static let bufferLimit = 1024
 
     let inbox: SubscriptionInbox
 
@@ -40,8 +60,8 @@ public struct Subscription: AsyncSequence, Sendable {
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(inbox: inbox) }
 
     /// For stores: the inbox that the store delivers to and the sequence that reads from it. One reader at a time.
-    public static func make(bufferLimit: Int = Subscription.currentBufferLimit) -> (Subscription, SubscriptionInbox) {
-        let inbox = SubscriptionInbox(limit: bufferLimit)
+    public static func make(whenFull overflow: Overflow = .standard) -> (Subscription, SubscriptionInbox) {
+        let inbox = SubscriptionInbox(overflow)
         return (Subscription(inbox: inbox), inbox)
     }
 }

@@ -2,10 +2,13 @@ import DequeModule
 
 /// The bounded queue between a store that delivers and one reader that may be slow.
 ///
-/// Delivering never waits: when the buffer is full the oldest message goes, and the reader sees a gap in its place.
+/// Delivering never waits: when the buffer is full it is done as ``Subscription/Overflow`` says, and the reader sees a gap.
 public final class SubscriptionInbox: Sendable {
     private struct State {
+        /// Messages, and behind them gaps of what was dropped there.
         var buffer = Deque<Subscription.Event>()
+        var messages = 0
+        /// What was missed in front of the buffer.
         var missed: Int? = 0
         var reader: CheckedContinuation<Subscription.Event?, Never>?
         var isFinished = false
@@ -15,25 +18,45 @@ public final class SubscriptionInbox: Sendable {
                 defer { missed = 0 }
                 return .gap(missed: missed)
             }
-            return buffer.popFirst()
+            guard let event = buffer.popFirst() else { return nil }
+            if case .message = event { messages -= 1 }
+            return event
+        }
+
+        mutating func add(_ message: Subscription.Event, _ overflow: Subscription.Overflow) {
+            if messages >= overflow.limit {
+                switch overflow {
+                case .dropOldest:
+                    buffer.removeFirst()
+                    messages -= 1
+                    missed = missed.map { $0 + 1 }
+                case .dropNewest:
+                    if case .gap(let count?)? = buffer.last {
+                        buffer[buffer.count - 1] = .gap(missed: count + 1)
+                    } else {
+                        buffer.append(.gap(missed: 1))
+                    }
+                    return
+                case .end:
+                    buffer.append(.gap(missed: nil))
+                    isFinished = true
+                    return
+                }
+            }
+            buffer.append(message)
+            messages += 1
         }
     }
 
-    private let limit: Int
+    private let overflow: Subscription.Overflow
     private let state = Locked(State())
 
-    init(limit: Int) { self.limit = Swift.max(1, limit) }
+    init(_ overflow: Subscription.Overflow) { self.overflow = overflow }
 
     /// Adds one message; false when the subscription has ended.
     @discardableResult
     public func deliver(_ payload: Bytes, on channel: Channel) -> Bool {
-        hand { state in
-            if state.buffer.count >= limit {
-                state.buffer.removeFirst()
-                state.missed = state.missed.map { $0 + 1 }
-            }
-            state.buffer.append(.message(channel: channel, payload: payload))
-        }
+        hand { state in state.add(.message(channel: channel, payload: payload), overflow) }
     }
 
     /// Tells the reader that messages may have been missed here, in front of what is still to be delivered: that many, or nil for an

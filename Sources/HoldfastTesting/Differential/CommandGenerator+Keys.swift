@@ -30,6 +30,7 @@ extension CommandGenerator {
         CommandGenerator("ECHO") { g in [g.value()] },
         CommandGenerator("DBSIZE") { _ in [] },
         CommandGenerator("PUBLISH") { g in [Bytes("nobody-\(g.names.prefix)"), g.value()] },
+        CommandGenerator("SPUBLISH") { g in [Bytes("nobody-\(g.names.prefix)"), g.value()] },
     ]
 }
 
