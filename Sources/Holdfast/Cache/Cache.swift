@@ -77,7 +77,7 @@ public struct Cache: Sendable {
     }
 
     /// How many writes and invalidations of this process's cache, all tenants together, wait for the server to be back.
-    public var pendingChanges: Int { core.remembered.count }
+    public var pendingChanges: Int { core.waiting.count }
 
     /// The same workspace of another tenant.
     public func scoped(to tenant: String) -> Cache {

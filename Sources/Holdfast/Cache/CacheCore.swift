@@ -8,7 +8,7 @@ import HoldfastStore
     let random: @Sendable () -> UInt64
     @usableFromInline let near: NearCache
     let flights = SingleFlight()
-    let remembered = RememberedChanges()
+    let waiting: CacheOutbox
     private let coverage: CacheCoverage
     let warmers = Locked<[CacheWarmer]>([])
     /// What this process wrote into its local store before then, the server has heard of since: it says nothing any more.
@@ -24,7 +24,20 @@ import HoldfastStore
         self.random = random
         near = NearCache(configuration.near, time: failover.time)
         coverage = CacheCoverage(failover.server, configuration.near)
-        failover.whenServerReturns { [weak self] (server) async throws(StoreError) in try await self?.serverReturns(server) }
+        waiting = CacheOutbox(failover.outbox)
+        if failover.server == nil { return }
+        let local = failover.local
+        failover.outbox.register(
+            ReplayAction(CacheOutbox.action) { [weak self, time = failover.time] (entry, server) async throws(StoreError) in
+                guard let change = CacheChange(entry) else {
+                    throw StoreError(.unsupportedFormat, "The entry has not the form of \(entry.action)")
+                }
+                let moment = time.now
+                _ = try await change.remove(from: server)
+                self?.hasHeard(by: moment)
+                _ = try? await change.remove(from: local)
+            })
+        failover.whenServerReturns { [weak self] (_) async throws(StoreError) in await self?.serverReturns() }
     }
 
     var now: Timestamp { failover.time.now }
@@ -57,10 +70,7 @@ import HoldfastStore
     func read<Output: Sendable>(
         _ body: (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
-        try await failover.perform(.local) { (store, decider) async throws(StoreError) in
-            if decider == .server { try await settle(store) }
-            return try await body(store, decider)
-        }
+        try await failover.perform(.local, body)
     }
 
     /// A change: made where it is decided, and remembered for the server where that is not the server.
@@ -77,26 +87,19 @@ import HoldfastStore
 
     /// As ``write(_:_:)`` without telling the near cache, for a writer that does so itself.
     func perform<Output: Sendable>(
-        _ changes: [CacheChange], policy: OutagePolicy = .local,
+        _ changes: [CacheChange], policy: OutagePolicy = .localThenReplay,
         _ body: (_ store: any Store) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
         try await failover.perform(policy) { (store, decider) async throws(StoreError) in
-            // Remembered before it is done: if the server returns in between, the next call to it settles first.
-            if decider == .server { try await settle(store) } else { remembered.remember(changes) }
+            // Kept before it is done: if the server returns in between, the next call to it comes after this.
+            if decider.isLocal { try await waiting.add(changes) }
             return try await body(store)
         }
     }
 
-    /// Nothing of this cache goes to the server before what it missed.
-    private func settle(_ store: any Store) async throws(StoreError) {
-        if failover.server == nil || remembered.isEmpty { return }
-        let moment = now
-        let settled = try await remembered.settle(on: store)
-        // What single failures left here while the server was not yet counted as down. A local decision that is under way may still
-        // leave an entry: the moment, which is after it was made, keeps that from being believed.
-        heardUntil.withLock { $0 = max($0, moment) }
-        for change in settled { _ = try? await change.remove(from: failover.local) }
-    }
+    /// What this process kept before that moment is not believed any more: what single failures left here while the server was not yet
+    /// counted as down, and what a local decision leaves that is still under way, which began before.
+    private func hasHeard(by moment: Timestamp) { heardUntil.withLock { $0 = max($0, moment) } }
 
     func announce(_ change: CacheChange) {
         switch change {
@@ -119,14 +122,10 @@ import HoldfastStore
 
     // MARK: - The server returns
 
-    /// Before calls go to the server again: it hears what it missed, and what was kept here meanwhile is forgotten.
-    private func serverReturns(_ server: any Store) async throws(StoreError) {
-        // What is changed while this runs is settled in the next round, and at last by the first call that goes to the server: a busy
-        // process must not keep it away for ever.
-        for _ in 0..<10 where !remembered.isEmpty { try await settle(server) }
+    /// Before calls go to the server again, which has heard what it missed: what was kept here meanwhile is forgotten.
+    private func serverReturns() async {
         // A local decision that ends after this leaves an entry here, which is older than this moment.
-        let moment = now
-        heardUntil.withLock { $0 = max($0, moment) }
+        hasHeard(by: now)
         _ = try? await CacheChange.everything(prefix: prefix).remove(from: failover.local)
         announce(.everything(prefix: prefix))
     }

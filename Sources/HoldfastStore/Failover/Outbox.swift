@@ -60,6 +60,8 @@ public final class Outbox: Sendable {
     struct State {
         var entries: [Int64: Waiting] = [:]
         var names: [Bytes: Int64] = [:]
+        /// How many entries there are of each action.
+        var counts: [String: Int] = [:]
         var dead: [Int64: DeadLetter] = [:]
         var actions: [String: ReplayAction] = [:]
         /// No entry has a smaller number.
@@ -155,6 +157,32 @@ public final class Outbox: Sendable {
         if let replaced { insert(replaced, &state) }
     }
 
+    // MARK: - For services that make many entries one
+
+    /// How many entries of an action wait.
+    public func count(of action: String) -> Int { state.withLock { $0.counts[action] ?? 0 } }
+
+    public func contains(named name: Bytes) -> Bool { state.withLock { $0.names[name] != nil } }
+
+    /// The entries of an action that wait, in their order. Looks at every entry.
+    public func entries(of action: String) -> [OutboxEntry] {
+        state.withLock { state in
+            state.entries.values.map(\.entry).filter { $0.action == action }.sorted { $0.number < $1.number }
+        }
+    }
+
+    /// Takes entries back that another one contains. Those that have changed since stay.
+    public func withdraw(_ entries: [OutboxEntry]) async throws(StoreError) {
+        let gone = state.withLock { state in
+            entries.filter { entry in
+                guard let waiting = state.entries[entry.number], waiting.entry == entry else { return false }
+                remove(waiting, &state)
+                return true
+            }
+        }
+        if let store, !gone.isEmpty { _ = try await store(.hdel(Self.entriesKey, gone.map(\.field))) }
+    }
+
     // MARK: - At the start
 
     /// Reads what an earlier process left, and lets each entry be seen in this process again.
@@ -195,6 +223,7 @@ public final class Outbox: Sendable {
         state.entries[waiting.entry.number] = waiting
         state.first = min(state.first, waiting.entry.number)
         if let name = waiting.entry.name { state.names[name] = waiting.entry.number }
+        state.counts[waiting.entry.action, default: 0] += 1
         state.bytes += waiting.entry.size
         if waiting.isKept { state.kept += 1 }
     }
@@ -202,6 +231,7 @@ public final class Outbox: Sendable {
     func remove(_ waiting: Waiting, _ state: inout State) {
         state.entries[waiting.entry.number] = nil
         if let name = waiting.entry.name, state.names[name] == waiting.entry.number { state.names[name] = nil }
+        state.counts[waiting.entry.action, default: 0] -= 1
         state.bytes -= waiting.entry.size
         if waiting.isKept { state.kept -= 1 }
     }
