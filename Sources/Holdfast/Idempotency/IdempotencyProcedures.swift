@@ -3,7 +3,7 @@ public import HoldfastStore
 /// The atomic steps of ``Idempotency``. A record is a hash: `content` (what the request was), `operation` (its name), `owner` and `until`
 /// (which attempt has it, and until when, Unix milliseconds) and, once it is answered, `answer`.
 public enum IdempotencyProcedures {
-    public static let all: [Script] = [begin, complete, release]
+    public static let all: [Script] = [begin, complete, release, adopt]
 
     /// KEYS: the record. ARGV: the content; the attempt; the operation's name, where there is no record yet; the lease and how long the
     /// record is kept, both in milliseconds.
@@ -86,5 +86,42 @@ public enum IdempotencyProcedures {
         guard found[0] == arguments[0], found[1] == nil else { return .integer(0) }
         if arguments[1] == "1" { return .integer(store.delete(keys[0]) ? 1 : 0) }
         return .integer(try store.hdel(keys[0], ["owner", "until"]) > 0 ? 1 : 0)
+    }
+
+    /// Brings a record that was made while the server was away. What is there already stays, but for an answer that it has not got yet.
+    ///
+    /// KEYS: the record. ARGV: the content; the operation's name; the answer, empty for none yet; how long the record is kept, in
+    /// milliseconds. Result: 1 where something was written, else 0. Cost: O(size of the answer).
+    public static let adopt = Script(
+        "idempotency.adopt", version: 1, isIdempotent: true,
+        lua: """
+            local span = tonumber(ARGV[5])
+            if not (span and span > 0 and span < 9007199254740992) then return redis.error_reply('ERR invalid time to keep') end
+            local found = redis.pcall('HMGET', KEYS[1], 'content', 'operation', 'answer')
+            if found.err then return found end
+            if found[1] then
+              if ARGV[4] == '' or found[3] or found[1] ~= ARGV[2] or found[2] ~= ARGV[3] then return 0 end
+              redis.call('HSET', KEYS[1], 'answer', ARGV[4])
+              return 1
+            end
+            redis.call('HSET', KEYS[1], 'content', ARGV[2], 'operation', ARGV[3])
+            if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'answer', ARGV[4]) end
+            redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', now + span))
+            return 1
+            """
+    ) { (store, keys, arguments, now) throws(ReplyError) in
+        let span = arguments[3].integer ?? 0
+        guard (1..<9_007_199_254_740_992).contains(span) else { throw ReplyError("ERR invalid time to keep") }
+        let found = try store.hmget(keys[0], ["content", "operation", "answer"])
+        if found[0] != nil {
+            let isSame = found[0] == arguments[0] && found[1] == arguments[1]
+            guard !arguments[2].isEmpty, found[2] == nil, isSame else { return .integer(0) }
+            try store.hset(keys[0], [HashField("answer", arguments[2])])
+            return .integer(1)
+        }
+        let answer = arguments[2].isEmpty ? [] : [HashField("answer", arguments[2])]
+        try store.hset(keys[0], [HashField("content", arguments[0]), HashField("operation", arguments[1])] + answer)
+        store.expire(keys[0], at: now + .milliseconds(span))
+        return .integer(1)
     }
 }

@@ -171,6 +171,12 @@ public final class Outbox: Sendable {
         }
     }
 
+    /// Takes an entry back, where one of this name waits.
+    public func withdraw(named name: Bytes) async throws(StoreError) {
+        let entry = state.withLock { state in state.names[name].flatMap { state.entries[$0]?.entry } }
+        if let entry { try await withdraw([entry]) }
+    }
+
     /// Takes entries back that another one contains. Those that have changed since stay.
     public func withdraw(_ entries: [OutboxEntry]) async throws(StoreError) {
         let gone = state.withLock { state in

@@ -18,4 +18,10 @@ let idempotencyGenerators: [ProcedureGenerator] = [
     ProcedureGenerator(IdempotencyProcedures.release) { g in
         ([g.names.key("i:\(g.id())")], [g.pick(["1", "2"]), g.pick(["0", "1"])])
     },
+    ProcedureGenerator(IdempotencyProcedures.adopt) { g in
+        (
+            [g.names.key("i:\(g.id())")],
+            [g.pick(["x", "y"]), g.pick(["o1", "o2"]), g.pick(["", "a", "b"]), Bytes(Int64(g.int(-1...60_000)))]
+        )
+    },
 ]
