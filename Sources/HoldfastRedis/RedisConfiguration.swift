@@ -57,7 +57,8 @@ public struct RedisConfiguration: Sendable {
         /// message for each such change, whether or not there is a copy.
         case broadcast
         /// Of changes to keys that were read over the shared connections, each once. Costs the server memory for each such key, whoever read
-        /// it and for what (`tracking-table-max-keys`). What was written here is no copy until it is read.
+        /// it and for what (`tracking-table-max-keys`). What was written here is no copy until it is read. For
+        /// one cache of a store.
         case reads
     }
 

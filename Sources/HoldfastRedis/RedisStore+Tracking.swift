@@ -3,7 +3,8 @@ public import HoldfastStore
 extension RedisStore: ChangeTracking {
     /// Listens over one more connection to each server that holds keys; see ``RedisConfiguration/clientTracking``.
     ///
-    /// - Returns: nil where that is off, and where replicas answer reads: a replica may answer with what was changed, and told of, before.
+    /// - Returns: nil where that is off; where replicas answer reads: a replica may answer with what was changed, and told of, before; and to
+    ///   the second who asks where reads are told of: one cache for each store.
     public func trackChanges(
         of prefixes: [Bytes], confirmingEvery interval: Duration, _ observe: @escaping @Sendable (KeyChangeEvent) -> Void
     ) -> ChangeTrackingHandle? {
@@ -15,7 +16,7 @@ extension RedisStore: ChangeTracking {
             case .cluster(let cluster): .cluster(cluster)
             }
         let tracker = ChangeTracker(servers, configuration, prefixes: prefixes, interval: interval, observe)
-        trackers.begin(tracker)
+        guard trackers.begin(tracker, alone: configuration.clientTracking == .reads) else { return nil }
         return ChangeTrackingHandle(
             add: { tracker.add($0) }, end: { [trackers] in trackers.end(tracker) })
     }

@@ -44,7 +44,7 @@ public struct NearCacheConfiguration: Sendable, Hashable {
     /// The staleness bound. What this process writes or invalidates is seen here at once; what other processes do, after at most this
     /// long.
     ///
-    /// Where the server tells of changes (``HoldfastStore/ChangeTracking``) they are seen with its message, and values are served as long
+    /// Where the server tells of changes (``/HoldfastStore/ChangeTracking``) they are seen with its message, and values are served as long
     /// as it has confirmed within this time that it has told all. Elsewhere a value is served for this long without asking the store.
     public var ttl: Duration
     /// For how long a value is served at most where the server tells of changes: the bound of what Redis changes without telling (SWAPDB,

@@ -25,7 +25,7 @@ extension Cached: Equatable where Value: Equatable {}
 
 /// Where a cached value came from.
 public enum CacheSource: Hashable, Sendable {
-    /// This process's near cache; at most the near TTL old.
+    /// This process's near cache: the server's value at a moment that is at most the near TTL ago.
     case near
     /// The configured store: the server, or this process where no server is configured.
     case store

@@ -12,12 +12,17 @@ final class Trackers: Sendable {
     var all: [ChangeTracker] { state.withLock { $0.trackers } }
 
     /// Adds one and lets it begin, unless the store is closed.
-    func begin(_ tracker: ChangeTracker) {
-        let begins = state.withLock { state in
+    ///
+    /// - Parameter alone: whether there may be no other: a connection redirects what it read to one listener only.
+    /// - Returns: false where there is another.
+    func begin(_ tracker: ChangeTracker, alone: Bool) -> Bool {
+        let (begins, isIn) = state.withLock { state -> (Bool, Bool) in
+            if alone, !state.trackers.isEmpty { return (false, false) }
             if !state.isClosed { state.trackers.append(tracker) }
-            return !state.isClosed
+            return (!state.isClosed, true)
         }
         if begins { tracker.begin() }
+        return isIn
     }
 
     func end(_ tracker: ChangeTracker) {

@@ -202,6 +202,30 @@ import Testing
         await store.shutdown()
     }
 
+    @Test func ofTwoCachesOverOneStoreBothAreTrue() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        for mode in [RedisConfiguration.ClientTracking.broadcast, .reads] {
+            var configuration = endpoint(server)
+            configuration.clientTracking = mode
+            let process = try TrackedProcess(configuration)
+            try await process.isTracked()
+            let second = Cache(
+                failover: Failover(server: process.store, local: EmbeddedStore()), namespace: Namespace(prefix: "p:"),
+                configuration: CacheConfiguration(near: .patient))
+            _ = try await second.get("warm", as: Int.self)
+            // Redis redirects what a connection read to one listener: the second cache goes by time.
+            let expected: NearCoherence = mode == .broadcast ? .tracked : .timed
+            try await eventually("the second is not as it should be") { second.nearCoherence == expected }
+            try await process.cache.set("k", 1)
+            try await process.holds("k", 1)
+            try await plainCache(process.store).set("k", 2)
+            try await process.sees(2, "k", "a change, by the first")
+            #expect(process.cache.nearCoherence == .tracked && second.nearCoherence == expected)
+            await process.stop()
+        }
+    }
+
     @Test func aClosedStoreListensNoLonger() async throws {
         let server = try await RedisProcess.start()
         defer { server.stop() }
