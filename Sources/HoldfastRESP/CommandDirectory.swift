@@ -57,6 +57,8 @@ struct CommandDirectory: Sendable {
         static let hidden = Traits(rawValue: 1 << 7)
         /// Is allowed to one who listens in RESP2.
         static let whileListening = Traits(rawValue: 1 << 8)
+        /// Its arguments may hold passwords: SLOWLOG does not show it.
+        static let secret = Traits(rawValue: 1 << 9)
     }
 
     let entries: [Entry]

@@ -146,7 +146,7 @@ extension Endpoint {
             _ = store.withKeyspace { perform(entry, arguments, client, &$0) }
         }
         let span = NIODeadline.now() - started
-        if !entry.traits.contains(.hidden) { noteIfSlow(arguments, span, client) }
+        if !entry.traits.contains(.secret) { noteIfSlow(arguments, span, client) }
     }
 
     /// Whether a client may call this now, in Redis's order of reasons not to.

@@ -5,8 +5,8 @@ enum ConnectionCommands {
     typealias Entry = CommandDirectory.Entry
 
     static let all: [Entry] = [
-        Entry("HELLO", arity: -1, [.noAuth, .hidden], "connection", run: hello),
-        Entry("AUTH", arity: -2, [.noAuth, .hidden], "connection", run: auth),
+        Entry("HELLO", arity: -1, [.noAuth, .hidden, .secret], "connection", run: hello),
+        Entry("AUTH", arity: -2, [.noAuth, .hidden, .secret], "connection", run: auth),
         Entry("SELECT", arity: 2, [], "connection", run: select),
         Entry("QUIT", arity: -1, [.noAuth, .notQueued, .whileListening], "connection") { call in
             call.client.writer.ok()

@@ -10,7 +10,7 @@ enum ServerCommands {
                 let sections = call.rest.map { $0.lossyString.lowercased() }
                 call.client.writer.verbatim(Bytes(ServerInfo(endpoint: call.endpoint).text(sections)))
             },
-            Entry("CONFIG", arity: -2, [.admin, .hidden], "server", run: config),
+            Entry("CONFIG", arity: -2, [.admin, .hidden, .secret], "server", run: config),
             Entry("SLOWLOG", arity: -2, [.admin, .hidden], "server", run: slowlog),
             Entry("MONITOR", arity: 1, [.admin, .hidden], "server") { call in
                 call.endpoint.monitor(call.client, true)
@@ -23,7 +23,7 @@ enum ServerCommands {
                 guard call.subcommand == "LIST" else { throw call.unknownSubcommand }
                 call.client.writer.array(0)
             },
-            Entry("ACL", arity: -2, [.admin, .hidden], "server") { call throws(ReplyError) in
+            Entry("ACL", arity: -2, [.admin, .hidden, .secret], "server") { call throws(ReplyError) in
                 guard call.subcommand == "WHOAMI" else { throw call.unknownSubcommand }
                 call.client.writer.bulk("default")
             },
