@@ -17,34 +17,43 @@ public struct AgentState: Service {
     public let cache: Cache
     public let sessions: Sessions
     public let limits: RateLimiter
+    /// How many processes share the server.
+    public let instances: Instances
 
     /// How the services behave.
     public struct Configuration: Sendable {
         public var cache: CacheConfiguration
         public var sessions: Sessions.Configuration
         public var limits: RateLimiter.Configuration
+        public var instances: Instances.Configuration
 
         public init(
             cache: CacheConfiguration = CacheConfiguration(), sessions: Sessions.Configuration = Sessions.Configuration(),
-            limits: RateLimiter.Configuration = RateLimiter.Configuration()
+            limits: RateLimiter.Configuration = RateLimiter.Configuration(),
+            instances: Instances.Configuration = Instances.Configuration()
         ) {
             self.cache = cache
             self.sessions = sessions
             self.limits = limits
+            self.instances = instances
         }
     }
 
     public init(failover: Failover, namespace: Namespace = Namespace(), configuration: Configuration = Configuration()) {
+        let instances = Instances(failover: failover, namespace: namespace, configuration: configuration.instances)
         self.init(
-            failover: failover, namespace: namespace,
+            failover: failover, namespace: namespace, instances: instances,
             cache: Cache(failover: failover, namespace: namespace, configuration: configuration.cache),
             sessions: Sessions(failover: failover, namespace: namespace, configuration: configuration.sessions),
-            limits: RateLimiter(failover, namespace: namespace, configuration: configuration.limits))
+            limits: RateLimiter(failover, namespace: namespace, configuration: configuration.limits, instances: instances))
     }
 
-    private init(failover: Failover, namespace: Namespace, cache: Cache, sessions: Sessions, limits: RateLimiter) {
+    private init(
+        failover: Failover, namespace: Namespace, instances: Instances, cache: Cache, sessions: Sessions, limits: RateLimiter
+    ) {
         self.failover = failover
         self.namespace = namespace
+        self.instances = instances
         self.cache = cache
         self.sessions = sessions
         self.limits = limits
@@ -64,16 +73,17 @@ public struct AgentState: Service {
     /// The same services for one tenant, who sees no other's keys.
     public func scoped(to tenant: String) -> AgentState {
         AgentState(
-            failover: failover, namespace: namespace.scoped(to: tenant), cache: cache.scoped(to: tenant),
+            failover: failover, namespace: namespace.scoped(to: tenant), instances: instances, cache: cache.scoped(to: tenant),
             sessions: sessions.scoped(to: tenant), limits: limits.scoped(to: tenant))
     }
 
-    /// Watches the server and gives back the memory of expired entries, until the task is cancelled or the service group shuts
+    /// Watches the server, holds this process's lease there, and gives back the memory of expired entries, until the task is cancelled or the service group shuts
     /// down. Run it once in a process, on whichever view; without it an embedded store works, but only forgets what is read.
     public func run() async throws {
         await cancelWhenGracefulShutdown {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask { await failover.run() }
+                group.addTask { await instances.run() }
                 group.addTask { await sessions.run() }
                 if let store = failover.local as? EmbeddedStore {
                     group.addTask { try? await store.removeExpiredEntries() }

@@ -25,6 +25,7 @@ struct Config: AsyncParsableCommand {
         }
         Terminal.say(table.text)
         Terminal.say("Store: \(report.store)")
+        if let outbox = report.outbox { Terminal.say("Outbox: \(outbox)") }
         for line in report.warnings { Terminal.say("Warning: \(line)") }
         for line in report.refusals { Terminal.say("Cannot start: \(line)") }
     }

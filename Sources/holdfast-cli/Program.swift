@@ -19,6 +19,7 @@ struct Program: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             Serve.self, Demo.self, Config.self, Status.self, Doctor.self, Keys.self, Get.self, SetValue.self, Del.self,
+            OutboxCommand.self,
         ]
     )
 

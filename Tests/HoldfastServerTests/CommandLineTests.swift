@@ -134,7 +134,7 @@ import Testing
         #expect(
             checks == [
                 "Settings", "DNS", "TCP", "Protocol", "AUTH", "SELECT", "PING", "Version", "Eviction", "Capabilities", "Write",
-                "Scripts", "API key",
+                "Scripts", "Outbox", "API key",
             ])
         #expect(findings.allSatisfy { $0["state"] == "ok" }, "\(result.output)")
     }

@@ -262,7 +262,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ["HOLDFAST_DATA": "/srv/holdfast", "REDIS_HOST": "h"], ["HOLDFAST_APPENDFSYNC": "always"],
+        ["HOLDFAST_DATA": "/srv/holdfast", "REDIS_HOST": "h", "HOLDFAST_APPENDFSYNC": "always"],
+        ["HOLDFAST_APPENDFSYNC": "always"], ["HOLDFAST_OUTBOX_MAX_ENTRIES": "5"],
         ["TOKEN_ENCRYPTION_KEY": String(repeating: "0f", count: 32)],
     ]) func whatHasLessEffectThanItsNamePromisesIsSaid(environment: [String: String]) async throws {
         let warnings = try await load(environment).warnings

@@ -37,6 +37,18 @@ struct RateLimitCall {
     func procedure(
         _ script: Script, sharedBy instances: Int
     ) throws(StoreError) -> Procedure<RateLimitAnswer> {
+        try procedure(script, sharedBy: instances) { reply, charges in RateLimitAnswer(reply, charges) }
+    }
+
+    /// The same for whoever does not look at the answer: an operation that was done before answers as it did then, which may have been
+    /// about other rules.
+    func blindProcedure(_ script: Script) throws(StoreError) -> Procedure<Bool> {
+        try procedure(script, sharedBy: 1) { reply, _ in reply.elements != nil }
+    }
+
+    private func procedure<Output: Sendable>(
+        _ script: Script, sharedBy instances: Int, _ decode: @escaping @Sendable (Reply, [RateLimitCharge]) -> Output?
+    ) throws(StoreError) -> Procedure<Output> {
         let charges =
             instances > 1
             ? charges.map { RateLimitCharge($0.rule.share(of: instances), for: $0.subject, cost: $0.cost) } : charges
@@ -52,11 +64,11 @@ struct RateLimitCall {
             arguments.append(Bytes(c))
         }
         guard let once, !charges.isEmpty else {
-            return Procedure(script, keys: keys, arguments: arguments) { RateLimitAnswer($0, charges) }
+            return Procedure(script, keys: keys, arguments: arguments) { decode($0, charges) }
         }
         return Procedure(
             script, keys: keys + [once.marker], arguments: arguments + [once.operation.retentionArgument]
-        ) { RateLimitAnswer($0, charges) }
+        ) { decode($0, charges) }
     }
 }
 

@@ -29,7 +29,7 @@ extension RateLimiter {
             decided = try await failover.perform(configuration.outage == .local ? .local : .fail) {
                 (store, decider) throws(StoreError) in
                 try await store.run(
-                    try call.procedure(mode.script, sharedBy: decider.isLocal ? configuration.instances : 1))
+                    try call.procedure(mode.script, sharedBy: decider.isLocal ? instances.count : 1))
             }
         } catch {
             guard configuration.outage != .local, error.isOutage else { throw error }
@@ -57,7 +57,7 @@ extension RateLimiter {
     private func settle() async {
         guard let server = failover.server, !consumption.isEmpty else { return }
         // The decision stands whatever becomes of this; what failed is kept for the next time.
-        try? await consumption.handOver(from: failover.local, to: server, limit: RateLimitCall.maximumRules)
+        try? await consumption.handOver(from: failover.local, to: server, sharedBy: instances.count, limit: 1)
     }
 }
 

@@ -15,7 +15,7 @@ public import HoldfastStore
 public struct RateLimiter: Sendable {
     /// What a check does while the configured server is away.
     public enum OutageBehavior: String, Sendable, Hashable, Codable, CaseIterable {
-        /// The same rules with max(1, ⌊limit / instances⌋), in this process.
+        /// The same rules with max(1, ⌊limit / instances⌋), in this process. See ``Instances`` for how many there are.
         case local
         /// Everything is admitted, with ``RateLimitDecision/Reason/storeAway``.
         case open
@@ -26,20 +26,17 @@ public struct RateLimiter: Sendable {
     public struct Configuration: Sendable {
         public var plan: RateLimitPlan
         public var outage: OutageBehavior
-        /// Among how many processes a limit is divided while the server is away; `HOLDFAST_INSTANCES`.
-        public var instances: Int
         /// For how long a denial is given again without asking, at most one second; zero to always ask.
         public var denialMemory: Duration
         /// How many denials, and how many keys of local consumption, are kept.
         public var maximumEntries: Int
 
         public init(
-            plan: RateLimitPlan = .standard(), outage: OutageBehavior = .local, instances: Int = 1,
+            plan: RateLimitPlan = .standard(), outage: OutageBehavior = .local,
             denialMemory: Duration = .seconds(1), maximumEntries: Int = 10_000
         ) {
             self.plan = plan
             self.outage = outage
-            self.instances = max(1, instances)
             self.denialMemory = min(denialMemory, .seconds(1))
             self.maximumEntries = maximumEntries
         }
@@ -47,21 +44,30 @@ public struct RateLimiter: Sendable {
 
     public let configuration: Configuration
     public let namespace: Namespace
+    /// Among how many processes a limit is divided while the server is away.
+    public let instances: Instances
     let failover: Failover
     let denials: DenialMemory
     let consumption: LocalConsumption
 
-    public init(_ failover: Failover, namespace: Namespace = Namespace(), configuration: Configuration = Configuration()) {
+    /// - Parameter instances: how many processes share the server; by default one, as nobody counts them. ``AgentState`` has one for all.
+    public init(
+        _ failover: Failover, namespace: Namespace = Namespace(), configuration: Configuration = Configuration(),
+        instances: Instances? = nil
+    ) {
         self.failover = failover
+        let instances = instances ?? Instances(failover: failover, namespace: namespace)
+        self.instances = instances
         self.namespace = namespace
         self.configuration = configuration
         denials = DenialMemory(maximumAge: configuration.denialMemory, maximumEntries: configuration.maximumEntries)
-        let consumption = LocalConsumption(maximumKeys: configuration.maximumEntries, instances: configuration.instances)
+        let consumption = LocalConsumption(maximumKeys: configuration.maximumEntries)
         self.consumption = consumption
         if failover.server != nil {
             let local = failover.local
-            failover.whenServerReturns { (server) throws(StoreError) in
-                try await consumption.handOver(from: local, to: server, limit: .max)
+            // Weakly, because it has the failover that has the hook.
+            failover.whenServerReturns { [weak instances] (server) throws(StoreError) in
+                try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
             }
         }
     }
@@ -69,6 +75,7 @@ public struct RateLimiter: Sendable {
     private init(_ other: RateLimiter, namespace: Namespace) {
         configuration = other.configuration
         failover = other.failover
+        instances = other.instances
         denials = other.denials
         consumption = other.consumption
         self.namespace = namespace

@@ -5,14 +5,31 @@ import HoldfastStore
 // What the settings mean for each part.
 extension HoldfastConfiguration {
     var placeOfEntries: String {
-        if redis.isEnabled { return "on the server; in this process's memory while it is away" }
+        if redis.isEnabled { return "on the server" }
         guard let folder = journalFolder else { return "in this process's memory, and gone with it" }
         return "in \(folder) (append-only file, appendfsync \(server.journal.sync.rawValue))"
     }
 
     /// The folder in which the embedded store keeps its entries; nil where it does not. Beside a server it holds what is needed while
-    /// that is away, and nothing that should outlive the process.
+    /// that is away; what must outlive the process then is in the outbox.
     public var journalFolder: String? { redis.isEnabled ? nil : server.dataFolder }
+
+    /// Where what is decided while the server is away is kept for it; nil without a server.
+    public var placeOfOutbox: String? {
+        guard redis.isEnabled else { return nil }
+        return outboxFolder.map { "in \($0) (append-only file, appendfsync always)" }
+            ?? "in this process's memory, and gone with it; HOLDFAST_DATA would keep it"
+    }
+
+    /// The folder of the outbox; nil where it is in memory, or there is no server to keep anything for.
+    var outboxFolder: String? { redis.isEnabled ? server.dataFolder.map { $0 + "/outbox" } : nil }
+
+    var outbox: Outbox.Configuration {
+        let size = server.outbox.maximumBytes
+        return Outbox.Configuration(
+            maximumEntries: server.outbox.maximumEntries, maximumBytes: size == 0 ? .max : size,
+            longestOutage: server.outbox.longestOutage)
+    }
 
     var embeddedStore: EmbeddedStore.Configuration {
         EmbeddedStore.Configuration(
@@ -52,6 +69,7 @@ extension HoldfastConfiguration {
             sessions: Holdfast.Sessions.Configuration(
                 storage: sessions.storage == .memory ? .memory : .configured, idleTTL: sessions.ttl,
                 absoluteTTL: max(.seconds(86_400), sessions.ttl), cleanupInterval: sessions.cleanupInterval),
-            limits: RateLimiter.Configuration(plan: plan, instances: server.instances))
+            limits: RateLimiter.Configuration(plan: plan),
+            instances: Instances.Configuration(fixed: server.instances))
     }
 }

@@ -16,6 +16,7 @@ public struct HoldfastService: Service {
     private let configuration: HoldfastConfiguration
     private let server: ConfiguredServer?
     private let local: EmbeddedStore
+    private let outbox: ConfiguredOutbox
     private let keys: APIKeyRing
     private let logger: Logger
     private let tls: ServerTLS?
@@ -49,15 +50,17 @@ public struct HoldfastService: Service {
         let namespace = Namespace(prefix: configuration.redis.keyPrefix)
         server = try ConfiguredServer(configuration.redis)
         local = try await Self.embedded(configuration, logger)
+        outbox = try await ConfiguredOutbox(configuration, logger: logger)
         let failover = Failover(
-            server: server?.store, local: local, configuration: configuration.failover,
+            server: server?.store, local: local, outbox: outbox.outbox, configuration: configuration.failover,
             observer: Self.observer(store: configuration.storeDescription, logger))
         state = AgentState(failover: failover, namespace: namespace, configuration: configuration.services)
+        try await outbox.load(into: local, logger: logger)
         let access = try Self.access(configuration, environment)
         keys = access.keys
         summary = Summary(
-            store: configuration.storeDescription, data: configuration.placeOfEntries, keyFile: access.file,
-            newKey: access.newKey)
+            store: configuration.storeDescription, data: configuration.placeOfEntries, outbox: configuration.placeOfOutbox,
+            keyFile: access.file, newKey: access.newKey)
     }
 
     /// Serves until the task is cancelled or the process gets SIGTERM or SIGINT, then finishes what is under way.
@@ -94,13 +97,17 @@ public struct HoldfastService: Service {
             try await ServiceGroup(configuration: group).run()
         } catch {
             address?.remove()
-            await server?.shutdown()
-            try await local.close()
+            try await close()
             throw error
         }
         address?.remove()
+        try await close()
+    }
+
+    /// What was acknowledged and not yet synced is, before the process ends.
+    private func close() async throws(StoreError) {
         await server?.shutdown()
-        // What was acknowledged and not yet synced is, before the process ends.
+        try await outbox.close()
         try await local.close()
     }
 
@@ -165,6 +172,8 @@ extension HoldfastService {
         public let store: String
         /// Where entries are kept.
         public let data: String
+        /// Where what is decided while the server is away is kept for it; nil without a server.
+        public let outbox: String?
         /// Where the generated API key is; nil where the configuration names the keys.
         public let keyFile: String?
         /// The API key, on the one occasion on which it is shown: when it has just been made.

@@ -24,6 +24,8 @@ public struct ConfigurationReport: Sendable, Encodable {
     }
 
     public let store: String
+    /// Where what is decided while the server is away is kept for it; nil without a server.
+    public let outbox: String?
     public let settings: [Row]
     public let warnings: [String]
     /// What is asked for that this version cannot do; `serve` refuses to start.
@@ -31,6 +33,7 @@ public struct ConfigurationReport: Sendable, Encodable {
 
     public init(_ loaded: LoadedConfiguration) {
         store = loaded.configuration.storeDescription
+        outbox = loaded.configuration.placeOfOutbox
         settings = loaded.values.map(Row.init)
         warnings = loaded.warnings
         refusals = loaded.configuration.refusals

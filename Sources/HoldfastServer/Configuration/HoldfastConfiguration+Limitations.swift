@@ -43,8 +43,11 @@ extension HoldfastConfiguration {
     /// What is set and has less effect in this version than its name promises: one line each.
     var limitations: [String] {
         var lines: [String] = []
-        if server.dataFolder != nil, redis.isEnabled {
-            lines.append("HOLDFAST_DATA keeps the API key only: entries are kept by the server that is configured")
+        if server.dataFolder != nil, redis.isEnabled, server.journal.sync != JournalConfiguration().sync {
+            lines.append("HOLDFAST_APPENDFSYNC has no effect beside a server: the outbox is always synced")
+        }
+        if !redis.isEnabled, server.outbox != Outbox.Configuration() {
+            lines.append("HOLDFAST_OUTBOX_MAX_ENTRIES and HOLDFAST_OUTBOX_MAX_SIZE have no effect without a server")
         }
         if server.dataFolder == nil, server.journal != JournalConfiguration() {
             lines.append("HOLDFAST_APPENDFSYNC and HOLDFAST_AOF_… have no effect without HOLDFAST_DATA")

@@ -89,11 +89,13 @@ extension HoldfastConfiguration {
         public var dataFolder: String?
         /// How the embedded store keeps its entries there.
         public var journal = JournalConfiguration()
+        /// How much may wait for a server that is away; 0 bytes for no limit.
+        public var outbox = Outbox.Configuration()
         /// The entries of HOLDFAST_API_KEYS, for ``APIKeyRing``. Empty means that the server makes a key of its own at its first start.
         public var apiKeys: [Secret] = []
         public var logLevel: LogLevel = .notice
-        /// How many instances share the limits while the server is unreachable.
-        public var instances = 1
+        /// How many instances share the limits while the server is unreachable; nil to count those that hold a lease there.
+        public var instances: Int?
         /// PEM; nil for HTTP without TLS.
         public var tlsCertificateFile: String?
         /// PEM; nil where the key stands in the certificate's file.

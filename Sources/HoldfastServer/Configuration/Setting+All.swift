@@ -150,13 +150,20 @@ extension Setting {
             "HOLDFAST_AOF_REWRITE_MIN_SIZE", in: .server, .size, \.configuration.server.journal.rewriteMinimumSize,
             "from which size on its files are rewritten"),
         Setting(
+            "HOLDFAST_OUTBOX_MAX_ENTRIES", in: .server, .integer(1...100_000_000),
+            \.configuration.server.outbox.maximumEntries,
+            "most decisions that wait for a server that is away; further ones are refused"),
+        Setting(
+            "HOLDFAST_OUTBOX_MAX_SIZE", in: .server, .size, \.configuration.server.outbox.maximumBytes,
+            "about how much they may take together"),
+        Setting(
             "HOLDFAST_API_KEYS", in: .server, .apiKeys, default: "(one is made at the first start)", \.apiKeys,
             "the API keys and their roles"),
         Setting(
             "HOLDFAST_LOG_LEVEL", "REDIS_LOG_LEVEL", in: .server, .choice, \.configuration.server.logLevel, "how much is logged"),
         Setting(
-            "HOLDFAST_INSTANCES", in: .server, .integer(1...100_000), \.configuration.server.instances,
-            "instances that share the limits while the server is away"),
+            "HOLDFAST_INSTANCES", in: .server, .integer(1...100_000), default: "(counted)", \.configuration.server.instances,
+            "how many instances share the limits while the server is away"),
         Setting(
             "HOLDFAST_TLS_CERTIFICATE", in: .server, .file, \.configuration.server.tlsCertificateFile,
             "the certificate and those up to its authority, PEM; with it the server speaks https"),

@@ -14,7 +14,7 @@ extension ErrorCode {
         case .methodNotAllowed: .methodNotAllowed
         case .methodNotImplemented: .notImplemented
         case .requestTimeout: .requestTimeout
-        case .wrongType, .decodingFailed, .unsupportedFormat, .conflict, .inProgress: .conflict
+        case .wrongType, .decodingFailed, .unsupportedFormat, .conflict, .inProgress, .tooOld: .conflict
         case .preconditionFailed: .preconditionFailed
         case .tooLarge: .contentTooLarge
         case .unsupportedMediaType: .unsupportedMediaType
@@ -24,7 +24,7 @@ extension ErrorCode {
         case .deadlineExceeded: .gatewayTimeout
         case .cancelled, .shuttingDown, .overloaded, .unavailable, .connectionFailed, .connectionLost, .timeout,
             .serverLoading, .serverReadOnly, .serverBusy, .serverRefused, .outOfMemory,
-            .storageFailed:
+            .outboxFull, .storageFailed:
             .serviceUnavailable
         // The server's answer makes no sense to us: a fault, not a state that passes by itself.
         case .protocolViolation, .unexpectedReply: .badGateway
@@ -39,7 +39,7 @@ extension ErrorCode {
             .overloaded:
             1
         case .shuttingDown, .inProgress: 1
-        case .outOfMemory, .storageFailed: 5
+        case .outOfMemory, .outboxFull, .storageFailed: 5
         default: nil
         }
     }

@@ -15,7 +15,7 @@ struct MetricsPage: Sendable {
             MetricFamily(
                 "holdfast_build_info", .gauge, "The version that runs.",
                 [MetricFamily.Sample(labels: [("version", version)], value: 1)])
-        ] + requests.families + connections.families + store + cache + embedded + journal
+        ] + requests.families + connections.families + store + outbox + cache + embedded + journal
     }
 
     private var store: [MetricFamily] {
@@ -43,6 +43,25 @@ struct MetricsPage: Sendable {
                     MetricFamily.Sample(labels: [("result", "ok")], value: Double(counts.probes - counts.failedProbes)),
                     MetricFamily.Sample(labels: [("result", "failed")], value: Double(counts.failedProbes)),
                 ]),
+        ]
+    }
+
+    /// What waits for the server, and who else shares it; nothing where there is none.
+    private var outbox: [MetricFamily] {
+        guard state.failover.server != nil else { return [] }
+        let status = state.failover.outbox.status
+        return [
+            .gauge("holdfast_outbox_entries", "Decisions that wait for the server.", Double(status.backlog)),
+            .gauge(
+                "holdfast_outbox_oldest_seconds", "For how long the oldest of them has waited; 0 for none.",
+                status.age(at: state.failover.time.now).inSeconds),
+            .gauge("holdfast_outbox_bytes", "About what entries and dead letters take.", Double(status.bytes)),
+            .gauge(
+                "holdfast_outbox_dead_letters", "What the server refused, until somebody decides.", Double(status.deadLetters)),
+            .gauge("holdfast_outbox_durable", "1 where it outlives the process.", status.isDurable ? 1 : 0),
+            .counter("holdfast_outbox_handed_over_total", "Decisions that the server has carried out.", status.handedOver),
+            .counter("holdfast_outbox_refused_total", "Decisions that were refused because it was full.", status.refused),
+            .gauge("holdfast_instances", "Processes that share the limits, as last counted.", Double(state.instances.count)),
         ]
     }
 

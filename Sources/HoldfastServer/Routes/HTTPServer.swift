@@ -66,7 +66,7 @@ public struct HTTPServer: Service {
             CallerLimits(
                 limiter: RateLimiter(
                     state.failover, namespace: state.namespace.scoped(to: "holdfast server"),
-                    configuration: RateLimiter.Configuration(plan: plan, instances: state.limits.configuration.instances)),
+                    configuration: RateLimiter.Configuration(plan: plan), instances: state.instances),
                 addresses: ClientAddress(proxies: configuration.trustedProxies))
         }
         responder = APIResponder(
@@ -97,6 +97,7 @@ public struct HTTPServer: Service {
         routes += CacheEntryRoutes(state: state).routes
         routes += LimitRoutes(state: state).routes
         routes += SessionRoutes(state: state).routes
+        routes += OutboxRoutes(state: state).routes
         let made = OpenAPIDocument(routes: routes, version: version).json
         document.withLock { $0 = made }
         return RouteTable(routes)

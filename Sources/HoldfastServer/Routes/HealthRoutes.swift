@@ -73,7 +73,8 @@ struct HealthRoutes: Sendable {
                 ("timestamp", JSONValue(state.failover.time.now)),
                 ("dependencies", ["database": "not_applicable", "redis": .string(report.server.word)]),
                 ("features", features(report)), ("checks", .array(report.checks.map(Self.json))),
-                ("statistics", Self.statistics(report)), ("aof", report.journal.map(Self.aof)),
+                ("statistics", Self.statistics(report)), ("outbox", outbox), ("instances", instances),
+                ("aof", report.journal.map(Self.aof)),
             ]), report.status.code)
     }
 
@@ -85,6 +86,17 @@ struct HealthRoutes: Sendable {
             "cache": .object(mode + [("backlog", JSONValue(backlog()))]), "rate_limits": .object(mode),
             "sessions": .object(mode),
         ]
+    }
+
+    /// Nothing without a server: there is nobody to keep anything for, nor to share with.
+    private var outbox: JSONValue? {
+        guard state.failover.server != nil else { return nil }
+        return OutboxAnswer.json(state.failover.outbox.status, at: state.failover.time.now)
+    }
+
+    private var instances: JSONValue? {
+        guard state.failover.server != nil else { return nil }
+        return ["count": JSONValue(state.instances.count), "source": .string(state.instances.source.rawValue)]
     }
 
     private static func aof(_ journal: JournalStatus) -> JSONValue {
@@ -170,6 +182,16 @@ struct HealthRoutes: Sendable {
                 .optional("keys_count", .integer), .optional("used_memory", .integer), .optional("memory_used", .integer),
                 .optional("connected_clients", .integer), .optional("ops_per_second", .integer),
             ])),
+        .optional("outbox", OutboxAnswer.statusSchema),
+        .optional(
+            "instances",
+            Schema.object([
+                .required("count", .integer(atLeast: 1)),
+                .required(
+                    "source",
+                    Schema.oneOf(Instances.Source.allCases.map(\.rawValue)).described(
+                        "Whether HOLDFAST_INSTANCES says so, they were counted by their leases, or nobody has been asked yet.")),
+            ]).described("How many processes share the limits while the server is away.")),
         .optional("aof", aofSchema),
     ]).named("DetailedHealth")
 }

@@ -11,7 +11,7 @@
 /// Invariants: an entry that was acknowledged stays in `entries` until the server has carried it out, it has become a dead letter, or a
 /// later one of its name has taken its place. `names` leads to the entry that has the name.
 public final class Outbox: Sendable {
-    public struct Configuration: Sendable {
+    public struct Configuration: Sendable, Hashable {
         /// Entries and dead letters together.
         public var maximumEntries: Int
         /// What they take together, about.
@@ -71,6 +71,8 @@ public final class Outbox: Sendable {
         var bytes = 0
         /// Since the start.
         var handedOver = 0
+        /// For want of room, since the start.
+        var refused = 0
         /// Counts the times at which all was handed over.
         var epoch = 0
         var isReplaying = false
@@ -140,6 +142,7 @@ public final class Outbox: Sendable {
         guard present != nil || state.entries.count + state.dead.count < configuration.maximumEntries,
             bytes <= configuration.maximumBytes
         else {
+            state.refused += 1
             throw StoreError(
                 .outboxFull,
                 "\(state.entries.count) operations wait for the server, and \(state.dead.count) dead letters for you",
@@ -271,10 +274,15 @@ extension Outbox {
         public let deadLetters: Int
         /// How many entries the server has carried out since this process began.
         public let handedOver: Int
+        /// How many were refused since then, because it was full.
+        public let refused: Int
         /// Whether they are being handed over now.
         public let isReplaying: Bool
         /// Whether it outlives this process.
         public let isDurable: Bool
+
+        /// For how long the oldest has waited; zero where none waits.
+        public func age(at now: Timestamp) -> Duration { max(.zero, oldest.map { now - $0 } ?? .zero) }
     }
 
     public var status: Status {
@@ -283,7 +291,8 @@ extension Outbox {
             while number < state.next, state.entries[number] == nil { number += 1 }
             return Status(
                 backlog: state.kept, oldest: state.entries[number]?.entry.accepted, bytes: state.bytes,
-                deadLetters: state.dead.count, handedOver: state.handedOver, isReplaying: state.isReplaying,
+                deadLetters: state.dead.count, handedOver: state.handedOver,
+                refused: state.refused, isReplaying: state.isReplaying,
                 isDurable: store != nil)
         }
     }

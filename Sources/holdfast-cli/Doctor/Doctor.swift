@@ -31,6 +31,10 @@ struct Doctor: AsyncParsableCommand {
     private static func store(_ configuration: HoldfastConfiguration) async -> [Finding] {
         let redis = configuration.redis
         guard redis.isEnabled else { return [embedded(configuration)] }
+        return await server(redis) + [.right("Outbox", configuration.placeOfOutbox ?? "")]
+    }
+
+    private static func server(_ redis: HoldfastConfiguration.Redis) async -> [Finding] {
         guard let rest = redis.upstashConfiguration else { return await RedisExamination(redis).findings() }
         return await UpstashExamination(configuration: rest, prefix: redis.keyPrefix).findings()
     }

@@ -31,6 +31,7 @@ enum ServedService {
         Terminal.say("Holdfast serves on \(address)")
         Terminal.say("  store    \(summary.store)")
         Terminal.say("  data     \(summary.data)")
+        if let outbox = summary.outbox { Terminal.say("  outbox   \(outbox)") }
         if let resp { Terminal.say("  RESP     redis-cli -h \(resp.host) -p \(resp.port)") }
         Terminal.say("  API key  \(summary.keyFile ?? "as HOLDFAST_API_KEYS says")")
         if let key = summary.newKey { Terminal.say("           \(key) (new, shown this once)") }

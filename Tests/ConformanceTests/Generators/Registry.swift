@@ -9,6 +9,7 @@ enum ProcedureRegistry {
         AtomicProcedures.all,
         CacheProcedures.all,
         IdempotencyProcedures.all,
+        InstanceProcedures.all,
         RateLimitProcedures.all,
         SessionProcedures.all,
     ].flatMap { $0 }
@@ -17,6 +18,7 @@ enum ProcedureRegistry {
         atomicGenerators,
         cacheGenerators,
         idempotencyGenerators,
+        instanceGenerators,
         rateLimitGenerators,
         sessionGenerators,
     ].flatMap { $0 }

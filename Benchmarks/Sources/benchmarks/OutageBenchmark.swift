@@ -1,0 +1,275 @@
+import Foundation
+import Holdfast
+import HoldfastRedis
+import HoldfastStore
+
+/// What failover costs while the server is there, how fast a decision is while it is away, how long it takes to notice and to return,
+/// and how fast what was decided meanwhile is handed over.
+enum OutageBenchmark: Benchmark {
+    static let name = "outage"
+
+    static func run(_ options: Options) async throws -> [Row] {
+        var rows = try await FailoverBenchmark.run(options) + DirectBenchmark.run(options)
+        rows += try await decisions(options)
+        rows += try await replay(options)
+        rows += try await sides(options)
+        return rows
+    }
+
+    // MARK: - While it is away
+
+    private static func decisions(_ options: Options) async throws -> [Row] {
+        let server = SwitchedStore(EmbeddedStore())
+        let failover = Failover(server: server, local: EmbeddedStore())
+        let state = AgentState(failover: failover)
+        let session = try await state.sessions.create(userID: "ann")
+        _ = try await state.sessions.get(session.id)
+        server.isThere = false
+        await failover.start()
+        precondition(failover.decider.isLocal)
+        let rule = RateLimit("bench", .tokenBucket, limit: 1_000_000_000, per: .seconds(3600))
+        let (ann, count) = (RateLimitSubject.user("ann"), options.count(20_000))
+        let check = try await median(count, options) { _ = try await state.limits.check([rule], for: ann) }
+        let read = try await median(count, options) { _ = try await state.sessions.get(session.id) }
+        return [
+            check.row("limit check while it is away, median"), read.row("session seen before, read while it is away, median"),
+        ]
+    }
+
+    /// The median of the single calls of each round.
+    private static func median(_ count: Int, _ options: Options, _ call: () async throws -> Void) async throws -> Meter {
+        var meter = Meter()
+        let time = SystemTime()
+        for _ in 0..<options.rounds {
+            var spans: [Double] = []
+            spans.reserveCapacity(count)
+            for _ in 0..<count {
+                let start = time.uptime
+                try await call()
+                spans.append((time.uptime - start).inSeconds * 1e9)
+            }
+            meter.note(latencies: spans)
+        }
+        return meter
+    }
+
+    // MARK: - Handing over
+
+    private static func replay(_ options: Options) async throws -> [Row] {
+        let redis = try RedisPeer.store()
+        var (charges, sessions) = (Meter(), Meter())
+        for _ in 0..<options.rounds {
+            try await replayCharges(options.count(50_000), on: redis, &charges)
+            try await replaySessions(options.count(10_000), on: redis, &sessions)
+        }
+        await redis.shutdown()
+        return [
+            charges.row("replay: limits.record with its marker, on Redis"),
+            sessions.row("replay: sessions created while it was away, on Redis"),
+        ]
+    }
+
+    /// Additive entries, each with a marker that the server looks for and writes.
+    private static func replayCharges(_ count: Int, on redis: RedisStore, _ meter: inout Meter) async throws {
+        let outbox = Outbox()
+        outbox.register(
+            ReplayAction("bench.record@1") { (entry, store) throws(StoreError) in
+                _ = try await store.run(
+                    Procedure(RateLimitProcedures.record, keys: entry.keys, arguments: entry.arguments) { $0.elements?.count })
+            })
+        let run = UInt64.random(in: .min ... .max)
+        for number in 0..<count {
+            let keys = ["bench:\(run):\(number % 1000)", "bench:once:\(run):\(number)"].map { Key(raw: Bytes($0)) }
+            let rule: [Bytes] = ["fixed-window", "1", "1000000000", "3600000", "1", "1"]
+            try await outbox.add(Outbox.Item("bench.record@1", keys: keys, arguments: rule + ["60000"]))
+        }
+        try await meter.round(operations: count) { try await outbox.replay(on: redis) }
+        precondition(outbox.isEmpty && outbox.status.deadLetters == 0)
+    }
+
+    private static func replaySessions(_ count: Int, on redis: RedisStore, _ meter: inout Meter) async throws {
+        let server = SwitchedStore(redis)
+        server.isThere = false
+        let failover = Failover(server: server, local: EmbeddedStore())
+        let sessions = Sessions(
+            failover: failover, namespace: Namespace(prefix: "bench:\(UInt64.random(in: .min ... .max)):"))
+        await failover.start()
+        for number in 0..<count { _ = try await sessions.create(userID: "user-\(number % 1000)", ttl: .seconds(60)) }
+        let waiting = failover.outbox.status.backlog
+        precondition(waiting >= count)
+        try await meter.round(operations: waiting) { try await failover.outbox.replay(on: redis) }
+        precondition(failover.outbox.isEmpty && failover.outbox.status.deadLetters == 0)
+    }
+
+    // MARK: - Changing sides
+
+    /// A Redis that is killed, and one that hangs, under ten callers.
+    private static func sides(_ options: Options) async throws -> [Row] {
+        let server = try OutageServer()
+        defer { server.end() }
+        let store = try RedisStore(RedisConfiguration(endpoint: .unixSocket(path: server.socketPath)))
+        // Without the memory of a flapping server, which would have to answer for longer each time.
+        var configuration = Failover.Configuration()
+        configuration.thresholds.calm = .milliseconds(1)
+        let failover = Failover(server: store, local: EmbeddedStore(), configuration: configuration)
+        let limits = RateLimiter(failover)
+        var (killed, hung, returned) = (Meter(), Meter(), Meter())
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await failover.run() }
+            for caller in 0..<10 {
+                group.addTask {
+                    let rule = RateLimit("bench", .fixedWindow, limit: 1_000_000_000, per: .seconds(3600))
+                    while !Task.isCancelled {
+                        _ = try? await limits.check([rule], for: .user("\(caller)"))
+                        try? await Task.sleep(for: .milliseconds(1))
+                    }
+                }
+            }
+            for _ in 0..<options.rounds {
+                if !server.isRunning { try await server.start() }
+                while (try? await store(.ping)) == nil { try await Task.sleep(for: .milliseconds(1)) }
+                try await wait { failover.decider == .server }
+                killed.note(nanoseconds: try await span(until: { failover.decider.isLocal }) { server.kill() })
+                returned.note(
+                    nanoseconds: try await span(until: { failover.decider == .server }) { try await server.start() })
+            }
+            hung.note(nanoseconds: try await span(until: { failover.decider.isLocal }) { server.pause() })
+            server.kill()
+            group.cancelAll()
+        }
+        await store.shutdown()
+        return [
+            killed.row("time to notice: Redis killed, ten callers"), hung.row("time to notice: Redis hangs, ten callers"),
+            returned.row("time to return after the kill, start of Redis included"),
+        ]
+    }
+
+    private static func span(until holds: () -> Bool, _ act: () async throws -> Void) async throws -> Double {
+        let start = SystemTime().uptime
+        try await act()
+        try await wait(until: holds)
+        return (SystemTime().uptime - start).inSeconds * 1e9
+    }
+
+    private static func wait(until holds: () -> Bool) async throws {
+        while !holds() { try await Task.sleep(for: .microseconds(200)) }
+    }
+}
+
+/// One call through failover while the server is there, on a store that does nothing. `Benchmarks/gate` takes ``DirectBenchmark`` off.
+enum FailoverBenchmark: Benchmark {
+    static let name = "failover"
+
+    static func run(_ options: Options) async throws -> [Row] {
+        let failover = Failover(server: SwitchedStore(nil), local: EmbeddedStore())
+        return [
+            try await CallOverhead.row("a call through failover while the server is there", options) { (operation) in
+                try await failover.perform(.local) { (store, _) async throws(StoreError) in try await store.execute(operation) }
+                    .value
+            }
+        ]
+    }
+}
+
+/// The same call without failover.
+enum DirectBenchmark: Benchmark {
+    static let name = "failover-none"
+
+    static func run(_ options: Options) async throws -> [Row] {
+        let store: any Store = SwitchedStore(nil)
+        return [try await CallOverhead.row("the same call without failover", options) { try await store.execute($0) }]
+    }
+}
+
+private enum CallOverhead {
+    static func row(_ name: String, _ options: Options, _ call: (HoldfastStore.Operation) async throws -> Reply) async throws
+        -> Row
+    {
+        let operation = HoldfastStore.Operation.strings(.get(Key(raw: "k")))
+        let count = options.count(200_000)
+        var meter = Meter()
+        for _ in 0..<(options.onlyCount == nil ? options.rounds : 1) {
+            try await meter.round(operations: count) { for _ in 0..<count { _ = try await call(operation) } }
+        }
+        return meter.row(name)
+    }
+}
+
+/// A store that can be away; without one behind it, it answers nothing to everything.
+private final class SwitchedStore: Store {
+    private let base: (any Store)?
+    private let there = Locked(true)
+
+    init(_ base: (any Store)?) { self.base = base }
+
+    var isThere: Bool {
+        get { there.withLock { $0 } }
+        set { there.withLock { $0 = newValue } }
+    }
+
+    private func check() throws(StoreError) {
+        guard base == nil || isThere else { throw StoreError(.connectionFailed) }
+    }
+
+    func execute(_ operation: HoldfastStore.Operation) async throws(StoreError) -> Reply {
+        guard let base else { return .null }
+        try check()
+        return try await base.execute(operation)
+    }
+
+    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] {
+        try check()
+        return try await base?.execute(batch) ?? []
+    }
+
+    func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output {
+        try check()
+        guard let base else { throw StoreError(.unknownCommand) }
+        return try await base.run(procedure)
+    }
+
+    func withSubscription<Result: Sendable>(
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
+    ) async throws -> Result {
+        try check()
+        guard let base else { throw StoreError(.unknownCommand) }
+        return try await base.withSubscription(to: channels, whenFull: overflow, body)
+    }
+}
+
+private func send(_ signal: Int32, to process: Process) { kill(process.processIdentifier, signal) }
+
+/// A Redis that is killed and stopped in its tracks.
+private final class OutageServer: Sendable {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "holdfast-outage-\(UInt32.random(in: .min ... .max))")
+    var socketPath: String { folder.appending(path: "redis.sock").path }
+    private let process = Locked<Process?>(nil)
+
+    init() throws { try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) }
+
+    func start() async throws {
+        let redis = Process()
+        redis.executableURL = URL(filePath: "/usr/bin/env")
+        redis.arguments = [
+            "redis-server", "--port", "0", "--unixsocket", socketPath, "--save", "", "--appendonly", "no", "--dir", folder.path,
+        ]
+        redis.standardOutput = FileHandle.nullDevice
+        try redis.run()
+        process.withLock { $0 = redis }
+    }
+
+    var isRunning: Bool { process.withLock { $0?.isRunning ?? false } }
+
+    func pause() { _ = process.withLock { $0 }.map { send(SIGSTOP, to: $0) } }
+
+    func kill() {
+        guard let redis = process.withLock({ $0 }) else { return }
+        send(SIGKILL, to: redis)
+        redis.waitUntilExit()
+    }
+
+    func end() {
+        kill()
+        try? FileManager.default.removeItem(at: folder)
+    }
+}
