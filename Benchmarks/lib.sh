@@ -2,14 +2,19 @@
 
 source ../scripts/lib/install.sh
 
-# Sets $binary to the benchmarks, built in release mode. HOLDFAST_BENCH_BINARY names one that is built already.
-build_benchmarks() {
+# build_product NAME: sets $binary to a program of this package, built in release mode. HOLDFAST_BENCH_BINARY names one that is built
+# already.
+build_product() {
   if [ -n "${HOLDFAST_BENCH_BINARY:-}" ]; then
     binary=$HOLDFAST_BENCH_BINARY
     return
   fi
-  swift build -c release --product benchmarks 2>&1 | grep -E "error|warning: unre|Compiling|Build" | tail -3
-  binary="$(swift build -c release --show-bin-path)/benchmarks"
+  mkdir -p .build
+  if ! swift build -c release --product "$1" ${HOLDFAST_BUILD_FLAGS:-} >.build/log 2>&1; then
+    tail -50 .build/log >&2
+    return 1
+  fi
+  binary="$(swift build -c release --show-bin-path)/$1"
 }
 
 # Starts a Redis of our own on a private socket, which ends with the script.
@@ -27,9 +32,9 @@ start_redis() {
 # Counts of one run of `$binary "$@"`: each prints a number.
 
 instructions() {
-  # Stripped, because valgrind 3.19 cannot read the compiler's debug information.
-  [ .build/stripped -nt "$binary" ] || strip -o .build/stripped "$binary"
-  valgrind --tool=callgrind --callgrind-out-file=/dev/null .build/stripped "$@" 2>&1 |
+  # Without the compiler's debug information, which valgrind 3.19 cannot read. With symbols, for callgrind_annotate.
+  [ .build/stripped -nt "$binary" ] || strip -g -o .build/stripped "$binary"
+  valgrind --tool=callgrind --callgrind-out-file=.build/callgrind.out .build/stripped "$@" 2>&1 |
     sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
 }
 
@@ -44,9 +49,10 @@ writes() {
   grep -c 'socket:' .build/strace
 }
 
+# All but those of the timer that looks for deadlines: it ticks by the clock (40 times a second), and strace stretches time tenfold.
 system_calls() {
-  strace -f -c -o .build/strace "$binary" "$@" >/dev/null
-  awk '$NF == "total" { print $4 }' .build/strace
+  strace -f -y -o .build/strace "$binary" "$@" >/dev/null
+  grep -v 'timerfd' .build/strace | grep -c '('
 }
 
 # per_operation COUNTER SHORT LONG WORD...: the difference of two run lengths, so that what a run costs besides its operations does

@@ -1,7 +1,7 @@
+import ClientLoads
 import Foundation
 
-/// `benchmarks [name …] [--scale x] [--rounds n] [--json file] [--count n]`, or `benchmarks load <load> <count>` for one load of the
-/// client and nothing else, to be counted from outside.
+/// `benchmarks [name …] [--scale x] [--rounds n] [--json file] [--count n]`.
 @main
 enum Benchmarks {
     static let all: [any Benchmark.Type] = [
@@ -10,11 +10,7 @@ enum Benchmarks {
     ]
 
     static func main() throws {
-        let words = CommandLine.arguments
-        if words.count == 4, words[1] == "load", let load = ClientLoad(rawValue: words[2]), let count = Int(words[3]) {
-            return OneThread.run { await run(load, count) }
-        }
-        let call = Call(words.dropFirst())
+        let call = Call(CommandLine.arguments.dropFirst())
         let known = all.map { $0.name }
         if let unknown = call.names.first(where: { !known.contains($0) }) {
             FileHandle.standardError.write(
@@ -30,18 +26,6 @@ enum Benchmarks {
                 exit(0)
             }
             dispatchMain()
-        }
-    }
-
-    private static func run(_ load: ClientLoad, _ count: Int) async {
-        do {
-            let store = try RedisPeer.store()
-            try await ClientLoad.prepare(store)
-            try await load.run(count, store)
-            await store.shutdown()
-        } catch {
-            FileHandle.standardError.write(Data("\(error)\n".utf8))
-            exit(1)
         }
     }
 

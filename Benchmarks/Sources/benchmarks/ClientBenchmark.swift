@@ -1,3 +1,4 @@
+import ClientLoads
 import HoldfastRedis
 import HoldfastStore
 
@@ -11,6 +12,7 @@ enum ClientBenchmark: Benchmark {
     static func run(_ options: Options) async throws -> [Row] {
         let store = try RedisPeer.store()
         try await ClientLoad.prepare(store)
+        try await RedisPeer.prepare(store)
         var rows = try await singles(store, options)
         rows += try await throughput(store, options)
         rows += try await longReply(store, options)
@@ -56,7 +58,7 @@ enum ClientBenchmark: Benchmark {
     }
 
     private static func longReply(_ store: RedisStore, _ options: Options) async throws -> [Row] {
-        try await store(.del([list]))
+        _ = try await store(.del([list]))
         let page = (0..<10_000).map { Bytes("element:\($0)") }
         for _ in 0..<(elements / page.count) { _ = try await store(.rpush(list, page)) }
         var (ours, python) = (Meter(), Meter())
@@ -67,7 +69,7 @@ enum ClientBenchmark: Benchmark {
             }
             python.note(perSecond: try RedisPeer.figures(of: "HOLDFAST_BENCH_REDIS_PY", load: "lrange", count: 1).perSecond)
         }
-        try await store(.del([list]))
+        _ = try await store(.del([list]))
         return [ours.row("LRANGE of 1,000,000", against: ("redis-py with hiredis", python))]
     }
 }

@@ -18,6 +18,7 @@ enum LimitsBenchmark: Benchmark {
         let server = try RedisPeer.store()
         let remote = RateLimiter(Failover(server: server, local: EmbeddedStore()))
         var peer = Meter()
+        try await RedisPeer.prepare(server)
         for _ in 0..<options.rounds { peer.note(perSecond: try RedisPeer.getsPerSecond(connections: 1, pipeline: 50)) }
         rows.append(peer.row("redis-benchmark GET -c 1 -P 50"))
         for algorithm in RateLimit.Algorithm.allCases {

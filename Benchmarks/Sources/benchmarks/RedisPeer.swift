@@ -1,5 +1,7 @@
+import ClientLoads
 import Foundation
 import HoldfastRedis
+import HoldfastStore
 
 /// The Redis that `Benchmarks/run` has started, and `redis-benchmark` as the measure beside us.
 enum RedisPeer {
@@ -17,10 +19,15 @@ enum RedisPeer {
     }
 
     static func store() throws -> RedisStore {
-        try RedisStore(RedisConfiguration(endpoint: .unixSocket(path: try socket)))
+        try ClientLoad.store(socket: try socket)
     }
 
-    /// What redis-benchmark reaches with 32-byte GETs.
+    /// The key that redis-benchmark reads. Without it the answers would be nulls, which cost the server and the peer less.
+    static func prepare(_ store: RedisStore) async throws {
+        try await store(.set(Key(raw: "key:__rand_int__"), Bytes([UInt8](repeating: UInt8(ascii: "x"), count: 32))))
+    }
+
+    /// What redis-benchmark reaches with 32-byte GETs. ``prepare(_:)`` comes before it.
     static func getsPerSecond(connections: Int, pipeline: Int) throws -> Double {
         try perSecond(
             "GET",

@@ -227,7 +227,8 @@ final class Connection: Sendable {
             if startsTicking { state.isTicking = true }
             return (buffer, state.channel, startsTicking)
         }
-        if let buffer { channel?.writeAndFlush(buffer, promise: nil) }
+        // This is the event loop, so nothing has to be asked or handed over.
+        if let buffer { channel?.pipeline.syncOperations.writeAndFlush(NIOAny(buffer), promise: nil) }
         if startsTicking { scheduleTick() }
     }
 

@@ -19,10 +19,10 @@ final class RESPHandler: ChannelInboundHandler {
     // Touched for every reply, and by the event loop only: the run-time exclusivity check is left out.
     @exclusivity(unchecked) private var parser = RESPParser()
     @exclusivity(unchecked) private var items: [RESPItem] = []
-    private var handshake: Handshake?
+    @exclusivity(unchecked) private var handshake: Handshake?
+    @exclusivity(unchecked) private var failure: (any Error)?
     private let introduced: EventLoopPromise<Void>
     private let receiver: any ConnectionReceiver
-    private var failure: (any Error)?
 
     init(handshake: Handshake, introduced: EventLoopPromise<Void>, receiver: any ConnectionReceiver) {
         self.handshake = handshake
@@ -47,10 +47,8 @@ final class RESPHandler: ChannelInboundHandler {
         }
     }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
-        deliver(context)
-        context.fireChannelReadComplete()
-    }
+    /// Nobody stands behind it in the pipeline who would want to know too.
+    func channelReadComplete(context: ChannelHandlerContext) { deliver(context) }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         if handshake == nil { receiver.writabilityChanged(to: context.channel.isWritable) }

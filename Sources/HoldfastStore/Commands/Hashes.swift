@@ -94,10 +94,10 @@ extension HashOperation: OperationFamily {
 
     static let table: [CommandSpec] = [
         CommandSpec("HSET", arity: -4, [.write, .denyOOM], keys: .first) { r throws(ReplyError) in
-            .hashes(.hset(try r.key(), try r.restPairs().map { HashField($0, $1) }))
+            .hashes(.hset(try r.key(), try r.restPairs { HashField($0, $1) }))
         },
         CommandSpec("HMSET", arity: -4, [.write, .denyOOM, .idempotent], keys: .first) { r throws(ReplyError) in
-            .hashes(.hmset(try r.key(), try r.restPairs().map { HashField($0, $1) }))
+            .hashes(.hmset(try r.key(), try r.restPairs { HashField($0, $1) }))
         },
         CommandSpec("HSETNX", arity: 4, [.write, .denyOOM], keys: .first) { r throws(ReplyError) in
             .hashes(.hsetnx(try r.key(), try r.bytes(), try r.bytes()))

@@ -197,10 +197,10 @@ extension StringOperation: OperationFamily {
             .strings(.mget(try r.restKeys()))
         },
         CommandSpec("MSET", arity: -3, [.write, .denyOOM, .idempotent], keys: .everySecond) { r throws(ReplyError) in
-            .strings(.mset(try r.restPairs().map { Pair(Key(raw: $0), $1) }))
+            .strings(.mset(try r.restPairs { Pair(Key(raw: $0), $1) }))
         },
         CommandSpec("MSETNX", arity: -3, [.write, .denyOOM], keys: .everySecond) { r throws(ReplyError) in
-            .strings(.msetnx(try r.restPairs().map { Pair(Key(raw: $0), $1) }))
+            .strings(.msetnx(try r.restPairs { Pair(Key(raw: $0), $1) }))
         },
         CommandSpec("INCR", arity: 2, [.write, .denyOOM], keys: .first) { r throws(ReplyError) in
             .strings(.incrby(try r.key(), 1))

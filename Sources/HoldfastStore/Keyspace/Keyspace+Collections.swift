@@ -1,8 +1,9 @@
 /// A collection that an entry can hold. It knows its way into ``Value`` and out of it.
 protocol CollectionValue: Sendable {
+    static var type: EntryType { get }
     init()
     /// The collection in a value; nil where the value is of another type.
-    init?(_ value: Value)
+    init?(_ value: consuming Value)
     var wrapped: Value { get }
     var isEmpty: Bool { get }
     /// What it costs in memory; see ``MemoryCost``.
@@ -45,10 +46,10 @@ extension Keyspace {
     private mutating func change<C: CollectionValue, R>(
         _ type: C.Type, in slot: Int, of key: Key, changed: (R) -> Bool, _ body: (inout C) throws(ReplyError) -> R
     ) throws(ReplyError) -> R {
-        guard var collection = entries.look(at: slot, { C($0.value) }) else { throw .wrongType }
+        guard self.type(at: slot) == C.type else { throw .wrongType }
         preserve(slot)
-        // The entry gives up its reference while the body has the collection, so that nothing is copied.
-        entries[slot].value = .string(Bytes())
+        // The entry gives up its value while the body has the collection, so that nothing is copied, and no reference counted.
+        guard var collection = C(entries.look(at: slot) { $0.value.take() }) else { throw .wrongType }
         do {
             let result = try body(&collection)
             putBack(collection, in: slot, of: key, changed: changed(result))

@@ -50,8 +50,8 @@ extension HashOperation {
     fileprivate var growth: Int? {
         switch self {
         case .hset(let key, let fields), .hmset(let key, let fields):
-            fields.reduce(MemoryCost.parts(key, of: fields.map(\.name), each: MemoryCost.slot)) {
-                $0 + MemoryCost.bytes($1.value.count)
+            fields.reduce(MemoryCost.parts(key, of: [], each: 0)) {
+                $0 + MemoryCost.slot + MemoryCost.bytes($1.name.count) + MemoryCost.bytes($1.value.count)
             }
         case .hsetnx(let key, let field, let value):
             MemoryCost.parts(key, of: [field], each: MemoryCost.slot) + MemoryCost.bytes(value.count)
@@ -93,7 +93,8 @@ extension SortedSetOperation {
     fileprivate var growth: Int? {
         let each = MemoryCost.slot + MemoryCost.ordered
         switch self {
-        case .zadd(let key, let members, _): return MemoryCost.parts(key, of: members.map(\.member), each: each)
+        case .zadd(let key, let members, _):
+            return members.reduce(MemoryCost.parts(key, of: [], each: 0)) { $0 + each + MemoryCost.bytes($1.member.count) }
         case .zaddincr(let key, let scored, _): return MemoryCost.parts(key, of: [scored.member], each: each)
         case .zincrby(let key, _, let member): return MemoryCost.parts(key, of: [member], each: each)
         case .zrangestore, .zunionstore, .zinterstore, .zdiffstore: return 0

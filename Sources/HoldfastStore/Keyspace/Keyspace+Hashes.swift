@@ -2,12 +2,14 @@
 
 /// The fields of a hash.
 struct HashValue: CollectionValue {
+    static var type: EntryType { .hash }
+
     private(set) var fields = SlotTable<Bytes, Bytes>()
     private(set) var cost = MemoryCost.collection
 
     init() {}
-    init?(_ value: Value) {
-        guard case .hash(let hash) = value else { return nil }
+    init?(_ value: consuming Value) {
+        guard case .hash(let hash) = consume value else { return nil }
         self = hash
     }
 

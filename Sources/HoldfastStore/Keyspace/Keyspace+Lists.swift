@@ -4,12 +4,14 @@ import DequeModule
 
 /// The elements of a list.
 struct ListValue: CollectionValue {
+    static var type: EntryType { .list }
+
     private(set) var elements: Deque<Bytes> = []
     private(set) var cost = MemoryCost.collection
 
     init() {}
-    init?(_ value: Value) {
-        guard case .list(let list) = value else { return nil }
+    init?(_ value: consuming Value) {
+        guard case .list(let list) = consume value else { return nil }
         self = list
     }
 

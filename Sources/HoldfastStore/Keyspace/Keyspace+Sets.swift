@@ -2,6 +2,8 @@
 
 /// The members of a set.
 struct SetValue: CollectionValue {
+    static var type: EntryType { .set }
+
     private(set) var members = SlotTable<Bytes, Void>()
     private(set) var cost = MemoryCost.collection
 
@@ -9,8 +11,8 @@ struct SetValue: CollectionValue {
     init(_ members: some Sequence<Bytes>) {
         for member in members { add(member) }
     }
-    init?(_ value: Value) {
-        guard case .set(let set) = value else { return nil }
+    init?(_ value: consuming Value) {
+        guard case .set(let set) = consume value else { return nil }
         self = set
     }
 

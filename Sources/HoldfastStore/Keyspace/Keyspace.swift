@@ -77,11 +77,12 @@ public struct Keyspace: Sendable {
             return nil
         }
         let random = limits.policy.isFrequency ? Double.random(in: 0..<1, using: &self.random) : 1
-        entries[slot].usage.touch(now, random: random)
+        let now = now
+        entries.look(at: slot) { $0.usage.touch(now, random: random) }
         return slot
     }
 
-    func type(at slot: Int) -> EntryType { entries[slot].value.type }
+    mutating func type(at slot: Int) -> EntryType { entries.look(at: slot) { $0.value.type } }
 
     /// Puts a value at a key, replacing what is there. Does not emit.
     mutating func put(_ value: Value, at key: Key, expiry: Timestamp?) {

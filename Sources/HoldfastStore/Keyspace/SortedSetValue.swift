@@ -1,5 +1,7 @@
 /// The members of a sorted set: by name, and in the order of their scores.
 struct SortedSetValue: CollectionValue {
+    static var type: EntryType { .sortedSet }
+
     /// A member in the order: by score, then by bytes.
     struct Ranked: Comparable, Sendable {
         let score: Double
@@ -15,8 +17,8 @@ struct SortedSetValue: CollectionValue {
     private(set) var cost = MemoryCost.collection
 
     init() {}
-    init?(_ value: Value) {
-        guard case .sortedSet(let sortedSet) = value else { return nil }
+    init?(_ value: consuming Value) {
+        guard case .sortedSet(let sortedSet) = consume value else { return nil }
         self = sortedSet
     }
 

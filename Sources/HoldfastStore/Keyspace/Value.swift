@@ -16,6 +16,13 @@ enum Value: Sendable {
         }
     }
 
+    /// Moves the value out and leaves an empty string.
+    mutating func take() -> Value {
+        var taken = Value.string(Bytes())
+        swap(&taken, &self)
+        return taken
+    }
+
     /// What it costs in memory, with the containers' overhead; see ``MemoryCost``.
     var cost: Int {
         switch self {

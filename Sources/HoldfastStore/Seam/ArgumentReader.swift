@@ -44,11 +44,16 @@ struct ArgumentReader {
 
     mutating func restKeys() throws(ReplyError) -> [Key] { try rest().map(Key.init(raw:)) }
 
-    /// All that is left, two by two.
-    mutating func restPairs() throws(ReplyError) -> [(Bytes, Bytes)] {
-        let all = try rest()
-        guard all.count.isMultiple(of: 2) else { throw .wrongArity(command) }
-        return stride(from: 0, to: all.count, by: 2).map { (all[$0], all[$0 + 1]) }
+    /// All that is left, two by two; at least one pair.
+    mutating func restPairs<Pair>(_ pair: (Bytes, Bytes) -> Pair) throws(ReplyError) -> [Pair] {
+        guard !isAtEnd, remaining.isMultiple(of: 2) else { throw .wrongArity(command) }
+        var pairs: [Pair] = []
+        pairs.reserveCapacity(remaining / 2)
+        while !isAtEnd {
+            pairs.append(pair(arguments[position], arguments[position + 1]))
+            position += 2
+        }
+        return pairs
     }
 
     /// `numkeys key [key …]`.

@@ -90,7 +90,7 @@ extension Reply {
         }
     }
 
-    public var isNull: Bool { self == .null }
+    public var isNull: Bool { if case .null = self { true } else { false } }
 
     /// The elements of an array, set or map (a map's by turns).
     public var elements: [Reply]? {

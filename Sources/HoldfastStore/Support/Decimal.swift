@@ -29,6 +29,8 @@ enum Decimal {
     ///
     /// - Parameter allowsOverflow: take what is too large for infinity and what is too small for zero, rather than refuse it.
     static func parseDouble(_ bytes: ArraySlice<UInt8>, allowsOverflow: Bool = false) -> Double? {
+        // Scores are mostly small integers, which a double holds exactly.
+        if bytes.count <= 15, let integer = parseInteger(bytes) { return Double(integer) }
         guard let first = bytes.first, bytes.count < 256, !bytes.contains(0), first > 0x20 else { return nil }
         var text = [CChar](unsafeUninitializedCapacity: bytes.count + 1) { buffer, count in
             for (offset, byte) in bytes.enumerated() { buffer[offset] = CChar(bitPattern: byte) }

@@ -7,7 +7,7 @@ import HoldfastStore
 /// For counting instructions: valgrind 3.19 ends with a fault of its own once libdispatch has started a thread, and counts would
 /// hold the scheduler's work besides. Tasks are caught where the runtime hands them to the default executor, and not by an executor
 /// that they prefer, because a preference costs every switch of a task a lock: callers usually have none.
-enum OneThread {
+public enum OneThread {
     private typealias Original = @convention(thin) (UnownedJob) -> Void
     private typealias Hook = @convention(thin) (UnownedJob, Original) -> Void
 
@@ -16,7 +16,7 @@ enum OneThread {
     private static let isDone = Locked(false)
 
     /// Runs the body to its end.
-    static func run(_ body: @escaping @Sendable () async -> Void) {
+    public static func run(_ body: @escaping @Sendable () async -> Void) {
         guard let symbol = dlsym(dlopen(nil, RTLD_NOW), "swift_task_enqueueGlobal_hook") else {
             fatalError("This runtime has no hook for the default executor")
         }

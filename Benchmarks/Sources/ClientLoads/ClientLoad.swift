@@ -1,8 +1,8 @@
-import HoldfastRedis
+public import HoldfastRedis
 import HoldfastStore
 
-/// How the client is used in a measurement: GETs of 32 bytes over one connection, or one long reply.
-enum ClientLoad: String, CaseIterable {
+/// How the client is used in a measurement: GETs of 32 bytes over one connection.
+public enum ClientLoad: String, CaseIterable, Sendable {
     case oneTask = "one"
     /// One task that lives on the connection's event loop.
     case onTheLoop = "loop"
@@ -11,11 +11,15 @@ enum ClientLoad: String, CaseIterable {
 
     static let key = Key(raw: "bench:client")
 
-    static func prepare(_ store: RedisStore) async throws {
+    public static func store(socket: String) throws -> RedisStore {
+        try RedisStore(RedisConfiguration(endpoint: .unixSocket(path: socket)))
+    }
+
+    public static func prepare(_ store: RedisStore) async throws {
         try await store(.set(key, Bytes([UInt8](repeating: UInt8(ascii: "x"), count: 32))))
     }
 
-    func run(_ operations: Int, _ store: RedisStore) async throws {
+    public func run(_ operations: Int, _ store: RedisStore) async throws {
         switch self {
         case .oneTask: try await Self.gets(operations, store)
         case .onTheLoop: try await withTaskExecutorPreference(store.taskExecutor) { try await Self.gets(operations, store) }
@@ -35,7 +39,7 @@ enum ClientLoad: String, CaseIterable {
     }
 
     /// How long each GET of one caller takes.
-    func latencies(_ operations: Int, _ store: RedisStore) async throws -> [Double] {
+    public func latencies(_ operations: Int, _ store: RedisStore) async throws -> [Double] {
         func measure() async throws -> [Double] {
             var spans: [Double] = []
             spans.reserveCapacity(operations)
