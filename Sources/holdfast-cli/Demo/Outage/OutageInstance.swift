@@ -48,11 +48,13 @@ struct OutageInstance: Sendable {
         }
     }
 
-    private func repeatedly(_ round: (Int) async -> Void) async {
+    /// A round that was begun is finished, in a task that is not cancelled: of a call that is given up nobody knows whether it was
+    /// charged.
+    private func repeatedly(_ round: @escaping @Sendable (Int) async -> Void) async {
         var number = 0
         repeat {
             number += 1
-            await round(number)
+            await Task { [number] in await round(number) }.value
         } while (try? await Task.sleep(for: .milliseconds(20))) != nil
     }
 
