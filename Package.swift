@@ -41,6 +41,14 @@ let package = Package(
         library("HoldfastStore", [collections]),
         library("Holdfast", ["HoldfastStore", collections, logging, lifecycle]),
         library("HoldfastTesting", ["HoldfastStore"]),
+        // What callers do and must be able to rely on while servers come and go.
+        .target(
+            name: "OutageLedger", dependencies: ["Holdfast", "HoldfastStore"], path: "Tests/OutageLedger", swiftSettings: settings
+        ),
+        // Random schedules of a fleet and its server, played on a manual clock; `scripts/simulate`.
+        .executableTarget(
+            name: "outage-simulator", dependencies: ["Holdfast", "HoldfastStore", "HoldfastTesting", "OutageLedger"],
+            path: "Tests/OutageSimulator", swiftSettings: settings),
         tests("HoldfastStoreTests", ["HoldfastStore", "HoldfastTesting"]),
         tests("HoldfastTests", ["Holdfast", "HoldfastStore", "HoldfastTesting", logging]),
     ],
@@ -137,6 +145,13 @@ if !coreOnly {
                 "Holdfast", "HoldfastStore", "HoldfastRedis", "HoldfastTesting", "TestServers", "limit-caller", "journal-writer",
                 logging,
             ]),
+        tests(
+            "FaultTests",
+            [
+                "Holdfast", "HoldfastStore", "HoldfastRedis", "HoldfastTesting", "OutageLedger", "TestServers",
+                "outage-simulator",
+            ]
+                + nio),
         tests(
             "HoldfastHummingbirdTests",
             [

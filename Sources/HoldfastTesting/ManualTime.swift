@@ -25,6 +25,9 @@ public final class ManualTime: TimeSource {
     /// How many tasks are asleep: what a test waits for before it moves the clock.
     public var sleeperCount: Int { state.withLock { $0.sleepers.count } }
 
+    /// When the first of those who are asleep wakes, on ``uptime``.
+    public var nextWake: Duration? { state.withLock { $0.sleepers.map(\.until).min() } }
+
     /// Moves both clocks forward and wakes whoever has slept long enough.
     public func advance(by span: Duration) {
         let awake = state.withLock { state -> [Sleeper] in

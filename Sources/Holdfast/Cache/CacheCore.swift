@@ -7,7 +7,7 @@ import HoldfastStore
     /// Randomness for lease tokens and jitter.
     let random: @Sendable () -> UInt64
     @usableFromInline let near: NearCache
-    let flights = SingleFlight()
+    let flights: SingleFlight
     let waiting: CacheOutbox
     private let coverage: CacheCoverage
     let warmers = Locked<[CacheWarmer]>([])
@@ -24,6 +24,7 @@ import HoldfastStore
         self.random = random
         near = NearCache(configuration.near, time: failover.time)
         coverage = CacheCoverage(failover.server, configuration.near)
+        flights = SingleFlight(time: failover.time)
         waiting = CacheOutbox(failover.outbox)
         if failover.server == nil { return }
         let local = failover.local

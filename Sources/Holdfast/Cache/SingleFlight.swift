@@ -55,20 +55,28 @@ final class SingleFlight: Sendable {
     private struct Box<Value: Sendable>: Sendable { let value: Value }
 
     private let state = Locked(State())
+    private let time: any TimeSource
+
+    init(time: any TimeSource = .system) { self.time = time }
 
     /// Joins the flight of this name and type, or starts it.
     ///
-    /// - Throws: what the computation throws; `CancellationError` when the caller is cancelled while it waits.
+    /// - Throws: what the computation throws; `CancellationError` when the caller is cancelled while it waits, and
+    ///   ``/HoldfastStore/ErrorCode/deadlineExceeded`` when its deadline passes: it leaves alone.
     func run<Value: Sendable>(
         _ name: Name, _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
         let waiter = state.withLock { $0.newID() }
+        var timer: Task<Void, Never>?
+        defer { timer?.cancel() }
         let output = try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (continuation: Waiter) in
                 join(name, ObjectIdentifier(Value.self), waiter, continuation) { Box(value: try await body()) }
+                // Not before it waits: a deadline that is over by now must find it.
+                timer = CallContext.current?.deadline.map { giveUp(waiter, at: $0) }
             }
         } onCancel: {
-            leave(waiter)
+            leave(waiter, with: CancellationError())
         }
         guard let box = output as? Box<Value> else { throw StoreError(.internalError) }
         return box.value
@@ -135,14 +143,21 @@ final class SingleFlight: Sendable {
         if !isWanted { task.cancel() }
     }
 
-    private func leave(_ waiter: Int) {
+    private func giveUp(_ waiter: Int, at deadline: Duration) -> Task<Void, Never> {
+        Task { [weak self, time] in
+            guard (try? await time.sleep(for: deadline - time.uptime)) != nil else { return }
+            self?.leave(waiter, with: StoreError(.deadlineExceeded))
+        }
+    }
+
+    private func leave(_ waiter: Int, with error: any Error) {
         let (continuation, task) = state.withLock { state -> (Waiter?, Task<Void, Never>?) in
             guard let id = state.joined.removeValue(forKey: waiter) else { return (nil, nil) }
             let continuation = state.flights[id]?.waiters.removeValue(forKey: waiter)
             guard state.flights[id]?.waiters.isEmpty == true else { return (continuation, nil) }
             return (continuation, state.remove(id)?.task)
         }
-        continuation?.resume(throwing: CancellationError())
+        continuation?.resume(throwing: error)
         task?.cancel()
     }
 }

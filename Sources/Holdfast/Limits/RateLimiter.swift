@@ -69,6 +69,10 @@ public struct RateLimiter: Sendable {
             failover.whenServerReturns { [weak instances] (server) throws(StoreError) in
                 try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
             }
+            failover.whileServerAnswers { [weak instances] (server) throws(StoreError) in
+                if consumption.isEmpty { return }
+                try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
+            }
         }
     }
 

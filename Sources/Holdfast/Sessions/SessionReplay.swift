@@ -22,16 +22,26 @@ enum SessionReplay {
         guard entry.keys.count == 4, entry.arguments.count > 3 else { throw unreadable(entry) }
         let pair = Array(entry.keys[..<2])
         let id = try SessionID(entry.arguments[0].lossyString)
+        // Into the index first, and whoever may not come into it is not merged at all: a session that all others were revoked with must not
+        // be there for a moment, and one whose hand-over stops half-way must be found by the next revocation, because its id has been told.
+        if try await index(entry, store) < 0 {
+            _ = try await end(pair, in: store)
+            return
+        }
         let reply = try await store.run(
             Procedure(SessionProcedures.merge, keys: pair, arguments: Array(entry.arguments[3...])) { $0 })
         if let list = reply.list, list.first == "refused" { throw .damagedSession(id) }
         guard reply.integer == 1 else { return }
-        // Also where it was there: it may have left the index with its expiry there.
-        let size = try await store.run(
+        // Once more: a reader of the index may have found the entry without its session meanwhile and removed it.
+        if try await index(entry, store) < 0 { _ = try await end(pair, in: store) }
+    }
+
+    /// Enters a session into its user's index; negative where all of the user's sessions were revoked since it was created.
+    private static func index(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) -> Int64 {
+        try await store.run(
             Procedure(SessionProcedures.indexAdd, keys: Array(entry.keys[2...]), arguments: Array(entry.arguments[..<3])) {
                 $0.integer
             })
-        if size < 0 { _ = try await end(pair, in: store) }
     }
 
     private static func append(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {

@@ -49,6 +49,7 @@ public final class Failover: Sendable {
     private struct State {
         var health: ServerHealth
         var hooks: [ReturnHook] = []
+        var answerHooks: [ReturnHook] = []
         var refusal: StoreError?
         var statistics = Statistics()
         /// Whether somebody is watching the server at this moment.
@@ -186,6 +187,10 @@ public final class Failover: Sendable {
     /// keeps it first and looks at ``decider`` afterwards, and hands over by itself when the sides have changed.
     public func whenServerReturns(_ hook: @escaping ReturnHook) { state.withLock { $0.hooks.append(hook) } }
 
+    /// Adds something to do after each ping that the server answers while calls go to it: hand over what single failures, or decisions
+    /// that ended after the return, have left here, also where no call comes any more. It must cost nothing where there is nothing to do.
+    public func whileServerAnswers(_ hook: @escaping ReturnHook) { state.withLock { $0.answerHooks.append(hook) } }
+
     /// Asks the server once whether it is there; before anything is served, so that a process without its server begins locally.
     ///
     /// - Returns: the refusal, where the server refused us; the process is then not ready.
@@ -228,11 +233,17 @@ public final class Failover: Sendable {
         switch await probe() {
         case .success?:
             note(.succeeded(generation: generation))
-            // Left by a decision that was under way when the server came back, where no call has come since.
-            if let server, !outbox.isEmpty { try? await outbox.replay(on: server) }
+            await handOverRest()
         case .failure?: note(.failed(generation: generation, at: moment))
         case nil: break
         }
+    }
+
+    /// Hands over what was left here, where no call has come since. What fails is kept, and tried after the next ping.
+    private func handOverRest() async {
+        guard let server else { return }
+        if !outbox.isEmpty { try? await outbox.replay(on: server) }
+        for hook in state.withLock({ $0.answerHooks }) { try? await hook(server) }
     }
 
     /// Asks a server that is down until it fails to answer or is trusted, and then hands over; whether it is up again.

@@ -102,6 +102,27 @@ import Testing
         await ended.wait()
     }
 
+    @Test func aCallerWhoseDeadlinePassesLeavesAndTheOthersGetTheirResult() async throws {
+        let (started, gate) = (Gate(), Gate())
+        let (patient, hurried) = (cache, cache)
+        async let value = patient.getOrSet("k") {
+            started.open()
+            await gate.wait()
+            return 1
+        }
+        await started.wait()
+        let late = Task {
+            try await CallContext.$current.withValue(CallContext(deadline: time.uptime + .seconds(1))) {
+                try await hurried.getOrSet("k") { 2 }
+            }
+        }
+        while time.sleeperCount == 0 { await Task.yield() }
+        time.advance(by: .seconds(1))
+        await #expect(throws: StoreError(.deadlineExceeded)) { try await late.value }
+        gate.open()
+        #expect(try await value == 1)
+    }
+
     @Test func whenAllGiveUpAtOnceNothingIsLeft() async throws {
         let flights = SingleFlight()
         let space = NearSpace(CachePlace(namespace: Namespace(), workspace: "w"))

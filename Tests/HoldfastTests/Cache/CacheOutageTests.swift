@@ -137,6 +137,19 @@ import Testing
         #expect(try await f.elsewhere.get("k", as: String.self) == .miss)
     }
 
+    @Test func whatASingleFailureLeftIsHandedOverAlsoWhereNobodyCallsAnyMore() async throws {
+        let f = OutageFixture(failures: 5)
+        try await f.cache.set("k", "old")
+        f.faulty.fail(call: f.faulty.calls + 1, with: StoreError(.timeout, effect: .unknown))
+        #expect(try await f.cache.delete("k").by.isLocal)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await f.failover.run() }
+            await f.time.advanceUntil(by: .milliseconds(100)) { f.cache.pendingChanges == 0 }
+            group.cancelAll()
+        }
+        #expect(try await f.elsewhere.get("k", as: String.self) == .miss)
+    }
+
     /// The race that Failover.whenServerReturns tells of: the invalidation is decided here, and ends after the hand-over.
     @Test func anInvalidationThatEndsAfterTheReturnReachesTheServerAllTheSame() async throws {
         let f = OutageFixture()

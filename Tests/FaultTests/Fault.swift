@@ -1,0 +1,105 @@
+import HoldfastRedis
+import HoldfastStore
+import OutageLedger
+import TestServers
+import Testing
+
+/// One way in which a server or the way to it fails, and how that ends.
+struct Fault: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    /// Lines of redis.conf that it needs.
+    var configuration: [String] = []
+    var durability = Ledger.Durability()
+    let begin: @Sendable (FaultStage) async throws -> Void
+    let end: @Sendable (FaultStage) async throws -> Void
+
+    static let all = network + processes + states
+
+    // MARK: - The network, for one process
+
+    private static let network: [Fault] = [
+        on("connections are refused", .refuse), on("nothing arrives", .hang), on("all is late", .delay(.milliseconds(150))),
+        on("replies break off", .cutReplies(after: 200)), on("replies are lost", .dropReplies),
+        on("the network is slow", .throttle(bytesPerSecond: 4000)),
+    ]
+
+    private static func on(_ name: String, _ fault: FaultProxy.Fault) -> Fault {
+        Fault(testDescription: name, begin: { $0.proxy.fault = fault }, end: { $0.proxy.fault = .none })
+    }
+
+    // MARK: - The server's process
+
+    /// What is acknowledged is on the disk.
+    private static let durable = ["appendonly yes", "appendfsync always"]
+
+    private static let processes: [Fault] = [
+        Fault(
+            testDescription: "the server is killed and keeps its data", configuration: durable, begin: { $0.server.kill() },
+            end: { try await $0.server.restart() }),
+        Fault(
+            testDescription: "the server is killed and forgets", durability: forgetful, begin: { $0.server.kill() },
+            end: { try await $0.server.restart() }),
+        Fault(testDescription: "the server stands still", begin: { $0.server.pause() }, end: { $0.server.resume() }),
+        Fault(
+            testDescription: "the server loads its data",
+            // A millisecond for each command, and a look at its clients after each thousand of them.
+            configuration: durable + ["key-load-delay 500"],
+            begin: { stage in
+                let fill: Bytes = "for i = 1, 3000 do redis.call('SET', 'padding:' .. i, i) end"
+                _ = try await stage.control(.raw("EVAL", fill, "0"))
+                stage.server.kill()
+                stage.loading.withLock { loading in
+                    loading = Task { try await stage.server.restart() }
+                }
+            },
+            end: { stage in try await stage.loading.withLock { $0 }?.value }),
+    ]
+
+    private static var forgetful: Ledger.Durability {
+        var durability = Ledger.Durability()
+        durability.keepsServerWork = false
+        return durability
+    }
+
+    // MARK: - The server's state
+
+    private static let states: [Fault] = [
+        Fault(
+            testDescription: "the server is a replica", begin: { try await $0.ask("REPLICAOF", "127.0.0.1", "1") },
+            end: { try await $0.ask("REPLICAOF", "NO", "ONE") }),
+        set("the server misses its replicas", "min-replicas-to-write", "1", "0"),
+        set("the server is full", "maxmemory", "1", "0"),
+        Fault(
+            testDescription: "the server has too many clients",
+            begin: { stage in
+                try await stage.ask("CONFIG", "SET", "maxclients", "1")
+                try await stage.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            },
+            end: { try await $0.ask("CONFIG", "SET", "maxclients", "1000") }),
+        Fault(
+            testDescription: "the server's password changes",
+            begin: { stage in
+                try await stage.ask("CONFIG", "SET", "requirepass", "other")
+                try await stage.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            },
+            end: { try await $0.ask("CONFIG", "SET", "requirepass", "") }),
+        Fault(
+            testDescription: "this machine's clock is set forward", begin: { $0.clock.step(by: .seconds(3)) },
+            end: { $0.clock.step(by: .seconds(-3)) }),
+        Fault(
+            testDescription: "this machine's clock is set back", begin: { $0.clock.step(by: .seconds(-3)) },
+            end: { $0.clock.step(by: .seconds(3)) }),
+    ]
+
+    private static func set(_ name: String, _ setting: Bytes, _ bad: Bytes, _ good: Bytes) -> Fault {
+        Fault(
+            testDescription: name, begin: { try await $0.ask("CONFIG", "SET", setting, bad) },
+            end: { try await $0.ask("CONFIG", "SET", setting, good) })
+    }
+}
+
+extension FaultStage {
+    fileprivate func ask(_ command: Bytes...) async throws {
+        if case .error(let error) = try await control.execute(.raw(command)) { throw StoreError(error) }
+    }
+}

@@ -1,0 +1,51 @@
+import Foundation
+import HoldfastStore
+import OutageLedger
+import TestServers
+import Testing
+
+/// Each fault while all services work, on a real Redis: nothing accepted is lost, nothing applied twice, nothing revived, no limit
+/// exceeded; see `Ledger`. The long form, each fault with each service by itself and from several seeds: `scripts/fault-suite`.
+@Suite struct FaultTests {
+    @Test(arguments: Fault.all) func theInvariantsHold(_ fault: Fault) async throws {
+        try await play(fault, Workload.Action.allCases, seed: 1, operations: 60)
+    }
+
+    static let rounds = ProcessInfo.processInfo.environment["HOLDFAST_FAULT_ROUNDS"].flatMap { Int($0) } ?? 0
+
+    /// What each service does.
+    static let services: [String: [Workload.Action]] = [
+        "cache": [.set, .setMany, .get, .fill, .delete, .invalidate, .clear],
+        "sessions": [.create, .create, .read, .update, .append, .end, .endAll],
+        "limits": [.check, .charge], "idempotency": [.request], "low-level calls": [.increment],
+    ]
+
+    @Test(.enabled(if: rounds > 0), arguments: Fault.all, services.keys.sorted())
+    func theInvariantsHoldForEachService(_ fault: Fault, _ service: String) async throws {
+        for round in 0..<Self.rounds {
+            try await play(fault, Self.services[service] ?? [], seed: UInt64(round), operations: 150)
+        }
+    }
+
+    private func play(_ fault: Fault, _ actions: [Workload.Action], seed: UInt64, operations: Int) async throws {
+        var random = RandomSource(seed: seed)
+        var options = RedisProcess.Options()
+        options.unixSocket = false
+        options.configuration = fault.configuration
+        let stage = try await FaultStage.start(options, fault.durability)
+        do {
+            await stage.work(operations / 2, actions, &random)
+            try await fault.begin(stage)
+            await stage.work(operations, actions, &random)
+            try await fault.end(stage)
+            await stage.work(operations / 2, actions, &random)
+            try await stage.examine()
+        } catch {
+            await stage.stop()
+            throw error
+        }
+        let violations = stage.ledger.withLock { $0.violations }
+        #expect(violations.isEmpty, "seed \(seed): \(violations.prefix(5))")
+        await stage.stop()
+    }
+}

@@ -1,0 +1,74 @@
+import Holdfast
+import HoldfastStore
+import HoldfastTesting
+import OutageLedger
+
+/// One process of the fleet: its own failover and services, and its own way to the server.
+///
+/// **For the outbox.** Whatever outlives a process belongs into ``Durable``, which a restart hands to the successor; and
+/// `Ledger.Durability.keepsLocalWork` says whether what a process accepted by itself survives its crash, which the ledger then demands.
+final class SimulatedProcess: Sendable {
+    /// What outlives a crash. Nothing yet.
+    struct Durable: Sendable {}
+
+    let number: Int
+    /// How often it has been started.
+    let generation: Int
+    let durable: Durable
+    let link: SimulatedLink
+    let failover: Failover
+    let services: Workload.Services
+    var cache: Cache { services.cache }
+    var name: Ledger.Process { Ledger.Process(number, generation: generation) }
+    private let watch: Task<Void, Never>
+
+    init(_ number: Int, generation: Int, _ durable: Durable, world: World) {
+        self.number = number
+        self.generation = generation
+        self.durable = durable
+        let (time, random) = (world.time, world.random)
+        link = SimulatedLink("\(number).\(generation)", to: world.server, over: world.network, time: time)
+        failover = Failover(
+            server: link, local: EmbeddedStore(.init(seed: random()), time: time),
+            configuration: Failover.Configuration(
+                thresholds: .init(failures: 2, successes: 1, trust: .milliseconds(200)...(.seconds(1)), calm: .seconds(10)),
+                probeBackoff: .milliseconds(100)...(.seconds(1))),
+            time: time, random: random)
+        // In the order of AgentState, which is that of the return hooks.
+        services = Workload.Services(
+            failover: failover, cache: Cache(failover: failover, random: random),
+            sessions: Sessions(failover: failover) { SessionID(high: random(), low: random()) },
+            limits: RateLimiter(
+                failover,
+                instances: Instances(failover: failover, namespace: Namespace(), configuration: .init(fixed: World.processes))),
+            idempotency: Idempotency(failover: failover, namespace: Namespace()))
+        let failover = failover
+        watch = Task { await failover.run() }
+    }
+
+    /// As kill -9: its connections break, and nobody hears of it any more.
+    func crash(_ network: Network) {
+        link.state = .cut
+        watch.cancel()
+        for call in network.calls where call.link === link {
+            network.release(call.id, .fail(StoreError(.connectionLost, effect: .unknown)))
+        }
+    }
+}
+
+/// What all processes share.
+struct World: Sendable {
+    static let processes = 3
+
+    let time = ManualTime()
+    let network = Network()
+    let server: EmbeddedStore
+    /// Randomness for the program under test; the schedule has its own.
+    let random: @Sendable () -> UInt64
+
+    init(seed: UInt64) {
+        let source = Locked(RandomSource(seed: seed))
+        random = { source.withLock { $0.next() } }
+        server = EmbeddedStore(.init(seed: seed), time: time)
+    }
+}

@@ -1,0 +1,199 @@
+import HoldfastStore
+import NIOCore
+import NIOPosix
+
+/// A network that can fail, between clients and a server on this machine.
+///
+///     let proxy = try await FaultProxy.start(to: server.port)
+///     let store = try RedisStore(RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: proxy.port)))
+///     proxy.fault = .hang
+public final class FaultProxy: Sendable {
+    public enum Fault: Sendable, Hashable {
+        case none
+        /// Connections are closed, those that exist and new ones.
+        case refuse
+        /// Nothing is passed on, in either direction. What is there when the fault ends is passed on then.
+        case hang
+        /// Everything arrives this much later.
+        case delay(Duration)
+        /// So many bytes of replies are passed on over each connection, which then breaks.
+        case cutReplies(after: Int)
+        /// Requests arrive, replies do not. A connection that has lost some breaks when the fault ends.
+        case dropReplies
+        /// At most so many bytes a second in each direction.
+        case throttle(bytesPerSecond: Int)
+    }
+
+    private struct State {
+        var fault = Fault.none
+        var wires: [ObjectIdentifier: Wire] = [:]
+    }
+
+    public let port: Int
+    private let listener: any NIOCore.Channel
+    private let state: Locked<State>
+
+    /// - Parameter port: of 127.0.0.1, where the server listens.
+    public static func start(to port: Int) async throws -> FaultProxy {
+        let state = Locked(State())
+        let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .childChannelInitializer { client in
+                let wire = Wire(client)
+                state.withLock { $0.wires[ObjectIdentifier(wire)] = wire }
+                client.closeFuture.whenComplete { _ in state.withLock { $0.wires[ObjectIdentifier(wire)] = nil } }
+                let fault = state.withLock { $0.fault }
+                return client.eventLoop.makeCompletedFuture {
+                    try client.pipeline.syncOperations.addHandler(End(wire, isServer: false))
+                    // Not before this channel is there. Who is refused does not reach the server even for a moment.
+                    wire.loop.execute {
+                        wire.become(fault)
+                        if fault != .refuse { connect(wire, to: port) }
+                    }
+                }
+            }
+            .bind(host: "127.0.0.1", port: 0).get()
+        return FaultProxy(listener, state)
+    }
+
+    private init(_ listener: any NIOCore.Channel, _ state: Locked<State>) {
+        self.listener = listener
+        self.state = state
+        port = listener.localAddress?.port ?? 0
+    }
+
+    public var fault: Fault {
+        get { state.withLock { $0.fault } }
+        set {
+            let wires = state.withLock { state in
+                state.fault = newValue
+                return Array(state.wires.values)
+            }
+            for wire in wires { wire.loop.execute { wire.become(newValue) } }
+        }
+    }
+
+    public func stop() async {
+        fault = .refuse
+        try? await listener.close()
+    }
+
+    private static func connect(_ wire: Wire, to port: Int) {
+        ClientBootstrap(group: wire.loop)
+            .channelInitializer { server in
+                server.eventLoop.makeCompletedFuture {
+                    try server.pipeline.syncOperations.addHandler(End(wire, isServer: true))
+                }
+            }
+            .connect(host: "127.0.0.1", port: port)
+            .whenComplete { result in
+                // Where the server is not there the client sees its connection closed.
+                if case .success(let server) = result { wire.connected(server) } else { wire.close() }
+            }
+    }
+}
+
+/// One client's connection, with the one to the server that belongs to it.
+///
+/// `@unchecked Sendable`: everything but `loop` is reached on that loop only, to which both channels belong.
+private final class Wire: @unchecked Sendable {
+    let loop: any EventLoop
+    private let client: any NIOCore.Channel
+    private var server: (any NIOCore.Channel)?
+    private var fault = FaultProxy.Fault.none
+    /// What waits for the connection to the server, or for the end of a fault.
+    private var held: [(isReply: Bool, bytes: ByteBuffer)] = []
+    private var hasLostReplies = false
+    private var isClosed = false
+    private var passed = 0
+    /// Until when each direction is busy with what is before.
+    private var busy: [Bool: NIODeadline] = [:]
+
+    init(_ client: any NIOCore.Channel) {
+        self.client = client
+        loop = client.eventLoop
+    }
+
+    func connected(_ server: any NIOCore.Channel) {
+        self.server = server
+        if isClosed { return close() }
+        release()
+    }
+
+    func become(_ fault: FaultProxy.Fault) {
+        self.fault = fault
+        passed = 0
+        if fault == .refuse || hasLostReplies { return close() }
+        release()
+    }
+
+    func close() {
+        isClosed = true
+        client.close(promise: nil)
+        server?.close(promise: nil)
+    }
+
+    private func release() {
+        let waiting = held
+        held = []
+        for (isReply, bytes) in waiting { carry(bytes, isReply: isReply) }
+    }
+
+    func carry(_ bytes: ByteBuffer, isReply: Bool) {
+        if server == nil || fault == .hang { return held.append((isReply, bytes)) }
+        switch fault {
+        case .none, .hang: send(bytes, isReply, after: .zero)
+        case .refuse: close()
+        case .delay(let span): send(bytes, isReply, after: span)
+        case .throttle(let rate):
+            var rest = bytes
+            while let slice = rest.readSlice(length: min(rest.readableBytes, max(1, rate / 20))), slice.readableBytes > 0 {
+                send(slice, isReply, lasting: .microseconds(Int64(slice.readableBytes) * 1_000_000 / Int64(max(1, rate))))
+            }
+        case .dropReplies where isReply: hasLostReplies = true
+        case .dropReplies: send(bytes, isReply, after: .zero)
+        case .cutReplies(let limit) where isReply:
+            let count = min(bytes.readableBytes, limit - passed)
+            passed += count
+            if count > 0, let part = bytes.getSlice(at: bytes.readerIndex, length: count) { send(part, true, after: .zero) }
+            if passed >= limit { loop.scheduleTask(in: .milliseconds(1)) { self.close() } }
+        case .cutReplies: send(bytes, isReply, after: .zero)
+        }
+    }
+
+    private func send(_ bytes: ByteBuffer, _ isReply: Bool, after span: Duration) {
+        let moment = max(busy[isReply] ?? .now(), .now() + .nanoseconds(span.milliseconds * 1_000_000))
+        deliver(bytes, isReply, at: moment)
+    }
+
+    private func send(_ bytes: ByteBuffer, _ isReply: Bool, lasting span: TimeAmount) {
+        deliver(bytes, isReply, at: max(busy[isReply] ?? .now(), .now()) + span)
+    }
+
+    /// In order: what is before may still wait.
+    private func deliver(_ bytes: ByteBuffer, _ isReply: Bool, at moment: NIODeadline) {
+        let target = isReply ? client : server
+        guard moment > .now() else {
+            target?.writeAndFlush(bytes, promise: nil)
+            return
+        }
+        busy[isReply] = moment
+        loop.scheduleTask(deadline: moment) { target?.writeAndFlush(bytes, promise: nil) }
+    }
+}
+
+/// Where one of a wire's two connections ends.
+private final class End: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let wire: Wire
+    private let isServer: Bool
+
+    init(_ wire: Wire, isServer: Bool) {
+        self.wire = wire
+        self.isServer = isServer
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) { wire.carry(unwrapInboundIn(data), isReply: isServer) }
+    func channelInactive(context: ChannelHandlerContext) { wire.close() }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { wire.close() }
+}
