@@ -160,6 +160,21 @@ import Testing
         #expect(server.calls == callsBefore)
     }
 
+    /// The server may have done it, and this process cannot: the caller must not take that for "nothing happened".
+    @Test(arguments: [StoreError.Effect.none, .unknown])
+    func aRefusalHereDoesNotHideWhatTheServerMayHaveDone(_ effect: StoreError.Effect) async throws {
+        let server = FaultyStore(EmbeddedStore(time: time))
+        let failover = makeFailover(server)
+        server.fail(call: 1, with: StoreError(.connectionLost, effect: effect))
+        let error = await #expect(throws: StoreError.self) {
+            try await failover.perform(.localThenReplay) { store, decider throws(StoreError) in
+                if decider.isLocal { throw StoreError(.unavailable) }
+                try await store(.ping)
+            }
+        }
+        #expect(error?.code == .unavailable && error?.effect == effect)
+    }
+
     @Test func aCallersErrorIsNoOutage() async throws {
         let server = FaultyStore(EmbeddedStore(time: time))
         let failover = makeFailover(server)

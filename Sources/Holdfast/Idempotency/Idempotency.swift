@@ -77,13 +77,14 @@ public struct Idempotency: Sendable {
         Idempotency(failover, namespace.scoped(to: tenant), configuration, begun)
     }
 
-    /// Begins a request, or answers what it was answered. One round trip. Outage: decided here.
+    /// Begins a request, or answers what it was answered. One round trip. Outage: decided here, where what other processes have begun is not
+    /// known; where the server fails this very call, refused.
     ///
     /// - Parameters:
     ///   - content: what the request is, or its digest: it must be the same each time.
     ///   - attempt: who tries, unique; for tests.
     ///   - operation: what the work is done as where this is the first attempt; for tests.
-    /// - Throws: ``/HoldfastStore/ErrorCode/idempotencyMismatch`` where the key was used for another content, ``/HoldfastStore/ErrorCode/inProgress`` while another
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` where the server failed this very call; ``/HoldfastStore/ErrorCode/idempotencyMismatch`` where the key was used for another content, ``/HoldfastStore/ErrorCode/inProgress`` while another
     ///   attempt runs.
     public func begin(
         key: String, of caller: String, content: Bytes, attempt: UInt64 = .random(in: .min ... .max),
@@ -93,7 +94,14 @@ public struct Idempotency: Sendable {
         let owner = Bytes(String(attempt, radix: 16))
         let spans = [Bytes(configuration.lease.milliseconds), Bytes(configuration.retention.milliseconds)]
         let oldest = Timestamp(milliseconds: failover.time.now.milliseconds - configuration.retention.milliseconds)
+        var wasAsked = false
         let reply = try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) in
+            // The server failed this very call: it may have the record, and the next call may well reach it.
+            if decider.isLocal, wasAsked {
+                throw StoreError(
+                    .unavailable, "Whether the request was answered before cannot be asked now", field: "Idempotency-Key")
+            }
+            wasAsked = true
             let known = decider.isLocal ? begun.operation(of: key, content, notBefore: oldest) : nil
             let name = known ?? Bytes(operation.text)
             let reply = try await store.run(

@@ -298,10 +298,3 @@ public struct Sessions: Sendable {
         return session
     }
 }
-
-extension StoreError {
-    /// The same error of a later step, after an earlier one had its effect.
-    func withUnknownEffect() -> StoreError {
-        StoreError(code, message, effect: .unknown, operation: operation, field: field)
-    }
-}

@@ -145,7 +145,13 @@ public final class Failover: Sendable {
             if isSlow || error.isServerFailure { note(.failed(generation: generation, at: moment)) }
             guard error.isServerFailure else { throw error }
             guard policy != .fail else { throw error }
-            return try await decideLocally(policy, since: localSince ?? time.now, body)
+            let mayHaveHappened = error.effect == .unknown
+            do throws(StoreError) {
+                return try await decideLocally(policy, since: localSince ?? time.now, body)
+            } catch {
+                // Not done here says nothing of what the server did.
+                throw mayHaveHappened ? error.withUnknownEffect() : error
+            }
         }
     }
 

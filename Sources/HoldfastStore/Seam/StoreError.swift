@@ -34,6 +34,11 @@ public struct StoreError: Error, Hashable, Sendable {
         StoreError(.invalidArgument, message, field: field)
     }
 
+    /// The same error, where an earlier step or attempt may have had its effect.
+    public func withUnknownEffect() -> StoreError {
+        StoreError(code, message, effect: .unknown, operation: operation, field: field)
+    }
+
     /// The same error with the operation's name, unless it has one.
     public func during(_ operation: String) -> StoreError {
         self.operation == nil
