@@ -29,7 +29,8 @@ import HoldfastStore
         if failover.server == nil { return }
         let local = failover.local
         failover.outbox.register(
-            ReplayAction(CacheOutbox.action) { [weak self, time = failover.time] (entry, server) async throws(StoreError) in
+            ReplayAction(CacheOutbox.action, endures: true) {
+                [weak self, time = failover.time] (entry, server) async throws(StoreError) in
                 guard let change = CacheChange(entry) else {
                     throw StoreError(.unsupportedFormat, "The entry has not the form of \(entry.action)")
                 }

@@ -53,14 +53,14 @@ public struct Idempotency: Sendable {
         self.init(failover, namespace, configuration, BegunOperations())
         if failover.server == nil { return }
         let retention = configuration.retention
+        let adopt: ReplayAction.Step = { (entry, store) throws(StoreError) in
+            _ = try await store.run(
+                Procedure(
+                    IdempotencyProcedures.adopt, keys: entry.keys, arguments: entry.arguments + [Bytes(retention.milliseconds)]
+                ) { $0 })
+        }
         failover.outbox.register(
-            ReplayAction(IdempotencyProcedures.adopt.identifier) { (entry, store) throws(StoreError) in
-                _ = try await store.run(
-                    Procedure(
-                        IdempotencyProcedures.adopt, keys: entry.keys,
-                        arguments: entry.arguments + [Bytes(retention.milliseconds)]
-                    ) { $0 })
-            })
+            ReplayAction(IdempotencyProcedures.adopt.identifier, endures: true, recall: adopt, carryOut: adopt))
     }
 
     private init(

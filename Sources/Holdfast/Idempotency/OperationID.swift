@@ -29,6 +29,11 @@ public struct OperationID: Hashable, Sendable {
         return OperationID(high: random.next(), low: random.next(), retention: retention)
     }
 
+    /// The same name, known again for at least so long.
+    func retained(for span: Duration) -> OperationID {
+        OperationID(high: high, low: low, retention: max(retention, span))
+    }
+
     /// The 32 digits that ``text`` writes; nil for anything else.
     init?(_ text: String, retention: Duration) {
         guard text.utf8.count == 32, let high = UInt64(text.prefix(16), radix: 16), let low = UInt64(text.suffix(16), radix: 16)

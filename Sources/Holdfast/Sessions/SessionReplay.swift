@@ -10,8 +10,9 @@ enum SessionReplay {
     static func register(in outbox: Outbox) {
         outbox.register(ReplayAction(SessionProcedures.merge.identifier, recall: recallMerge, carryOut: merge))
         outbox.register(ReplayAction(SessionProcedures.append.identifier, recall: recall(append), carryOut: append))
-        outbox.register(ReplayAction(SessionProcedures.delete.identifier, recall: recall(delete), carryOut: delete))
-        outbox.register(ReplayAction(revokeAll, carryOut: revoke))
+        outbox.register(
+            ReplayAction(SessionProcedures.delete.identifier, endures: true, recall: recall(delete), carryOut: delete))
+        outbox.register(ReplayAction(revokeAll, endures: true, recall: recallRevocation, carryOut: revoke))
     }
 
     // MARK: - On the server
@@ -68,7 +69,7 @@ enum SessionReplay {
             let members = try await store(.zrange(index, staying, staying + Sessions.maximumPage - 1))
             for member in members {
                 let session = Key(raw: Bytes(Array(entry.arguments[0]) + Array("session:".utf8) + Array(member)))
-                let created = try await store(.hget(session, "created"))?.integer
+                let created = try await created(session, in: store)
                 if member == kept || created.map({ $0 > moment }) ?? false {
                     staying += 1
                     continue
@@ -77,6 +78,16 @@ enum SessionReplay {
                 _ = try await store(.zrem(index, member))
             }
             if members.count < Sessions.maximumPage { return }
+        }
+    }
+
+    /// Nil where something lies there that is no session: that is ended with the others.
+    private static func created(_ session: Key, in store: any Store) async throws(StoreError) -> Int64? {
+        do throws(StoreError) {
+            return try await store(.hget(session, "created"))?.integer
+        } catch {
+            guard error.code == .wrongType else { throw error }
+            return nil
         }
     }
 
@@ -93,6 +104,15 @@ enum SessionReplay {
 
     private static func recall(_ step: @escaping ReplayAction.Step) -> ReplayAction.Step {
         { (entry, local) throws(StoreError) in try await step(entry.here, local) }
+    }
+
+    /// What was created here before has been recalled before.
+    private static func recallRevocation(_ entry: OutboxEntry, _ local: any Store) async throws(StoreError) {
+        guard entry.keys.count == 2, entry.arguments.count == 3 else { throw unreadable(entry) }
+        for member in try await local(.zrange(entry.here.keys[0], 0, -1)) where member != entry.arguments[1] {
+            let session = Key(raw: Bytes(Array(entry.arguments[0]) + Array("session:".utf8) + Array(member)))
+            _ = try await end([session, session.companion("deleted")].map { SessionsHere.here($0, 0) }, in: local)
+        }
     }
 
     private static func recallMerge(_ entry: OutboxEntry, _ local: any Store) async throws(StoreError) {

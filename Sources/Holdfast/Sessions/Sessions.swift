@@ -94,7 +94,10 @@ public struct Sessions: Sendable {
                 let id = named ?? makeID().madeAway(at: failover.time.now)
                 let here = SessionsHere(self, decider)
                 var created = try await here.create(id, arguments)
-                if created == nil, named != nil { created = try await here.read(id, touchEvery: Bytes()) }
+                if created == nil, named != nil {
+                    // Kept once more: the attempt that created it may have failed to.
+                    created = try await here.change(id, SessionProcedures.read, [Bytes()], once: nil)
+                }
                 return try Self.created(created, isNamed: named != nil)
             }
             let id = named ?? makeID()
@@ -161,8 +164,9 @@ public struct Sessions: Sendable {
         _ messages: [NewSessionMessage], to id: SessionID, once operation: OperationID? = nil
     ) async throws(StoreError) -> Session {
         // With a name from the first send on: its reply may be lost before anybody knows that the server is away.
-        let operation =
-            operation ?? (failover.server == nil ? nil : .random(retention: failover.outbox.configuration.longestOutage))
+        // Its marker stays for the longest outage.
+        let longest = failover.outbox.configuration.longestOutage
+        let operation = failover.server == nil ? operation : (operation ?? OperationID.random()).retained(for: longest)
         let arguments = try appendArguments(messages, operation)
         return try found(await change(id, SessionProcedures.append, arguments, .localThenReplay, once: operation))
     }
@@ -205,7 +209,7 @@ public struct Sessions: Sendable {
             }
             guard let user = try await remove(id, ifVersion: version, epitaph: epitaph, in: store) else {
                 // It may lie in another process still, which will find the tombstone.
-                return id.madeAway != nil
+                return version == nil && id.madeAway != nil
             }
             // The session is gone; an entry that stays behind is removed by whoever reads it.
             if !user.isEmpty { _ = try? await store(.zrem(keys.index(of: user), Bytes(id.text))) }
@@ -221,7 +225,7 @@ public struct Sessions: Sendable {
         // Before, so that it holds here at once even where the server cannot be told; after, against reads that overtook it.
         near.drop(pair[0])
         defer { near.drop(pair[0]) }
-        let arguments = Self.endArguments(ifVersion: version, epitaph: epitaph, always: id.madeAway != nil)
+        let arguments = Self.endArguments(ifVersion: version, epitaph: epitaph, always: failover.server != nil)
         let reply = try await store.run(
             Procedure(SessionProcedures.delete, keys: pair, arguments: arguments, decode: SessionReply.init))
         guard let pairs = try reply.pairs(of: id) else { return nil }

@@ -13,11 +13,14 @@ struct SessionsHere: Sendable {
     let sessions: Sessions
     let decider: Decider
     private let epoch: Int
+    /// Taken before anything is done: a session that is ended meanwhile is not kept near any more.
+    private let ticket: NearSessions.Ticket
 
     init(_ sessions: Sessions, _ decider: Decider) {
         self.sessions = sessions
         self.decider = decider
         epoch = sessions.failover.outbox.epoch
+        ticket = sessions.near.ticket()
     }
 
     private var local: any Store { sessions.failover.local }
@@ -75,6 +78,7 @@ struct SessionsHere: Sendable {
 
     /// - Returns: nil where there is one of this id.
     func create(_ id: SessionID, _ arguments: [Bytes]) async throws(StoreError) -> Session? {
+        try outbox.checkRoom()
         let procedure = Procedure(
             SessionProcedures.create, keys: here(keys.pair(id)), arguments: arguments, decode: SessionReply.init)
         let reply = try await local.run(procedure)
@@ -91,6 +95,8 @@ struct SessionsHere: Sendable {
     func change(
         _ id: SessionID, _ script: Script, _ arguments: [Bytes], once operation: OperationID?
     ) async throws(StoreError) -> Session? {
+        // An append needs a place of its own.
+        try outbox.checkRoom(named: script === SessionProcedures.append ? nil : entryName(id))
         let procedure = Procedure(
             script, keys: here(keys.keys(id, once: operation)), arguments: arguments, decode: SessionReply.init)
         var reply = try await local.run(procedure)
@@ -136,6 +142,10 @@ struct SessionsHere: Sendable {
             ) { $0.integer })
     }
 
+    private func entryName(_ id: SessionID) -> Bytes {
+        Bytes(Array("session.merge:".utf8) + Array(keys.session(id).bytes))
+    }
+
     /// Keeps a session as it is here for the server, in place of what was kept of it before.
     private func keep(_ session: Session, _ reply: SessionReply) async throws(StoreError) {
         let (pair, index) = (keys.pair(session.id), keys.indexPair(of: session.userID))
@@ -144,16 +154,18 @@ struct SessionsHere: Sendable {
             Outbox.Item(
                 SessionProcedures.merge.identifier, keys: pair + index,
                 arguments: head + SessionFields.merged(reply.stored),
-                about: index[0].bytes, named: Bytes(Array("session.merge:".utf8) + Array(pair[0].bytes))))
+                about: index[0].bytes, named: entryName(session.id),
+                rank: [session.version, session.lastAccessed.milliseconds, session.expires.milliseconds]))
         let time = sessions.failover.time
         sessions.near.keep(
             session, reply.stored.droppingFields(["base", "seen"]), at: pair[0], serverNow: time.now,
-            ticket: sessions.near.ticket(), clocks: .init(time), index: index[0])
+            ticket: ticket, clocks: .init(time), index: index[0])
     }
 
     // MARK: - Ending
 
     func end(_ id: SessionID, epitaph: Bytes) async throws(StoreError) {
+        try outbox.checkRoom()
         let copy = sessions.near.copy(at: keys.session(id), clocks: .init(sessions.failover.time))
         let arguments = Sessions.endArguments(ifVersion: nil, epitaph: epitaph, always: true)
         let user = try await bury(id, arguments) ?? copy?.fields.fieldValue("user")?.string
@@ -165,6 +177,7 @@ struct SessionsHere: Sendable {
 
     /// - Returns: how many sessions of the user this process knew.
     func endAll(ofUser userID: String, _ known: [SessionID], keeping kept: SessionID?) async throws(StoreError) -> Int {
+        try outbox.checkRoom()
         let index = keys.indexPair(of: userID)
         let members = try await local(.zrange(here(index[0]), 0, -1))
         var ids = Set(known + members.compactMap { try? SessionID($0.lossyString) })

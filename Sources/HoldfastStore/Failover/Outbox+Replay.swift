@@ -10,8 +10,13 @@ extension Outbox {
     public func replay(on server: any Store) async throws(StoreError) {
         while !isEmpty {
             guard try await takeTurn() else { continue }
-            defer { endTurn() }
-            return try await replayAll(on: server)
+            do throws(StoreError) {
+                try await replayAll(on: server)
+                return endTurn(nil)
+            } catch {
+                endTurn(error)
+                throw error
+            }
         }
     }
 
@@ -26,7 +31,7 @@ extension Outbox {
             }
             try await settle(outcomes)
         }
-        state.withLock { $0.epoch += 1 }
+        state.withLock { if $0.entries.isEmpty { $0.epoch += 1 } }
     }
 
     // MARK: - One window
@@ -83,7 +88,7 @@ extension Outbox {
             throw StoreError(.unsupportedFormat, "This version does not know the action \(entry.action)")
         }
         // Markers of its first send may be gone: whether it has happened cannot be told any more.
-        guard time.now - entry.accepted <= configuration.longestOutage else {
+        guard action.endures || time.now - entry.accepted <= configuration.longestOutage else {
             throw StoreError(.tooOld, "It waited longer than \(configuration.longestOutage)")
         }
         try await action.carryOut(entry, server)
@@ -101,7 +106,8 @@ extension Outbox {
             }
         }
         let gone = forget(settled, letters)
-        try await keep(letters, forgetting: gone)
+        // What the folder does not learn because it fails is carried out once more after a restart, which does no harm.
+        try? await keep(letters, forgetting: gone)
         for letter in letters { observer(letter) }
         if let failure { throw failure }
     }
@@ -121,7 +127,6 @@ extension Outbox {
         }
     }
 
-    /// What the folder does not learn because it fails is carried out once more after a restart, which does no harm.
     private func keep(_ letters: [DeadLetter], forgetting gone: [Bytes]) async throws(StoreError) {
         guard let store, !gone.isEmpty else { return }
         let fields = letters.map { HashField($0.entry.field, $0.encoded) }
@@ -141,49 +146,56 @@ extension Outbox {
             return !state.isReplaying
         }
         if isMine { return true }
-        await waitForTurn()
+        let failure = await waitForTurn()
         if Task.isCancelled { throw StoreError(.cancelled) }
         if let deadline = CallContext.current?.deadline, time.uptime >= deadline { throw StoreError(.deadlineExceeded) }
+        // Whoever asked the server now would wait for the same failure again.
+        if let failure, failure.isServerFailure || failure.isRefusal { throw failure }
         return false
     }
 
-    /// Until the turn of another ends, or the caller's deadline comes, or it is cancelled.
-    private func waitForTurn() async {
+    /// Until the turn of another ends, or the caller's deadline comes, or it is cancelled; answers how the turn failed.
+    private func waitForTurn() async -> StoreError? {
         let span = CallContext.current?.deadline.map { $0 - time.uptime }
-        await withTaskGroup(of: Void.self) { group in
+        return await withTaskGroup(of: StoreError?.self) { group in
             group.addTask { await self.nextEnd() }
-            if let span { group.addTask { try? await self.time.sleep(for: span) } }
-            await group.next()
-            group.cancelAll()
+            if let span {
+                group.addTask {
+                    try? await self.time.sleep(for: span)
+                    return nil
+                }
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? nil
         }
     }
 
-    private func nextEnd() async {
+    private func nextEnd() async -> StoreError? {
         let id = state.withLock { state in
             state.nextWaiter += 1
             return state.nextWaiter
         }
-        await withTaskCancellationHandler {
+        return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isOver = state.withLock { state in
                     if !state.isReplaying || Task.isCancelled { return true }
                     state.waiters[id] = continuation
                     return false
                 }
-                if isOver { continuation.resume() }
+                if isOver { continuation.resume(returning: nil) }
             }
         } onCancel: {
-            state.withLock { $0.waiters.removeValue(forKey: id) }?.resume()
+            state.withLock { $0.waiters.removeValue(forKey: id) }?.resume(returning: nil)
         }
     }
 
-    private func endTurn() {
+    private func endTurn(_ failure: StoreError?) {
         let waiters = state.withLock { state in
             state.isReplaying = false
             defer { state.waiters = [:] }
             return state.waiters.values.map(\.self)
         }
-        for waiter in waiters { waiter.resume() }
+        for waiter in waiters { waiter.resume(returning: failure) }
     }
 }
 

@@ -36,13 +36,17 @@ public final class Outbox: Sendable {
         public var name: Bytes?
         public var keys: [Key]
         public var arguments: [Bytes]
+        /// Of two items of one name the one that is not lower stays, whichever is added last; in the order of arrays.
+        public var rank: [Int64]
 
         /// - Parameters:
         ///   - name: an entry of this name that still waits is replaced, at its place in the order.
         ///   - subject: entries about one subject are carried out in order; the first key where it is not given.
         public init(
-            _ action: String, keys: [Key] = [], arguments: [Bytes] = [], about subject: Bytes? = nil, named name: Bytes? = nil
+            _ action: String, keys: [Key] = [], arguments: [Bytes] = [], about subject: Bytes? = nil, named name: Bytes? = nil,
+            rank: [Int64] = []
         ) {
+            self.rank = rank
             self.action = action
             self.keys = keys
             self.arguments = arguments
@@ -53,8 +57,9 @@ public final class Outbox: Sendable {
 
     struct Waiting {
         let entry: OutboxEntry
-        /// Whether it is kept for certain: only then it was acknowledged, and may be carried out.
+        /// Whether it, or what it has taken the place of, is kept for certain: only then it was acknowledged, and may be carried out.
         var isKept: Bool
+        var rank: [Int64] = []
     }
 
     struct State {
@@ -67,6 +72,7 @@ public final class Outbox: Sendable {
         /// No entry has a smaller number.
         var first: Int64 = 1
         var next: Int64 = 1
+        var revision: Int64 = 0
         var kept = 0
         var bytes = 0
         /// Since the start.
@@ -76,7 +82,7 @@ public final class Outbox: Sendable {
         /// Counts the times at which all was handed over.
         var epoch = 0
         var isReplaying = false
-        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
+        var waiters: [Int: CheckedContinuation<StoreError?, Never>] = [:]
         var nextWaiter = 0
     }
 
@@ -118,47 +124,70 @@ public final class Outbox: Sendable {
     ///
     /// - Throws: ``ErrorCode/outboxFull`` with effect none; ``ErrorCode/storageFailed`` where the folder fails.
     public func add(_ item: Item) async throws(StoreError) {
-        let (entry, replaced) = try state.withLock { (state) throws(StoreError) in try reserve(item, &state) }
-        if let store {
-            do throws(StoreError) {
-                _ = try await store(.hset(Self.entriesKey, [HashField(entry.field, entry.encoded)]))
-            } catch {
-                state.withLock { restore(replaced, insteadOf: entry, &$0) }
-                throw StoreError(error.code, error.message, effect: .unknown, operation: item.action)
-            }
+        let (number, isNew) = try state.withLock { (state) throws(StoreError) in try place(item, &state) }
+        do throws(StoreError) {
+            try await write(number)
+        } catch {
+            // In the place of another one it stays: it contains that one, which was accepted.
+            if isNew { state.withLock { state in state.entries[number].map { remove($0, &state) } } }
+            throw StoreError(error.code, error.message, effect: .unknown, operation: item.action)
         }
         state.withLock { state in
-            guard let waiting = state.entries[entry.number], waiting.entry == entry, !waiting.isKept else { return }
-            state.entries[entry.number]?.isKept = true
+            guard let waiting = state.entries[number], !waiting.isKept else { return }
+            state.entries[number]?.isKept = true
             state.kept += 1
         }
     }
 
-    private func reserve(_ item: Item, _ state: inout State) throws(StoreError) -> (OutboxEntry, Waiting?) {
-        let present = item.name.flatMap { state.names[$0] }.flatMap { state.entries[$0] }
-        let number = present?.entry.number ?? state.next
-        let entry = OutboxEntry(number, item, accepted: time.now)
-        let bytes = state.bytes + entry.size - (present?.entry.size ?? 0)
-        guard present != nil || state.entries.count + state.dead.count < configuration.maximumEntries,
-            bytes <= configuration.maximumBytes
-        else {
-            state.refused += 1
-            throw StoreError(
-                .outboxFull,
-                "\(state.entries.count) operations wait for the server, and \(state.dead.count) dead letters for you",
-                operation: item.action)
+    /// Refuses what could not be added now; for a service that must know before it decides.
+    ///
+    /// - Throws: ``ErrorCode/outboxFull``.
+    public func checkRoom(named name: Bytes? = nil) throws(StoreError) {
+        try state.withLock { (state) throws(StoreError) in
+            if let name, state.names[name] != nil { return }
+            guard hasRoom(bytes: 0, state) else { throw refusal(nil, state) }
         }
-        if let present { remove(present, &state) } else { state.next += 1 }
-        // In the place of one that was acknowledged it may be carried out at once: who added it has not been told otherwise yet.
-        insert(Waiting(entry: entry, isKept: present?.isKept ?? false), &state)
-        return (entry, present)
     }
 
-    private func restore(_ replaced: Waiting?, insteadOf entry: OutboxEntry, _ state: inout State) {
-        guard let present = state.entries[entry.number], present.entry == entry else { return }
-        remove(present, &state)
-        if let replaced { insert(replaced, &state) }
+    private func place(_ item: Item, _ state: inout State) throws(StoreError) -> (number: Int64, isNew: Bool) {
+        let present = item.name.flatMap { state.names[$0] }.flatMap { state.entries[$0] }
+        if let present, item.rank.lexicographicallyPrecedes(present.rank) { return (present.entry.number, false) }
+        // It has waited since the first of its name was accepted.
+        let accepted = present?.entry.accepted ?? time.now
+        state.revision += 1
+        var entry = OutboxEntry(present?.entry.number ?? state.next, item, accepted: accepted)
+        entry.revision = state.revision
+        guard present != nil || hasRoom(bytes: entry.size, state),
+            state.bytes + entry.size - (present?.entry.size ?? 0) <= configuration.maximumBytes
+        else { throw refusal(item.action, state) }
+        if let present { remove(present, &state) } else { state.next += 1 }
+        insert(Waiting(entry: entry, isKept: present?.isKept ?? false, rank: item.rank), &state)
+        return (entry.number, present == nil)
     }
+
+    private func hasRoom(bytes: Int, _ state: State) -> Bool {
+        state.entries.count + state.dead.count < configuration.maximumEntries
+            && state.bytes + bytes <= configuration.maximumBytes
+    }
+
+    private func refusal(_ action: String?, _ state: State) -> StoreError {
+        StoreError(
+            .outboxFull, "\(state.entries.count) operations wait for the server, and \(state.dead.count) dead letters for you",
+            operation: action)
+    }
+
+    /// Writes an entry as it is to where it is kept; again where it was changed meanwhile, so that whoever writes last writes the last
+    /// state.
+    private func write(_ number: Int64) async throws(StoreError) {
+        guard let store else { return }
+        while let entry = entry(number) {
+            _ = try await store(.hset(Self.entriesKey, [HashField(entry.field, entry.encoded)]))
+            if self.entry(number) == entry { return }
+        }
+        _ = try await store(.hdel(Self.entriesKey, [Bytes(number)]))
+    }
+
+    private func entry(_ number: Int64) -> OutboxEntry? { state.withLock { $0.entries[number]?.entry } }
 
     // MARK: - For services that make many entries one
 

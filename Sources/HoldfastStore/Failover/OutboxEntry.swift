@@ -11,6 +11,8 @@ public struct OutboxEntry: Sendable, Hashable {
     public let keys: [Key]
     public let arguments: [Bytes]
     public let accepted: Timestamp
+    /// Tells states of one entry apart in this process; not kept.
+    var revision: Int64 = 0
 
     init(_ number: Int64, _ item: Outbox.Item, accepted: Timestamp) {
         self.number = number

@@ -9,6 +9,8 @@ public struct ReplayAction: Sendable {
 
     /// A name and a version, such as `session.merge@1`. What an older version accepted stays replayable for one minor release.
     public let identifier: String
+    /// Whether it is right however long it waited: it removes, and needs no marker that may have ended.
+    let endures: Bool
     /// On the server.
     let carryOut: Step
     /// In this process, after a restart while the server is still away: so that what was accepted is seen here. The store is the local
@@ -16,9 +18,11 @@ public struct ReplayAction: Sendable {
     let recall: Step
 
     public init(
-        _ identifier: String, recall: @escaping Step = { _, _ throws(StoreError) in }, carryOut: @escaping Step
+        _ identifier: String, endures: Bool = false, recall: @escaping Step = { _, _ throws(StoreError) in },
+        carryOut: @escaping Step
     ) {
         self.identifier = identifier
+        self.endures = endures
         self.carryOut = carryOut
         self.recall = recall
     }

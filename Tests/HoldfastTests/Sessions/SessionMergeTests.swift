@@ -281,6 +281,52 @@ private func code(_ body: () async throws -> some Any) async -> ErrorCode? {
         }
     }
 
+    /// All of a user's sessions were revoked here before the process died: none of them is back with it.
+    @Test func aRevocationOutlivesTheProcess() async throws {
+        let kept = EmbeddedStore(time: fleet.time)
+        let first = fleet.process(outbox: Outbox(keptIn: kept, time: fleet.time))
+        await first.cut()
+        let (ended, stays) = (try await first.sessions.create(userID: "u").id, try await first.sessions.create(userID: "u").id)
+        try await first.sessions.revokeAll(userID: "u", keeping: stays)
+        let second = fleet.process(outbox: Outbox(keptIn: kept, time: fleet.time))
+        try await second.failover.outbox.load(into: second.failover.local)
+        await second.cut()
+        #expect(try await second.sessions.get(ended).value == nil)
+        #expect(try await second.sessions.get(stays).value != nil)
+        await second.mend()
+        #expect(try await second.sessions.list(userID: "u").sessions.map(\.id) == [stays])
+    }
+
+    /// Changed at once by many, here: what is handed over is the last of it.
+    @Test func concurrentChangesHereAllSurvive() async throws {
+        let process = fleet.process()
+        await process.cut()
+        let id = try await process.sessions.create(userID: "u").id
+        try await withThrowingTaskGroup { group in
+            for number in 0..<50 {
+                group.addTask { _ = try await process.sessions.update(id, set: ["f\(number)": true]) }
+                group.addTask { _ = try await process.sessions.get(id) }
+            }
+            try await group.waitForAll()
+        }
+        await process.mend()
+        #expect(try await process.sessions.get(id).value?.data.count == 50)
+    }
+
+    /// It had expired on the server while the other side used it; the logout came where only that could be seen.
+    @Test func aLogoutOfWhatHasExpiredThereHolds() async throws {
+        let (away, other) = (fleet.process(), fleet.process())
+        let id = try await away.sessions.create(userID: "u").id
+        await away.cut()
+        for _ in 0..<2 {
+            fleet.time.advance(by: .seconds(500))
+            try await away.sessions.extend(id)
+        }
+        #expect(try await !other.sessions.delete(id).value)
+        await away.mend()
+        #expect(try await other.sessions.get(id).value == nil)
+    }
+
     @Test func aFullOutboxRefusesChangesAndSaysSo() async throws {
         let process = fleet.process(outbox: Outbox(configuration: .init(maximumEntries: 2), time: fleet.time))
         await process.cut()
