@@ -133,9 +133,11 @@ public final class RedisStore: Store {
     /// On a cluster all keys must share a slot: otherwise ``HoldfastStore/ErrorCode/crossSlot``, and nothing is sent.
     public func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output {
         let script = procedure.script
+        // Of EVALSHA and EVAL together: they are one call.
+        var history = AttemptHistory()
         do throws(StoreError) {
             let reply = try await digests.evaluate(script, procedure.keys, procedure.arguments) { command throws(StoreError) in
-                try await call(script, procedure.keys, command)
+                try await call(script, procedure.keys, &history, command)
             }
             return try procedure.output(of: reply)
         } catch {
@@ -143,10 +145,13 @@ public final class RedisStore: Store {
         }
     }
 
-    private func call(_ script: Script, _ keys: [Key], _ command: [Bytes]) async throws(StoreError) -> Reply {
+    private func call(
+        _ script: Script, _ keys: [Key], _ history: inout AttemptHistory, _ command: [Bytes]
+    ) async throws(StoreError) -> Reply {
         switch topology {
-        case .server(let server): try await server.send(isIdempotent: script.isIdempotent) { $0.command(command) }.get()
-        case .cluster(let cluster): try await cluster.evaluate(script, keys) { $0.command(command) }
+        case .server(let server):
+            try await server.send(isIdempotent: script.isIdempotent, &history) { $0.command(command) }.get()
+        case .cluster(let cluster): try await cluster.evaluate(script, keys, &history) { $0.command(command) }
         }
     }
 

@@ -45,7 +45,11 @@ final class RESTClient: Sendable {
         }
         do throws(StoreError) { return try await attempt(call) } catch {
             guard repeats(error, call) else { throw error }
-            return try await attempt(call)
+            do throws(StoreError) { return try await attempt(call) } catch let last {
+                // That the second was not even sent says nothing about the first.
+                throw error.effect == .unknown
+                    ? StoreError(last.code, last.message, effect: .unknown, operation: last.operation, field: last.field) : last
+            }
         }
     }
 

@@ -40,6 +40,24 @@ import Testing
         }
     }
 
+    @Test func anUpstashFlushIsRecordedAndOtherCommandsAreNot() async throws {
+        let server = try ServerUnderTest()
+        func post(_ path: String, _ body: String, key: String = ServerUnderTest.writer) async throws -> Int {
+            try await server.send(.post, "/upstash\(path)", text: body, key: key).status
+        }
+        #expect(try await post("", #"["SET", "k", "v"]"#) == 200)
+        #expect(try await post("", #"["flushdb"]"#) == 200)
+        #expect(try await post("", #"["FLUSHALL", "ASYNC"]"#, key: ServerUnderTest.reader) == 400)
+        #expect(try await post("/pipeline", #"[["GET", "k"], ["FLUSHALL"]]"#, key: ServerUnderTest.acme) == 200)
+        #expect(try await post("/multi-exec", #"[["SET", "k", "v"], ["FLUSHDB"]]"#) == 400)
+        let all = try await entries(server).all
+        #expect(
+            all.map { $0["act"]?.string } == ["upstash.flushdb", "upstash.flushall", "upstash.flushall", "upstash.flushdb"])
+        #expect(all.map { $0["outcome"]?.string } == ["refused", "done", "refused", "done"])
+        #expect(all.map { $0["actor"]?.string } == ["agent", "acme", "viewer", "agent"])
+        #expect(all[1]["tenant"] == "acme")
+    }
+
     @Test func theLogIsReadPageByPageAndKeepsTheLast() async throws {
         var logger = Logger(label: "test")
         logger.logLevel = .critical

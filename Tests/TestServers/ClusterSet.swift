@@ -10,6 +10,9 @@ public final class ClusterSet: Sendable {
         /// After how many milliseconds without an answer a node counts as failing. Long, unless a test kills nodes: a loaded machine
         /// is not to cause a failover by itself.
         public var nodeTimeout = 60_000
+        /// Whether the nodes speak TLS, with each other too, and ``ClusterSet/configuration()`` does. They listen without TLS besides, for
+        /// ``RedisProcess/ask(_:)``.
+        public var tls = false
 
         public init() {}
     }
@@ -17,13 +20,14 @@ public final class ClusterSet: Sendable {
     /// The primaries at the start, then the replica of each.
     public let nodes: [RedisProcess]
     private let ids: [Bytes]
+    private let tls: RedisConfiguration.TLS?
 
     public static let slots = [0...5460, 5461...10922, 10923...16383]
 
     /// Starts everything and waits until all nodes agree; 2 to 4 s.
     public static func start(_ options: Options = Options()) async throws -> ClusterSet {
         var nodes: [RedisProcess] = []
-        for _ in 0..<6 { nodes.append(try await RedisProcess.start(node())) }
+        for _ in 0..<6 { nodes.append(try await RedisProcess.start(node(options))) }
         var ids: [Bytes] = []
         for node in nodes { ids.append(try await node.ask("CLUSTER", "MYID").bytes ?? "") }
         for (number, node) in nodes.enumerated() {
@@ -41,7 +45,7 @@ public final class ClusterSet: Sendable {
                 return false
             }
         }
-        let cluster = ClusterSet(nodes, ids)
+        let cluster = ClusterSet(nodes, ids, options.tls ? .init(authorityFile: nodes[0].certificates?.authority) : nil)
         for node in nodes { try await cluster.isReady(node) }
         for node in nodes {
             _ = try await node.ask("CONFIG", "SET", "cluster-node-timeout", Bytes(Int64(options.nodeTimeout)))
@@ -54,29 +58,31 @@ public final class ClusterSet: Sendable {
     private static func meet(_ nodes: [RedisProcess]) async throws {
         for (number, node) in nodes.enumerated() {
             for other in nodes[(number + 1)...] {
-                _ = try await node.ask("CLUSTER", "MEET", "127.0.0.1", Bytes(Int64(other.port)))
+                _ = try await node.ask("CLUSTER", "MEET", "127.0.0.1", Bytes(Int64(other.servingPort)))
             }
         }
     }
 
-    private init(_ nodes: [RedisProcess], _ ids: [Bytes]) {
+    private init(_ nodes: [RedisProcess], _ ids: [Bytes], _ tls: RedisConfiguration.TLS?) {
         self.nodes = nodes
         self.ids = ids
+        self.tls = tls
     }
 
     /// How to reach it, told of two of its nodes.
     public func configuration() -> RedisConfiguration {
-        let seeds = [nodes[1], nodes[3]].map { RedisConfiguration.Node(host: "127.0.0.1", port: $0.port) }
-        return RedisConfiguration(endpoint: .cluster(.init(nodes: seeds))).patient
+        let seeds = [nodes[1], nodes[3]].map { RedisConfiguration.Node(host: "127.0.0.1", port: $0.servingPort) }
+        return RedisConfiguration(endpoint: .cluster(.init(nodes: seeds)), tls: tls).patient
     }
 
     public func stop() {
         for node in nodes { node.stop() }
     }
 
-    private static func node() -> RedisProcess.Options {
+    private static func node(_ options: Options) -> RedisProcess.Options {
         var node = RedisProcess.Options()
         node.unixSocket = false
+        node.tls = options.tls
         node.needsBusPort = true
         // Nodes ping each other twice in each timeout, and so learn of each other sooner with a short one. While they do, none may be
         // taken for dead on a loaded machine.
@@ -87,6 +93,7 @@ public final class ClusterSet: Sendable {
             // CLUSTER SLOTS leaves a replica out that has not heard of its primary yet.
             "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
         ]
+        if options.tls { node.configuration += ["tls-cluster yes", "tls-replication yes"] }
         return node
     }
 
@@ -116,7 +123,7 @@ public final class ClusterSet: Sendable {
 
     /// Moves the keys that the slot has now.
     public func moveKeys(of slot: Int, from source: Int, to target: Int) async throws {
-        let port = Bytes(Int64(nodes[target].port))
+        let port = Bytes(Int64(nodes[target].servingPort))
         while let key = try await nodes[source].ask("CLUSTER", "GETKEYSINSLOT", Bytes(Int64(slot)), "1").list?.first {
             let reply = try await nodes[source].ask("MIGRATE", "127.0.0.1", port, key, "0", "30000")
             guard [.ok, .status("NOKEY")].contains(reply) else { throw TestServerError("MIGRATE: \(reply)") }

@@ -32,6 +32,8 @@ public final class RedisProcess: Sendable {
     public let folder: String
     public let port: Int
     public let tlsPort: Int
+    /// The port that others are told of: the one with TLS where there is one.
+    var servingPort: Int { tlsPort > 0 ? tlsPort : port }
     public var socketPath: String { folder + "/redis.sock" }
     /// What the TLS port uses; made once for all servers of the process.
     public let certificates: Certificates?
@@ -64,7 +66,8 @@ public final class RedisProcess: Sendable {
         port = options.tcp ? try FreePort.pick(needsBusPort: options.needsBusPort) : 0
         password = options.password
         isSentinel = options.isSentinel
-        tlsPort = options.tls ? try FreePort.pick() : 0
+        // A cluster whose nodes speak TLS among themselves counts its bus port from the TLS port.
+        tlsPort = options.tls ? try FreePort.pick(needsBusPort: options.needsBusPort) : 0
         var lines = ["port \(port)", "bind 127.0.0.1", "dir \(folder)", "daemonize no"]
         if !options.isSentinel { lines += ["save \"\"", "enable-debug-command local"] }
         if options.unixSocket { lines.append("unixsocket \(folder)/redis.sock") }

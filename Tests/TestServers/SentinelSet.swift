@@ -13,6 +13,9 @@ public final class SentinelSet: Sendable {
         public var downAfter = 60_000
         public var password: String?
         public var sentinelPassword: String?
+        /// Whether servers and sentinels speak TLS, with each other too, and ``SentinelSet/configuration()`` does. They listen without TLS
+        /// besides, for ``RedisProcess/ask(_:)``.
+        public var tls = false
 
         public init() {}
     }
@@ -30,7 +33,7 @@ public final class SentinelSet: Sendable {
         var servers = [primary]
         for _ in 0..<options.replicas {
             var replica = server(options)
-            replica.configuration.append("replicaof 127.0.0.1 \(primary.port)")
+            replica.configuration.append("replicaof 127.0.0.1 \(primary.servingPort)")
             servers.append(try await RedisProcess.start(replica))
         }
         for replica in servers.dropFirst() {
@@ -53,10 +56,10 @@ public final class SentinelSet: Sendable {
 
     /// How to reach the primary through the sentinels.
     public func configuration() -> RedisConfiguration {
-        let nodes = sentinels.map { RedisConfiguration.Node(host: "127.0.0.1", port: $0.port) }
+        let nodes = sentinels.map { RedisConfiguration.Node(host: "127.0.0.1", port: $0.servingPort) }
         return RedisConfiguration(
             endpoint: .sentinel(.init(nodes: nodes, primary: Self.name, password: options.sentinelPassword)),
-            password: options.password
+            password: options.password, tls: options.tls ? .init(authorityFile: servers[0].certificates?.authority) : nil
         ).patient
     }
 
@@ -68,7 +71,9 @@ public final class SentinelSet: Sendable {
         var server = RedisProcess.Options()
         server.unixSocket = false
         server.password = options.password
+        server.tls = options.tls
         server.configuration = ["repl-diskless-sync yes", "repl-diskless-sync-delay 0"]
+        if options.tls { server.configuration.append("tls-replication yes") }
         if let password = options.password { server.configuration.append("masterauth \(password)") }
         return server
     }
@@ -77,12 +82,15 @@ public final class SentinelSet: Sendable {
         var sentinel = RedisProcess.Options()
         sentinel.unixSocket = false
         sentinel.isSentinel = true
+        sentinel.tls = options.tls
         sentinel.configuration = [
-            "sentinel monitor \(name) 127.0.0.1 \(primary.port) 2",
+            "sentinel monitor \(name) 127.0.0.1 \(primary.servingPort) 2",
             "sentinel down-after-milliseconds \(name) \(options.downAfter)",
             "sentinel failover-timeout \(name) 4000",
         ]
         if let password = options.password { sentinel.configuration.append("sentinel auth-pass \(name) \(password)") }
+        // For a sentinel this is what it speaks with servers and other sentinels.
+        if options.tls { sentinel.configuration.append("tls-replication yes") }
         if let password = options.sentinelPassword {
             sentinel.password = password
             sentinel.configuration.append("sentinel sentinel-pass \(password)")

@@ -36,6 +36,19 @@ extension Cluster {
     /// stands behind.
     func pipeline(_ operations: [Operation]) async throws(StoreError) -> [Reply] {
         var replies = [Reply](repeating: .null, count: operations.count)
+        var done = 0
+        do throws(StoreError) {
+            try await pipeline(operations, into: &replies, &done)
+        } catch {
+            throw done > 0 ? error.ofUnknownEffect : error
+        }
+        return replies
+    }
+
+    /// - Parameter done: how many operations, from the first, have their answers.
+    private func pipeline(
+        _ operations: [Operation], into replies: inout [Reply], _ done: inout Int
+    ) async throws(StoreError) {
         var together: [PipelineItem] = []
         for (place, operation) in operations.enumerated() {
             let route = ClusterRoute(operation)
@@ -53,10 +66,11 @@ extension Cluster {
             }
             try await send(together, into: &replies)
             together = []
+            done = place
             replies[place] = try await execute(operation, as: route)
+            done += 1
         }
         try await send(together, into: &replies)
-        return replies
     }
 
     /// Round after round, until every item has its answer.

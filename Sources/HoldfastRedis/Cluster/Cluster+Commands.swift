@@ -12,8 +12,9 @@ extension Cluster {
             return try await send(Errand(slot: slot, isRead: isRead, isIdempotent: operation.isIdempotent)) {
                 operation.write(to: &$0)
             }.get()
-        case .all(let gathering): return gathering.combine(try await sendToAll(operation))
-        case .split(let parts, let gathering): return gathering.combine(try await pipeline(parts))
+        case .all(let gathering): return try await sendToAll(operation, gathering)
+        case .split(let parts, let gathering):
+            return try gathering.answer(try await pipeline(parts), isRead: gathering.isRead(operation))
         case .scan: return try await scan(operation)
         case .ping: return try await ping(operation)
         case .publish:
@@ -35,23 +36,34 @@ extension Cluster {
     }
 
     /// A script with its keys, which share a slot.
-    func evaluate(_ script: Script, _ keys: [Key], _ encode: @Sendable (inout CommandWriter) -> Void) async throws(StoreError)
-        -> Reply
-    {
+    ///
+    /// - Parameter history: of the call that this is a part of; what happens here is added.
+    func evaluate(
+        _ script: Script, _ keys: [Key], _ history: inout AttemptHistory, _ encode: @Sendable (inout CommandWriter) -> Void
+    ) async throws(StoreError) -> Reply {
         let slots = Set(keys.map { ClusterSlot.of($0) })
         guard slots.count < 2 else { throw Self.crossSlot(script.identifier) }
-        return try await send(Errand(slot: slots.first, isIdempotent: script.isIdempotent), encode).get()
+        let errand = Errand(slot: slots.first, isIdempotent: script.isIdempotent)
+        return try await travel(errand, &history, refusal: \.refusal) { link, asks in
+            await link.connection.one(asking: asks, encode)
+        }.get()
     }
 
     // MARK: - Several nodes
 
-    private func sendToAll(_ operation: Operation) async throws(StoreError) -> [Reply] {
-        try await toEveryPrimary(1, isIdempotent: operation.isIdempotent) { operation.write(to: &$0) }.map { $0[0] }
+    private func sendToAll(_ operation: Operation, _ gathering: Gathering) async throws(StoreError) -> Reply {
+        let isRead = gathering.isRead(operation)
+        let replies = try await toEveryPrimary(1, isIdempotent: operation.isIdempotent, isRead: isRead) {
+            operation.write(to: &$0)
+        }
+        return try gathering.answer(replies.map { $0[0] }, isRead: isRead)
     }
 
     /// The same commands to every primary at once; the answers in the order of their lowest slots.
+    ///
+    /// - Throws: the failure of one, of effect `unknown` where it is no read and another may have done it.
     func toEveryPrimary(
-        _ count: Int, isIdempotent: Bool = true, _ encode: @escaping @Sendable (inout CommandWriter) -> Void
+        _ count: Int, isIdempotent: Bool = true, isRead: Bool = true, _ encode: @escaping @Sendable (inout CommandWriter) -> Void
     ) async throws(StoreError) -> [[Reply]] {
         if !hasMap() { try await refresh().get() }
         let map = map
@@ -70,9 +82,19 @@ extension Cluster {
             for await result in group { results.append(result) }
             return results.sorted { $0.0 < $1.0 }
         }
-        var replies: [[Reply]] = []
-        for (_, result) in results { replies.append(try result.get()) }
-        return replies
+        do throws(StoreError) {
+            var replies: [[Reply]] = []
+            for (_, result) in results { replies.append(try result.get()) }
+            return replies
+        } catch {
+            let isDone = results.contains { _, result in
+                switch result {
+                case .success(let replies): replies.contains { $0.refusal == nil }
+                case .failure(let error): error.effect == .unknown
+                }
+            }
+            throw isDone && !isRead ? error.ofUnknownEffect : error
+        }
     }
 
     /// PING, answered as the cluster is: a node that is there while the cluster is down would say nothing worth knowing.

@@ -21,9 +21,19 @@ extension Cluster {
         _ errand: Errand, refusal: (Output) -> ReplyError?,
         _ trip: (_ link: Link, _ asks: Bool) async -> Result<Output, StoreError>
     ) async -> Result<Output, StoreError> {
-        var journey = journey(isIdempotent: errand.isIdempotent)
+        var history = AttemptHistory()
+        return await travel(errand, &history, refusal: refusal, trip)
+    }
+
+    /// - Parameter history: of the call that this is a part of; what happens on the way is added.
+    func travel<Output: Sendable>(
+        _ errand: Errand, _ history: inout AttemptHistory, refusal: (Output) -> ReplyError?,
+        _ trip: (_ link: Link, _ asks: Bool) async -> Result<Output, StoreError>
+    ) async -> Result<Output, StoreError> {
+        var journey = journey(isIdempotent: errand.isIdempotent, after: history)
+        defer { history = journey.history }
         var target = errand.target
-        if !hasMap(), case .failure(let error) = await refresh() { return .failure(error) }
+        if !hasMap(), case .failure(let error) = await refresh() { return .failure(journey.end(with: error)) }
         while true {
             guard !Task.isCancelled else { return .failure(journey.end(with: StoreError(.cancelled))) }
             var result: Result<Output, StoreError>
@@ -32,10 +42,9 @@ extension Cluster {
                 result = await trip(link, target.asks)
                 switch result {
                 case .success(let output):
-                    guard let error = refusal(output), let redirection = Redirection(error, host: link.node.host) else {
-                        return result
-                    }
+                    guard let error = refusal(output) else { return result }
                     if let known = journey.end(with: error) { result = .failure(known) }
+                    guard let redirection = Redirection(error, host: link.node.host) else { return result }
                     step = next(&journey, after: redirection)
                 case .failure(let error): step = journey.next(after: error, now: Uptime.nanoseconds)
                 }
@@ -50,10 +59,10 @@ extension Cluster {
         }
     }
 
-    func journey(isIdempotent: Bool) -> Journey {
+    func journey(isIdempotent: Bool, after history: AttemptHistory = AttemptHistory()) -> Journey {
         var deadline = Uptime.nanoseconds &+ UInt64(configuration.commandTimeout.clampedNanoseconds)
         if let callers = Uptime.callersDeadline { deadline = min(deadline, callers) }
-        return Journey(deadline: deadline, isIdempotent: isIdempotent, retries: configuration.retriesOnTimeout)
+        return Journey(deadline: deadline, isIdempotent: isIdempotent, retries: configuration.retriesOnTimeout, after: history)
     }
 
     func next(_ journey: inout Journey, after redirection: Redirection) -> Journey.Step {

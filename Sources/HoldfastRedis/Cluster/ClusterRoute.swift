@@ -82,6 +82,20 @@ enum Gathering: Equatable {
         }
     }
 
+    /// Whether a command whose answers are put together so changes nothing.
+    func isRead(_ operation: Operation) -> Bool {
+        self == .least || CommandTable.shared[Bytes(operation.name)]?.flags.contains(.readOnly) == true
+    }
+
+    /// The answer; an error among the replies is the answer.
+    ///
+    /// - Throws: that error, of effect `unknown`, where it is no read and others have done it.
+    func answer(_ replies: [Reply], isRead: Bool) throws(StoreError) -> Reply {
+        let answer = combine(replies)
+        guard let error = answer.refusal, !isRead, replies.contains(where: { $0.refusal == nil }) else { return answer }
+        throw StoreError(error).ofUnknownEffect
+    }
+
     /// The answer; an error among the replies is the answer.
     func combine(_ replies: [Reply]) -> Reply {
         for case .error(let error) in replies { return .error(error) }

@@ -41,10 +41,13 @@ struct Journey: Sendable {
     private var redirections = 0
     private var waits = 0
     private var timeouts = 0
-    private var history = AttemptHistory()
+    private(set) var history: AttemptHistory
 
-    /// - Parameter retries: whether what may have happened and is idempotent is sent once more.
-    init(deadline: UInt64, isIdempotent: Bool, retries: Bool) {
+    /// - Parameters:
+    ///   - retries: whether what may have happened and is idempotent is sent once more.
+    ///   - history: of the call that this is a part of.
+    init(deadline: UInt64, isIdempotent: Bool, retries: Bool, after history: AttemptHistory = AttemptHistory()) {
+        self.history = history
         self.deadline = deadline
         self.isIdempotent = isIdempotent
         self.retries = retries

@@ -11,8 +11,7 @@ struct AttemptHistory: Sendable {
 
     /// What the whole call ends with where its last attempt ended so.
     func end(with error: StoreError) -> StoreError {
-        guard mayHaveHappened, error.effect == .none else { return error }
-        return StoreError(error.code, error.message, effect: .unknown, operation: error.operation, field: error.field)
+        mayHaveHappened ? error.ofUnknownEffect : error
     }
 
     /// The same where the last attempt was answered with an error line; nil where that line is the whole truth.
@@ -22,4 +21,15 @@ struct AttemptHistory: Sendable {
         let failure = StoreError(error, scriptMayHaveRun: true)
         return mayHaveHappened && failure.isServerFailure ? failure : nil
     }
+
+    /// What the whole call ends with where its last attempt ended so.
+    func end(with last: Result<Reply, StoreError>) -> Result<Reply, StoreError> {
+        if case .success(.error(let line)) = last, let error = end(with: line) { return .failure(error) }
+        return last.mapError(end)
+    }
+}
+
+extension StoreError {
+    /// The same, where something else of the same call may have had its effect.
+    var ofUnknownEffect: StoreError { StoreError(code, message, effect: .unknown, operation: operation, field: field) }
 }

@@ -34,8 +34,11 @@ final class ServerLink: Sendable {
         connection.closeWithoutWaiting()
     }
 
-    func send(isIdempotent: Bool, _ encode: (inout CommandWriter) -> Void) async -> Result<Reply, StoreError> {
-        await again(await connection.one(encode), isIdempotent: isIdempotent, encode)
+    /// - Parameter history: of the call that this is a part of; what happens here is added.
+    func send(
+        isIdempotent: Bool, _ history: inout AttemptHistory, _ encode: (inout CommandWriter) -> Void
+    ) async -> Result<Reply, StoreError> {
+        await again(await connection.one(encode), isIdempotent: isIdempotent, &history, encode)
     }
 
     /// Sends a command once more where its first result asks for that: what a demoted primary refused, what was provably not sent, and
@@ -44,17 +47,22 @@ final class ServerLink: Sendable {
         _ first: Result<Reply, StoreError>, isIdempotent: @autoclosure () -> Bool, _ encode: (inout CommandWriter) -> Void
     ) async -> Result<Reply, StoreError> {
         var history = AttemptHistory()
+        return await again(first, isIdempotent: isIdempotent(), &history, encode)
+    }
+
+    private func again(
+        _ first: Result<Reply, StoreError>, isIdempotent: @autoclosure () -> Bool, _ history: inout AttemptHistory,
+        _ encode: (inout CommandWriter) -> Void
+    ) async -> Result<Reply, StoreError> {
         switch first {
         case .success(let reply):
-            guard isDemoted(by: reply) else { return first }
+            guard isDemoted(by: reply) else { return history.end(with: first) }
             follower?.demoted()
         case .failure(let error):
-            guard repeats(error, isIdempotent: isIdempotent()) else { return first }
+            guard repeats(error, isIdempotent: isIdempotent()) else { return history.end(with: first) }
             history.add(error)
         }
-        let last = await connection.one(encode)
-        if case .success(.error(let line)) = last, let error = history.end(with: line) { return .failure(error) }
-        return last.mapError(history.end)
+        return history.end(with: await connection.one(encode))
     }
 
     /// What a demoted primary refused is sent once more, by itself and in order.

@@ -46,7 +46,8 @@ struct AuditRoutes: Sendable {
     private static let entry = Schema.object([
         .required("number", .integer), .required("time", .dateTime),
         .required("actor", Schema.string.described("The API key's name.")), .optional("role", .string),
-        .optional("tenant", .string), .required("act", Schema.string.described("The operation's name in this document.")),
+        .optional("tenant", .string),
+        .required("act", Schema.string.described("The operation's name in this document, or such as `upstash.flushdb`.")),
         .required("target", Schema.string.described("What it was done to, with session ids masked.")),
         .required("outcome", .oneOf(AuditLog.Outcome.allCases.map(\.rawValue))), .required("status", .integer),
         .required("request_id", .string),

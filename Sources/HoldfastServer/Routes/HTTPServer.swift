@@ -75,7 +75,7 @@ public struct HTTPServer: Service {
             callers: callers, metrics: metrics, audit: audit,
             upstash: UpstashEndpoint(
                 state: state, gatekeeper: gatekeeper, callers: callers, maximumURLBytes: configuration.maximumURLBytes,
-                logger: logger),
+                audit: audit, logger: logger),
             limits: APIResponder.Limits(urlBytes: configuration.maximumURLBytes, bodyBytes: configuration.maximumBodyBytes),
             time: state.failover.time, logger: logger)
     }

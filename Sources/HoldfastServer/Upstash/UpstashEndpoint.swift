@@ -18,6 +18,7 @@ struct UpstashEndpoint: Sendable {
     let gatekeeper: Gatekeeper
     let callers: CallerLimits?
     let maximumURLBytes: Int
+    let audit: AuditLog
     let scripts = ScriptNames()
     let logger: Logger
 
@@ -71,7 +72,14 @@ struct UpstashEndpoint: Sendable {
         }
         let asked = try target.request(request.method, body: try await body(of: request, connection))
         return try await context.run { () async throws(StoreError) in
-            try await carryOut(asked, caller, format, request.headers)
+            let record = { (arguments: [Bytes], status: HTTPResponse.Status) in
+                guard let act = UpstashAct.name(arguments) else { return }
+                audit.record(context, act: act, target: "", status: status.code, requestID: requestID)
+            }
+            do throws(StoreError) { return try await carryOut(asked, caller, format, request.headers, record) } catch {
+                for arguments in asked.commands { record(arguments, error.code.status) }
+                throw error
+            }
         }
     }
 
@@ -113,21 +121,29 @@ struct UpstashEndpoint: Sendable {
     }
 
     private func carryOut(
-        _ asked: UpstashRequest, _ caller: UpstashCaller, _ format: UpstashFormat, _ headers: HTTPFields
+        _ asked: UpstashRequest, _ caller: UpstashCaller, _ format: UpstashFormat, _ headers: HTTPFields,
+        _ record: ([Bytes], HTTPResponse.Status) -> Void
     ) async throws(StoreError) -> (Response, route: String) {
         switch asked {
         case .command(let arguments):
             let reply = try await perform { store throws(StoreError) in try await caller.reply(to: arguments, on: store) }
-            let status: HTTPResponse.Status = if case .error = reply { .badRequest } else { .ok }
+            let status = Self.status(reply)
+            record(arguments, status)
             return (response(status, format.body(reply), format.mediaType, headers), "upstash.command")
         case .pipeline(let commands):
             let replies = try await perform { store throws(StoreError) in try await caller.replies(to: commands, on: store) }
+            for (arguments, reply) in zip(commands, replies) { record(arguments, Self.status(reply)) }
             return (response(.ok, format.body(replies), format.mediaType, headers), "upstash.pipeline")
         case .transaction(let commands):
             let format = format == .resp2 ? .json : format
             let replies = try await perform { store throws(StoreError) in try await caller.transaction(of: commands, on: store) }
+            for (arguments, reply) in zip(commands, replies) { record(arguments, Self.status(reply)) }
             return (response(.ok, format.body(replies), format.mediaType, headers), "upstash.transaction")
         }
+    }
+
+    private static func status(_ reply: Reply) -> HTTPResponse.Status {
+        if case .error = reply { .badRequest } else { .ok }
     }
 
     private func perform<Output: Sendable>(

@@ -1,0 +1,87 @@
+import Foundation
+import HoldfastStore
+import TestServers
+import Testing
+
+/// `holdfast` with REDIS_PROTOCOL=rest, against another `holdfast serve`, both as users run them.
+@Suite struct CommandLineRESTTests {
+    private static let token = "rest-token"
+
+    /// A server on a free port; the body gets its address.
+    private func serving(
+        _ holdfast: CommandLineProgram, _ environment: [String: String],
+        _ body: (_ output: String, _ url: String) async throws -> Void
+    ) async throws {
+        let server = try holdfast.start("serve", "--port", "0", environment: environment)
+        defer { if server.process.isRunning { kill(server.process.processIdentifier, SIGKILL) } }
+        try await server.waitUntilItSays("API key")
+        let start = try #require(server.output.firstRange(of: "http://")).lowerBound
+        try await body(server.output, String(server.output[start...].prefix { !$0.isNewline }))
+        #expect(await server.terminate() == 0, "\(server.complaints)")
+    }
+
+    /// The endpoint, over a Redis, and how to reach it over REST.
+    private func withEndpoint(_ body: (_ environment: [String: String], _ redis: RedisProcess) async throws -> Void) async throws
+    {
+        let redis = try await RedisProcess.start()
+        defer { redis.stop() }
+        let environment = ["REDIS_URL": "redis://127.0.0.1:\(redis.port)", "HOLDFAST_API_KEYS": "app:operator:\(Self.token)"]
+        try await serving(CommandLineProgram(), environment) { (_, url) async throws in
+            try await body(
+                [
+                    "REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": url + "/upstash", "UPSTASH_REDIS_REST_TOKEN": Self.token,
+                ], redis)
+        }
+    }
+
+    @Test func serveKeepsItsEntriesBehindTheEndpoint() async throws {
+        try await withEndpoint { (environment, redis) async throws in
+            let holdfast = try CommandLineProgram()
+            try await serving(holdfast, environment) { (output, url) async throws in
+                #expect(output.contains("Upstash REST at http://127.0.0.1:"))
+                #expect(!output.contains(Self.token))
+                #expect(try await holdfast("set", "k", "kept", "--url", url).status == 0)
+                #expect(try await holdfast("get", "k", "--url", url).output == "kept\n")
+            }
+            let keys = try await redis.ask("KEYS", "*upstash:*").list ?? []
+            #expect(!keys.isEmpty, "the entry is in the endpoint's Redis")
+            try await serving(holdfast, environment) { (_, url) async throws in
+                #expect(try await holdfast("get", "k", "--url", url).output == "kept\n")
+            }
+        }
+    }
+
+    @Test func doctorApprovesOfTheEndpointAndNamesAWrongToken() async throws {
+        try await withEndpoint { (environment, _) async throws in
+            let right = try await CommandLineProgram()("doctor", environment: environment)
+            #expect(right.status == 0, "\(right)")
+            #expect(right.output.contains("answers and accepts the token"))
+            for (changes, advice) in [
+                (["UPSTASH_REDIS_REST_TOKEN": "wrong-token"], "check UPSTASH_REDIS_REST_TOKEN"),
+                (["UPSTASH_REDIS_REST_URL": "http://127.0.0.1:1"], "check UPSTASH_REDIS_REST_URL"),
+                (
+                    ["UPSTASH_REDIS_REST_URL": String(environment["UPSTASH_REDIS_REST_URL"]?.dropLast(8) ?? "")],
+                    "check UPSTASH_REDIS_REST_URL"
+                ),
+            ] {
+                let wrong = try await CommandLineProgram()("doctor", environment: environment.merging(changes) { $1 })
+                #expect(wrong.status == 1, "\(wrong)")
+                let failed = wrong.output.split(separator: "\n").filter { $0.hasPrefix("failed") }
+                #expect(failed.count == 1 && failed.first?.contains(advice) == true, "\(wrong)")
+                #expect(!wrong.output.contains("wrong-token"))
+            }
+        }
+    }
+
+    @Test(arguments: [
+        (["REDIS_PROTOCOL": "rest", "REDIS_ENABLED": "true"], "UPSTASH_REDIS_REST_URL"),
+        (["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": "https://u.example"], "UPSTASH_REDIS_REST_TOKEN"),
+    ]) func whatRESTNeedsIsAskedForInOneLine(environment: [String: String], missing: String) async throws {
+        for command in ["config", "doctor", "status"] {
+            let none = try await CommandLineProgram().run([command], environment: environment)
+            #expect(none.status == 78, "\(none)")
+            #expect(none.complaints.split(separator: "\n").count == 1)
+            #expect(none.complaints.contains(missing), "\(none)")
+        }
+    }
+}
