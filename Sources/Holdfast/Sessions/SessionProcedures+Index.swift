@@ -37,19 +37,20 @@ extension SessionProcedures {
     /// Notes that all sessions of a user were revoked: those that were created before and are not in the index cannot come into it any
     /// more.
     ///
-    /// KEYS: the mark of the revocation. ARGV: when it was decided, Unix milliseconds, empty for now; how long the mark stays, in
+    /// KEYS: the mark of the revocation. ARGV: when it was decided, Unix milliseconds, at the latest now, empty for now; how long the mark stays, in
     /// milliseconds. Result: the moment that counts, the latest of all. Cost: O(1).
     public static let indexRevoke = Script(
         "session.indexRevoke", version: 1, isIdempotent: true,
         lua: """
             local revoked = redis.pcall('GET', KEYS[1])
             if type(revoked) == 'table' then return revoked end
-            local moment = math.max(tonumber(revoked) or 0, tonumber(ARGV[2]) or now)
+            local moment = math.max(tonumber(revoked) or 0, math.min(now, tonumber(ARGV[2]) or now))
             redis.call('SET', KEYS[1], string.format('%.0f', moment), 'PXAT', string.format('%.0f', now + tonumber(ARGV[3])))
             return moment
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
-        let moment = max(try store.get(keys[0])?.integer ?? 0, arguments[0].integer ?? now.milliseconds)
+        let decided = min(now.milliseconds, arguments[0].integer ?? now.milliseconds)
+        let moment = max(try store.get(keys[0])?.integer ?? 0, decided)
         try store.set(keys[0], Bytes(moment), expiry: now + .milliseconds(arguments[1].integer ?? 0))
         return .integer(moment)
     }

@@ -69,25 +69,50 @@ enum SessionReplay {
             let members = try await store(.zrange(index, staying, staying + Sessions.maximumPage - 1))
             for member in members {
                 let session = Key(raw: Bytes(Array(entry.arguments[0]) + Array("session:".utf8) + Array(member)))
-                let created = try await created(session, in: store)
-                if member == kept || created.map({ $0 > moment }) ?? false {
-                    staying += 1
-                    continue
-                }
-                _ = try await end([session, session.companion("deleted")], in: store)
-                _ = try await store(.zrem(index, member))
+                if try await stays(session, member, after: moment, kept: kept, index, store) { staying += 1 }
             }
             if members.count < Sessions.maximumPage { return }
         }
     }
 
-    /// Nil where something lies there that is no session: that is ended with the others.
-    private static func created(_ session: Key, in store: any Store) async throws(StoreError) -> Int64? {
+    /// Ends a session of an index, unless it was created after the revocation.
+    private static func stays(
+        _ session: Key, _ member: Bytes, after moment: Int64, kept: Bytes, _ index: Key, _ store: any Store
+    ) async throws(StoreError) -> Bool {
+        if member == kept { return true }
+        var found = try await created(session, in: store)
+        if found == .never {
+            // It may be on its way here, after its entry. It looks for its entry once more when it has arrived; so that first, and then
+            // whether it has arrived before that.
+            _ = try await store(.zrem(index, member))
+            found = try await created(session, in: store)
+            if found == .never { return false }
+            if case .at(let created, let ends) = found, created > moment {
+                _ = try await store(.zadd(index, member, Double(ends)))
+                return true
+            }
+        }
+        if case .at(let created, _) = found, created > moment { return true }
+        _ = try await end([session, session.companion("deleted")], in: store)
+        _ = try await store(.zrem(index, member))
+        return false
+    }
+
+    private enum Creation: Equatable {
+        case at(Int64, ends: Int64)
+        case never
+        /// Something lies there that is no session: it is ended with the others.
+        case unknown
+    }
+
+    private static func created(_ session: Key, in store: any Store) async throws(StoreError) -> Creation {
         do throws(StoreError) {
-            return try await store(.hget(session, "created"))?.integer
+            let moments = try await store(.hmget(session, ["created", "ends"]))
+            if let created = moments[0]?.integer, let ends = moments[1]?.integer { return .at(created, ends: ends) }
+            return try await store(.exists(session)) ? .unknown : .never
         } catch {
             guard error.code == .wrongType else { throw error }
-            return nil
+            return .unknown
         }
     }
 
@@ -138,11 +163,10 @@ extension OutboxEntry {
 }
 
 extension Procedure where Output == Int64 {
-    /// - Parameter moment: nil for now, by the store's clock.
-    static func indexRevoke(_ mark: Key, at moment: Int64?) -> Self {
+    static func indexRevoke(_ mark: Key, at moment: Int64) -> Self {
         Procedure(
             SessionProcedures.indexRevoke, keys: [mark],
-            arguments: [moment.map(Bytes.init) ?? Bytes(), Bytes(Sessions.maximumTombstoneTTL.milliseconds)]
+            arguments: [Bytes(moment), Bytes(Sessions.maximumTombstoneTTL.milliseconds)]
         ) { $0.integer }
     }
 }
