@@ -47,8 +47,7 @@ final class RESTClient: Sendable {
             guard repeats(error, call) else { throw error }
             do throws(StoreError) { return try await attempt(call) } catch let last {
                 // That the second was not even sent says nothing about the first.
-                throw error.effect == .unknown
-                    ? StoreError(last.code, last.message, effect: .unknown, operation: last.operation, field: last.field) : last
+                throw error.effect == .unknown ? last.withUnknownEffect() : last
             }
         }
     }

@@ -40,7 +40,7 @@ extension Cluster {
         do throws(StoreError) {
             try await pipeline(operations, into: &replies, &done)
         } catch {
-            throw done > 0 ? error.ofUnknownEffect : error
+            throw done > 0 ? error.withUnknownEffect() : error
         }
         return replies
     }

@@ -93,7 +93,7 @@ extension Cluster {
                 case .failure(let error): error.effect == .unknown
                 }
             }
-            throw isDone && !isRead ? error.ofUnknownEffect : error
+            throw isDone && !isRead ? error.withUnknownEffect() : error
         }
     }
 

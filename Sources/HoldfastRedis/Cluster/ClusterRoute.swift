@@ -93,7 +93,7 @@ enum Gathering: Equatable {
     func answer(_ replies: [Reply], isRead: Bool) throws(StoreError) -> Reply {
         let answer = combine(replies)
         guard let error = answer.refusal, !isRead, replies.contains(where: { $0.refusal == nil }) else { return answer }
-        throw StoreError(error).ofUnknownEffect
+        throw StoreError(error).withUnknownEffect()
     }
 
     /// The answer; an error among the replies is the answer.

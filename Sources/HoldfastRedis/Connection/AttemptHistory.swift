@@ -11,7 +11,7 @@ struct AttemptHistory: Sendable {
 
     /// What the whole call ends with where its last attempt ended so.
     func end(with error: StoreError) -> StoreError {
-        mayHaveHappened ? error.ofUnknownEffect : error
+        mayHaveHappened ? error.withUnknownEffect() : error
     }
 
     /// The same where the last attempt was answered with an error line; nil where that line is the whole truth.
@@ -27,9 +27,4 @@ struct AttemptHistory: Sendable {
         if case .success(.error(let line)) = last, let error = end(with: line) { return .failure(error) }
         return last.mapError(end)
     }
-}
-
-extension StoreError {
-    /// The same, where something else of the same call may have had its effect.
-    var ofUnknownEffect: StoreError { StoreError(code, message, effect: .unknown, operation: operation, field: field) }
 }
