@@ -107,9 +107,10 @@ enum SessionReplay {
 
     private static func created(_ session: Key, in store: any Store) async throws(StoreError) -> Creation {
         do throws(StoreError) {
-            let moments = try await store(.hmget(session, ["created", "ends"]))
-            if let created = moments[0]?.integer, let ends = moments[1]?.integer { return .at(created, ends: ends) }
-            return try await store(.exists(session)) ? .unknown : .never
+            // All in one trip: what comes between two would look like something else.
+            let fields = try await store(.hgetall(session))
+            if let created = fields["created"]?.integer, let ends = fields["ends"]?.integer { return .at(created, ends: ends) }
+            return fields.isEmpty ? .never : .unknown
         } catch {
             guard error.code == .wrongType else { throw error }
             return .unknown
