@@ -1,3 +1,5 @@
+public import Synchronization
+
 /// Watches the server and routes each operation by its ``OutagePolicy``: the one place that knows about outages.
 ///
 /// Without a server everything is decided by the embedded store, as the configured store. With one, calls go to it; when it fails as
@@ -59,6 +61,10 @@ public final class Failover: Sendable {
     private let configuration: Configuration
     private let random: @Sendable () -> UInt64
     private let state: Locked<State>
+    /// What `state` means for the next call.
+    @usableFromInline let route: Atomic<Route>
+    /// The server, or the store in this process where there is none.
+    @usableFromInline let configured: any Store
     private let announcements: Announcements<Status>
 
     /// - Parameters:
@@ -78,7 +84,11 @@ public final class Failover: Sendable {
         self.time = time
         self.outbox = outbox ?? Outbox(time: time)
         self.random = random
-        state = Locked(State(health: ServerHealth(thresholds: configuration.thresholds)))
+        let health = ServerHealth(thresholds: configuration.thresholds)
+        state = Locked(State(health: health))
+        // Without a server too: nothing has to be noted of its calls, ever.
+        route = Atomic(Self.route(health, configuration))
+        configured = server ?? local
         announcements = Announcements(server == nil ? .embedded : .server, observer: observer)
     }
 
@@ -106,6 +116,10 @@ public final class Failover: Sendable {
     /// ends when ``run()`` does, as at the end of the process, and with this failover.
     public var changes: AsyncStream<Status> { announcements.listen() }
 
+    private static func route(_ health: ServerHealth, _ configuration: Configuration) -> Route {
+        Route(generation: health.generation, isPlain: health.state == .up && configuration.slowCall == nil)
+    }
+
     private func status(_ state: State) -> Status {
         if server == nil { return .embedded }
         if let refusal = state.refusal { return .refused(refusal) }
@@ -117,13 +131,28 @@ public final class Failover: Sendable {
     /// Carries out an operation on the side that decides it.
     ///
     /// The body may run twice: on the server, and, when that fails for the server's sake and the policy is not `.fail`, on the local
-    /// store. Cost while up: three short critical sections at most. What the outbox holds, after single failures, goes to the server
-    /// first.
+    /// store. Cost while up: two words to look at. What the outbox holds, after single failures, goes to the server first.
     ///
     /// - Throws: ``ErrorCode/unavailable`` for `.fail` while the server is known to be away; ``refusal`` where the server was last heard
     ///   refusing us; otherwise what the body throws. What means "the server is away" has ``StoreError/isOutage``.
-    public func perform<Output: Sendable>(
-        _ policy: OutagePolicy, _ body: (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
+    @inlinable nonisolated(nonsending) public func perform<Output: Sendable>(
+        _ policy: OutagePolicy,
+        _ body: nonisolated(nonsending) (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
+    ) async throws(StoreError) -> Decided<Output> {
+        let route = route.load(ordering: .acquiring)
+        guard route.isPlain, outbox.isEmpty else { return try await performWatched(policy, body) }
+        do {
+            return Decided(try await body(configured, .server), by: .server)
+        } catch {
+            return try await settle(error, of: route.generation, since: nil, policy, body)
+        }
+    }
+
+    /// The same where there is more to do than to make the call: the server is away, or was missing last time, or waits for what was
+    /// decided here, or has a limit of time.
+    @usableFromInline nonisolated(nonsending) func performWatched<Output: Sendable>(
+        _ policy: OutagePolicy,
+        _ body: nonisolated(nonsending) (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
         guard let server else { return Decided(try await body(local, .server), by: .server) }
         let (since, generation, isSuspect) = state.withLock { state in
@@ -141,17 +170,28 @@ public final class Failover: Sendable {
             }
             return Decided(output, by: .server)
         } catch {
-            let isSlow = error.code != .cancelled && isSlow(since: start)
-            if isSlow || error.isServerFailure { note(.failed(generation: generation, at: moment)) }
-            guard error.isServerFailure else { throw error }
-            guard policy != .fail else { throw error }
-            let mayHaveHappened = error.effect == .unknown
-            do throws(StoreError) {
-                return try await decideLocally(policy, since: localSince ?? time.now, body)
-            } catch {
-                // Not done here says nothing of what the server did.
-                throw mayHaveHappened ? error.withUnknownEffect() : error
-            }
+            return try await settle(error, of: generation, since: start, policy, body)
+        }
+    }
+
+    /// What becomes of a call that failed: counted where that was for the server's sake, and then decided here where the policy says so.
+    ///
+    /// - Parameters:
+    ///   - generation: as it was when the call began.
+    ///   - start: when it began, where calls have a limit of time.
+    @usableFromInline nonisolated(nonsending) func settle<Output: Sendable>(
+        _ error: StoreError, of generation: Int, since start: Duration?, _ policy: OutagePolicy,
+        _ body: nonisolated(nonsending) (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
+    ) async throws(StoreError) -> Decided<Output> {
+        if server == nil { throw error }
+        let isSlow = error.code != .cancelled && isSlow(since: start)
+        if isSlow || error.isServerFailure { note(.failed(generation: generation, at: moment)) }
+        guard error.isServerFailure, policy != .fail else { throw error }
+        do throws(StoreError) {
+            return try await decideLocally(policy, since: localSince ?? time.now, body)
+        } catch let local {
+            // Not done here says nothing of what the server did.
+            throw error.effect == .unknown ? local.withUnknownEffect() : local
         }
     }
 
@@ -171,9 +211,9 @@ public final class Failover: Sendable {
         return true
     }
 
-    private func decideLocally<Output: Sendable>(
+    private nonisolated(nonsending) func decideLocally<Output: Sendable>(
         _ policy: OutagePolicy, since: Timestamp,
-        _ body: (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
+        _ body: nonisolated(nonsending) (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
         if let refusal { throw refusal }
         switch policy {
@@ -323,6 +363,7 @@ public final class Failover: Sendable {
         let isChange = state.withLock { state in
             let before = status(state)
             body(&state)
+            route.store(Self.route(state.health, configuration), ordering: .releasing)
             let after = status(state)
             if case (.refused, .refused) = (before, after) { return false }
             guard before != after else { return false }

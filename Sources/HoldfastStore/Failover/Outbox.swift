@@ -1,3 +1,5 @@
+public import Synchronization
+
 /// What was decided in this process and must still be done on the server: in order, bounded, and over a restart where it has a folder.
 ///
 /// A service registers how its entries are carried out (``register(_:)``), and adds one before it acknowledges what it decided here.
@@ -73,7 +75,6 @@ public final class Outbox: Sendable {
         var first: Int64 = 1
         var next: Int64 = 1
         var revision: Int64 = 0
-        var kept = 0
         var bytes = 0
         /// Since the start.
         var handedOver = 0
@@ -90,6 +91,8 @@ public final class Outbox: Sendable {
     let store: (any Store)?
     let time: any TimeSource
     let state = Locked(State())
+    /// How many entries are kept: changed under the lock, and read without it by every call.
+    @usableFromInline let kept = Atomic(0)
     let observer: @Sendable (DeadLetter) -> Void
 
     static let entriesKey = Key(raw: "outbox:entries")
@@ -112,7 +115,7 @@ public final class Outbox: Sendable {
     public func register(_ action: ReplayAction) { state.withLock { $0.actions[action.identifier] = action } }
 
     /// Whether nothing waits to be handed over.
-    public var isEmpty: Bool { state.withLock { $0.kept == 0 } }
+    @inlinable public var isEmpty: Bool { kept.load(ordering: .acquiring) == 0 }
 
     /// Which stretch of local decisions this is: it rises when all that waited was handed over, and what was kept beside the entries in
     /// this process to answer by, until then, is of no use any more.
@@ -135,7 +138,7 @@ public final class Outbox: Sendable {
         state.withLock { state in
             guard let waiting = state.entries[number], !waiting.isKept else { return }
             state.entries[number]?.isKept = true
-            state.kept += 1
+            kept.add(1, ordering: .releasing)
         }
     }
 
@@ -263,7 +266,7 @@ public final class Outbox: Sendable {
         if let name = waiting.entry.name { state.names[name] = waiting.entry.number }
         state.counts[waiting.entry.action, default: 0] += 1
         state.bytes += waiting.entry.size
-        if waiting.isKept { state.kept += 1 }
+        if waiting.isKept { kept.add(1, ordering: .releasing) }
     }
 
     func remove(_ waiting: Waiting, _ state: inout State) {
@@ -271,7 +274,7 @@ public final class Outbox: Sendable {
         if let name = waiting.entry.name, state.names[name] == waiting.entry.number { state.names[name] = nil }
         state.counts[waiting.entry.action, default: 0] -= 1
         state.bytes -= waiting.entry.size
-        if waiting.isKept { state.kept -= 1 }
+        if waiting.isKept { kept.subtract(1, ordering: .releasing) }
     }
 
     func bury(_ letter: DeadLetter, _ state: inout State) {
@@ -319,7 +322,7 @@ extension Outbox {
             var number = state.first
             while number < state.next, state.entries[number] == nil { number += 1 }
             return Status(
-                backlog: state.kept, oldest: state.entries[number]?.entry.accepted, bytes: state.bytes,
+                backlog: kept.load(ordering: .relaxed), oldest: state.entries[number]?.entry.accepted, bytes: state.bytes,
                 deadLetters: state.dead.count, handedOver: state.handedOver,
                 refused: state.refused, isReplaying: state.isReplaying,
                 isDurable: store != nil)
