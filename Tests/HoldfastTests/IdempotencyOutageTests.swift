@@ -10,13 +10,19 @@ import Testing
     private let line: FaultyStore
     private let failover: Failover
     private let service: Idempotency
+    /// Another process, which reaches the server.
+    private let other: Idempotency
 
-    init() {
-        line = FaultyStore(EmbeddedStore(time: time))
+    init() { self.init(failures: 1) }
+
+    private init(failures: Int, outbox: Outbox.Configuration = .init()) {
+        let server = EmbeddedStore(time: time)
+        line = FaultyStore(server)
         failover = Failover(
-            server: line, local: EmbeddedStore(time: time), configuration: .init(thresholds: .init(failures: 1, successes: 1)),
-            time: time)
+            server: line, local: EmbeddedStore(time: time), outbox: Outbox(configuration: outbox, time: time),
+            configuration: .init(thresholds: .init(failures: failures, successes: 1)), time: time)
         service = Idempotency(failover: failover, namespace: Namespace())
+        other = Idempotency(failover: Failover(local: server, time: time), namespace: Namespace())
     }
 
     private func goDown() async {
@@ -48,16 +54,24 @@ import Testing
         #expect(failover.outbox.status.backlog == 1)
         await comeBack()
         #expect(try await begin(2) == .answered("done"))
-        #expect(
-            try await Idempotency(failover: Failover(local: line, time: time), namespace: Namespace())
-                .begin(key: "k", of: "me", content: "x") == .answered("done"))
+        #expect(try await other.begin(key: "k", of: "me", content: "x") == .answered("done"))
     }
 
     @Test func whatWasBegunHereIsTheSameOperationAfterwards() async throws {
         await goDown()
         let first = try await attempt(1)
         await comeBack()
+        await #expect(throws: StoreError(.inProgress, field: "Idempotency-Key")) { try await begin(2) }
+        time.advance(by: .seconds(61))
         #expect(try await attempt(2).operation == first.operation)
+    }
+
+    @Test func anAttemptGoesOnAfterTheReturn() async throws {
+        await goDown()
+        let first = try await attempt(1)
+        await comeBack()
+        #expect(try await service.complete(first, with: "done"))
+        #expect(try await other.begin(key: "k", of: "me", content: "x") == .answered("done"))
     }
 
     /// Its effect is on the server, its answer was lost with the server, and the client tries again.
@@ -80,6 +94,88 @@ import Testing
             Issue.record("the key is not free")
             return
         }
+    }
+
+    /// The record was handed over, or may have been, before it was given back.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func whatHadNoEffectIsFreeThoughTheServerMayHaveIt(_ moment: FaultyStore.Moment) async throws {
+        await goDown()
+        let first = try await attempt(1)
+        line.fail(with: StoreError(.connectionLost, effect: .unknown), moment)
+        await #expect(throws: StoreError.self) { try await failover.outbox.replay(on: line) }
+        #expect(try await service.release(first))
+        let second = try await attempt(2)
+        #expect(second.operation != first.operation)
+        await comeBack()
+        #expect(try await service.complete(second, with: "done"))
+        #expect(try await other.begin(key: "k", of: "me", content: "x") == .answered("done"))
+    }
+
+    @Test func whatIsReleasedAfterTheReturnIsFree() async throws {
+        await goDown()
+        let first = try await attempt(1)
+        await comeBack()
+        #expect(try await service.release(first))
+        guard case .begun = try await other.begin(key: "k", of: "me", content: "other") else {
+            Issue.record("the key is not free")
+            return
+        }
+    }
+
+    /// The first attempt may have had its effect; that a later one had none says nothing about it.
+    @Test(arguments: [false, true]) func aLaterAttemptDoesNotMakeTheOperationForgotten(isAway: Bool) async throws {
+        let first = try await attempt(1)
+        #expect(try await service.suspend(first))
+        if isAway { await goDown() }
+        #expect(try await service.release(try await attempt(2)))
+        #expect(try await attempt(3).operation == first.operation)
+        if isAway { await comeBack() }
+        time.advance(by: .seconds(61))
+        #expect(try await attempt(4).operation == first.operation)
+    }
+
+    @Test func whatIsSuspendedHereIsFreeForTheNextAttemptAfterwards() async throws {
+        await goDown()
+        let first = try await attempt(1)
+        #expect(try await service.suspend(first))
+        await comeBack()
+        #expect(try await attempt(2).operation == first.operation)
+    }
+
+    /// There is no room to keep the record for the server.
+    @Test func aBeginningThatIsRefusedLeavesTheKeyFree() async throws {
+        let test = IdempotencyOutageTests(failures: 1, outbox: .init(maximumEntries: 1))
+        let filler = Outbox.Item("test@1", keys: [Key(raw: "filler")], named: "filler")
+        await test.goDown()
+        try await test.failover.outbox.add(filler)
+        for number in 1...2 {
+            do {
+                _ = try await test.begin(UInt64(number))
+                Issue.record("the record was not refused")
+            } catch let error as StoreError { #expect(error.code == .outboxFull) }
+        }
+        #expect(try await test.failover.outbox.withdraw(named: "filler") { _ in true })
+        guard case .begun = try await test.service.begin(key: "k", of: "me", content: "other") else {
+            Issue.record("the key is not free")
+            return
+        }
+    }
+
+    /// Of a server that is not away, but would not take what waits for it, nothing is known: another process may have answered.
+    @Test func aBeginningBehindWhatCannotBeHandedOverIsRefused() async throws {
+        let test = IdempotencyOutageTests(failures: 5)
+        let outbox = test.failover.outbox
+        outbox.register(
+            ReplayAction("test@1") { (_, store) throws(StoreError) in _ = try await store(.ping) })
+        try await outbox.add(Outbox.Item("test@1", keys: [Key(raw: "filler")]))
+        guard case .begun(let there) = try await test.other.begin(key: "k", of: "me", content: "x") else { return }
+        #expect(try await test.other.complete(there, with: "done"))
+        test.line.fail(call: 1, with: StoreError(.connectionLost, effect: .unknown))
+        do {
+            _ = try await test.begin(1)
+            Issue.record("it was decided here")
+        } catch let error as StoreError { #expect(error.code == .unavailable) }
+        #expect(try await test.begin(2) == .answered("done"))
     }
 
     @Test func theOperationsThatAreKnownAgainAreBounded() {

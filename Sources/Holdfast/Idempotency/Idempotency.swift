@@ -52,15 +52,7 @@ public struct Idempotency: Sendable {
     public init(failover: Failover, namespace: Namespace, configuration: Configuration = Configuration()) {
         self.init(failover, namespace, configuration, BegunOperations())
         if failover.server == nil { return }
-        let retention = configuration.retention
-        let adopt: ReplayAction.Step = { (entry, store) throws(StoreError) in
-            _ = try await store.run(
-                Procedure(
-                    IdempotencyProcedures.adopt, keys: entry.keys, arguments: entry.arguments + [Bytes(retention.milliseconds)]
-                ) { $0 })
-        }
-        failover.outbox.register(
-            ReplayAction(IdempotencyProcedures.adopt.identifier, endures: true, recall: adopt, carryOut: adopt))
+        IdempotencyReplay.register(in: failover, lease: configuration.lease, retention: configuration.retention)
     }
 
     private init(
@@ -77,14 +69,15 @@ public struct Idempotency: Sendable {
         Idempotency(failover, namespace.scoped(to: tenant), configuration, begun)
     }
 
-    /// Begins a request, or answers what it was answered. One round trip. Outage: decided here, where what other processes have begun is not
-    /// known; where the server fails this very call, refused.
+    /// Begins a request, or answers what it was answered. One round trip. Outage: decided here once the server counts as away, where what
+    /// other processes have begun is not known; where it fails this very call, or does not take what waits for it, refused.
     ///
     /// - Parameters:
     ///   - content: what the request is, or its digest: it must be the same each time.
     ///   - attempt: who tries, unique; for tests.
     ///   - operation: what the work is done as where this is the first attempt; for tests.
-    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` where the server failed this very call; ``/HoldfastStore/ErrorCode/idempotencyMismatch`` where the key was used for another content, ``/HoldfastStore/ErrorCode/inProgress`` while another
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` where the server failed this very call; ``/HoldfastStore/ErrorCode/outboxFull`` or
+    ///   ``/HoldfastStore/ErrorCode/storageFailed`` where it is away and the record cannot be kept for it, and then the key is as it was; ``/HoldfastStore/ErrorCode/idempotencyMismatch`` where the key was used for another content, ``/HoldfastStore/ErrorCode/inProgress`` while another
     ///   attempt runs.
     public func begin(
         key: String, of caller: String, content: Bytes, attempt: UInt64 = .random(in: .min ... .max),
@@ -92,24 +85,21 @@ public struct Idempotency: Sendable {
     ) async throws(StoreError) -> Beginning {
         let key = namespace.key("idempotency:\(caller):\(key)")
         let owner = Bytes(String(attempt, radix: 16))
-        let spans = [Bytes(configuration.lease.milliseconds), Bytes(configuration.retention.milliseconds)]
-        let oldest = Timestamp(milliseconds: failover.time.now.milliseconds - configuration.retention.milliseconds)
         var wasAsked = false
         let reply = try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) in
-            // The server failed this very call: it may have the record, and the next call may well reach it.
-            if decider.isLocal, wasAsked {
+            guard decider.isLocal else {
+                wasAsked = true
+                let reply = try await take(key, content, owner, operation, isFresh: true, in: store)
+                if let name = reply.begun { begun.note(key, content, operation: name, at: failover.time.now) }
+                return reply
+            }
+            // The server failed this very call, or would not take what waits for it: it may have the record, and the next call may well
+            // reach it.
+            guard !wasAsked, failover.localSince != nil else {
                 throw StoreError(
                     .unavailable, "Whether the request was answered before cannot be asked now", field: "Idempotency-Key")
             }
-            wasAsked = true
-            let known = decider.isLocal ? begun.operation(of: key, content, notBefore: oldest) : nil
-            let name = known ?? Bytes(operation.text)
-            let reply = try await store.run(
-                Procedure(IdempotencyProcedures.begin, keys: [key], arguments: [content, owner, name] + spans) { $0.elements })
-            guard reply.first?.integer == 0, let name = reply.last?.bytes else { return reply }
-            begun.note(key, content, operation: name, at: failover.time.now)
-            if decider.isLocal { try await tell(key, content, name, answer: Bytes()) }
-            return reply
+            return try await beginHere(key, content, owner, operation)
         }.value
         switch (reply.first?.integer, reply.last?.bytes) {
         case (0, let name?):
@@ -123,6 +113,41 @@ public struct Idempotency: Sendable {
         throw StoreError(.unexpectedReply, effect: .unknown, operation: IdempotencyProcedures.begin.identifier)
     }
 
+    /// While the server is away, and kept for it.
+    private func beginHere(
+        _ key: Key, _ content: Bytes, _ owner: Bytes, _ operation: OperationID
+    ) async throws(StoreError) -> [Reply] {
+        let now = failover.time.now
+        let oldest = Timestamp(milliseconds: now.milliseconds - configuration.retention.milliseconds)
+        let known = begun.operation(of: key, content, notBefore: oldest).flatMap {
+            OperationID($0.lossyString, retention: configuration.retention)
+        }
+        let reply = try await take(key, content, owner, known ?? operation, isFresh: known == nil, in: failover.local)
+        guard let name = reply.begun else { return reply }
+        begun.note(key, content, operation: name, at: now)
+        // Nobody else draws it.
+        let isFirst = name == Bytes(operation.text)
+        let lease = IdempotencyReplay.Lease(owner: owner, until: now + configuration.lease, isFirst: isFirst)
+        do throws(StoreError) {
+            try await failover.outbox.add(IdempotencyReplay.record(key, content, name, lease))
+        } catch {
+            if (try? await give(key, owner, forgetting: true, in: failover.local)) == 2 { begun.forget(key) }
+            throw error
+        }
+        return reply
+    }
+
+    private func take(
+        _ key: Key, _ content: Bytes, _ owner: Bytes, _ operation: OperationID, isFresh: Bool, in store: any Store
+    ) async throws(StoreError) -> [Reply] {
+        let spans = [Bytes(configuration.lease.milliseconds), Bytes(configuration.retention.milliseconds)]
+        return try await store.run(
+            Procedure(
+                IdempotencyProcedures.begin, keys: [key],
+                arguments: [content, owner, Bytes(operation.text)] + spans + [isFresh ? "1" : "0"]
+            ) { $0.elements })
+    }
+
     /// Keeps the answer; false where the attempt's lease had ended and nothing is kept. One round trip.
     @discardableResult
     public func complete(_ attempt: Attempt, with answer: Bytes) async throws(StoreError) -> Bool {
@@ -133,37 +158,70 @@ public struct Idempotency: Sendable {
                     IdempotencyProcedures.complete, keys: [attempt.key],
                     arguments: [attempt.owner, answer, Bytes(configuration.retention.milliseconds)]
                 ) { $0.integer.map { $0 == 1 } })
-            if isKept, let content { try await tell(attempt.key, content, Bytes(attempt.operation.text), answer: answer) }
+            if isKept, let content {
+                try await failover.outbox.add(
+                    IdempotencyReplay.record(attempt.key, content, Bytes(attempt.operation.text), answer: answer))
+            }
             return isKept
         }.value
     }
 
-    /// Keeps a record for the server, with its answer where there is one yet.
-    private func tell(_ key: Key, _ content: Bytes, _ operation: Bytes, answer: Bytes) async throws(StoreError) {
-        try await failover.outbox.add(
-            Outbox.Item(
-                IdempotencyProcedures.adopt.identifier, keys: [key], arguments: [content, operation, answer],
-                named: Self.name(key)))
-    }
-
-    private static func name(_ key: Key) -> Bytes { Bytes(Array("idempotency:".utf8) + Array(key.bytes)) }
-
-    /// Forgets the request, after an attempt that had no effect: the key is free for anything. One round trip.
+    /// Forgets the request, after an attempt that had no effect: the key is free for anything, unless an earlier attempt may have had
+    /// one. One round trip. While the server is away it holds here at once, and there once what waits is handed over.
+    ///
+    /// - Throws: ``/HoldfastStore/ErrorCode/outboxFull`` or ``/HoldfastStore/ErrorCode/storageFailed`` where the server has the record, is away and
+    ///   cannot be told later: the request stays, and another attempt at it may begin.
     @discardableResult
     public func release(_ attempt: Attempt) async throws(StoreError) -> Bool { try await release(attempt, forgetting: true) }
 
     /// Lets the next attempt begin at once, after one whose effect is unknown: the request and its operation stay. One round trip.
+    /// Where the record waits for a server that is away, that learns of it as far as it is not on its way; the lease ends it otherwise.
     @discardableResult
     public func suspend(_ attempt: Attempt) async throws(StoreError) -> Bool { try await release(attempt, forgetting: false) }
 
     private func release(_ attempt: Attempt, forgetting: Bool) async throws(StoreError) -> Bool {
-        if forgetting { begun.forget(attempt.key) }
-        return try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) in
-            if forgetting, decider.isLocal { try await failover.outbox.withdraw(named: Self.name(attempt.key)) }
-            return try await store.run(
-                Procedure(
-                    IdempotencyProcedures.release, keys: [attempt.key], arguments: [attempt.owner, forgetting ? "1" : "0"]
-                ) { $0.integer.map { $0 == 1 } })
+        let (key, owner) = (attempt.key, attempt.owner)
+        let done = try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) in
+            if decider.isLocal {
+                do throws(StoreError) {
+                    try await forgetting ? takeBack(attempt) : freeWaiting(attempt)
+                } catch {
+                    _ = try? await give(key, owner, forgetting: false, in: store)
+                    throw error
+                }
+            }
+            return try await give(key, owner, forgetting: forgetting, in: store)
         }.value
+        if done == 2 { begun.forget(key) }
+        return done > 0
     }
+
+    /// - Returns: what ``IdempotencyProcedures/release`` answers.
+    private func give(_ key: Key, _ owner: Bytes, forgetting: Bool, in store: any Store) async throws(StoreError) -> Int64 {
+        try await store.run(
+            Procedure(IdempotencyProcedures.release, keys: [key], arguments: [owner, forgetting ? "1" : "0"]) { $0.integer })
+    }
+
+    /// Keeps the server from getting a record that is to be forgotten, or lets it forget the record after it got it. First that and then
+    /// here: the next request under this key would otherwise wait behind a record that the server still has.
+    private func takeBack(_ attempt: Attempt) async throws(StoreError) {
+        let outbox = failover.outbox
+        let name = IdempotencyReplay.name(attempt.key, Bytes(attempt.operation.text))
+        let isTaken = try await outbox.withdraw(named: name) { IdempotencyReplay.isFirst(attempt.owner, $0) }
+        if !isTaken { try await outbox.add(IdempotencyReplay.release(attempt.key, attempt.owner)) }
+    }
+
+    /// Changes a record that waits so that the server gets it without its attempt. What cannot be told ends with the lease.
+    private func freeWaiting(_ attempt: Attempt) async throws(StoreError) {
+        let operation = Bytes(attempt.operation.text)
+        guard failover.outbox.contains(named: IdempotencyReplay.name(attempt.key, operation)),
+            let content = try await failover.local(.hget(attempt.key, "content"))
+        else { return }
+        try? await failover.outbox.add(IdempotencyReplay.record(attempt.key, content, operation))
+    }
+}
+
+extension [Reply] {
+    /// The name of the operation, where an attempt has begun.
+    fileprivate var begun: Bytes? { first?.integer == 0 ? last?.bytes : nil }
 }

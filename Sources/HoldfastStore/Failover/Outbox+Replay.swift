@@ -50,6 +50,7 @@ extension Outbox {
             var (number, count) = (max(state.first, numbers.lowerBound), 0)
             while number < numbers.upperBound, count < Self.window {
                 if let waiting = state.entries[number], waiting.isKept {
+                    state.entries[number]?.isTried = true
                     let place = places[waiting.entry.subject] ?? lanes.count
                     if place == lanes.count {
                         places[waiting.entry.subject] = place

@@ -62,6 +62,8 @@ public final class Outbox: Sendable {
         /// Whether it, or what it has taken the place of, is kept for certain: only then it was acknowledged, and may be carried out.
         var isKept: Bool
         var rank: [Int64] = []
+        /// Whether somebody has begun to carry it out, or what it has taken the place of: it may have happened.
+        var isTried = false
     }
 
     struct State {
@@ -164,7 +166,8 @@ public final class Outbox: Sendable {
             state.bytes + entry.size - (present?.entry.size ?? 0) <= configuration.maximumBytes
         else { throw refusal(item.action, state) }
         if let present { remove(present, &state) } else { state.next += 1 }
-        insert(Waiting(entry: entry, isKept: present?.isKept ?? false, rank: item.rank), &state)
+        insert(
+            Waiting(entry: entry, isKept: present?.isKept ?? false, rank: item.rank, isTried: present?.isTried ?? false), &state)
         return (entry.number, present == nil)
     }
 
@@ -206,10 +209,22 @@ public final class Outbox: Sendable {
         }
     }
 
-    /// Takes an entry back, where one of this name waits.
-    public func withdraw(named name: Bytes) async throws(StoreError) {
-        let entry = state.withLock { state in state.names[name].flatMap { state.entries[$0]?.entry } }
-        if let entry { try await withdraw([entry]) }
+    /// Takes an entry back, where one of this name waits, passes the test, and nobody has begun to carry it out; whether that was so.
+    ///
+    /// False says that it may have happened: what undoes it must follow it as an entry of its own.
+    public func withdraw(
+        named name: Bytes, where matches: (OutboxEntry) -> Bool
+    ) async throws(StoreError) -> Bool {
+        let gone = state.withLock { state -> OutboxEntry? in
+            guard let waiting = state.names[name].flatMap({ state.entries[$0] }), !waiting.isTried, matches(waiting.entry) else {
+                return nil
+            }
+            remove(waiting, &state)
+            return waiting.entry
+        }
+        guard let gone else { return false }
+        _ = try await store?(.hdel(Self.entriesKey, [gone.field]))
+        return true
     }
 
     /// Takes entries back that another one contains. Those that have changed since stay.
@@ -244,7 +259,7 @@ public final class Outbox: Sendable {
             letters.append(letter)
         }
         let actions = state.withLock { state in
-            for entry in found { insert(Waiting(entry: entry, isKept: true), &state) }
+            for entry in found { insert(Waiting(entry: entry, isKept: true, isTried: true), &state) }
             for letter in letters { bury(letter, &state) }
             state.next = 1 + max(found.last?.number ?? 0, letters.map(\.entry.number).max() ?? 0)
             state.first = found.first?.number ?? state.next

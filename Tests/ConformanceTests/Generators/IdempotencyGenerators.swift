@@ -8,7 +8,7 @@ let idempotencyGenerators: [ProcedureGenerator] = [
             [g.names.key("i:\(g.id())")],
             [
                 g.pick(["x", "y"]), g.pick(["1", "2"]), g.pick(["o1", "o2"]), Bytes(Int64(g.int(-1...60_000))),
-                Bytes(Int64(g.int(0...60_000))),
+                Bytes(Int64(g.int(0...60_000))), g.pick(["0", "1"]),
             ]
         )
     },
@@ -21,7 +21,10 @@ let idempotencyGenerators: [ProcedureGenerator] = [
     ProcedureGenerator(IdempotencyProcedures.adopt) { g in
         (
             [g.names.key("i:\(g.id())")],
-            [g.pick(["x", "y"]), g.pick(["o1", "o2"]), g.pick(["", "a", "b"]), Bytes(Int64(g.int(-1...60_000)))]
+            [
+                g.pick(["x", "y"]), g.pick(["o1", "o2"]), g.pick(["", "a", "b"]), g.pick(["", "1", "2"]),
+                g.pick(["", "-1", "0", "5000"]), g.pick(["0", "1"]), Bytes(Int64(g.int(-1...60_000))),
+            ]
         )
     },
 ]
