@@ -111,12 +111,13 @@ extension Cache {
     ) async throws -> Value {
         let value = try await factory()
         guard let write = try prepare(try CacheCodec.encode(value), ttl: ttl) else { return value }
+        let moment = core.failover.time.uptime
         let decider = await keep(write, at: scope.entry(key), lease: lease)
         core.near.count(scope) { if decider != nil { $0.fills += 1 } else { $0.refusedFills += 1 } }
         if let decider {
             core.near.put(
                 value, scope, key, size: write.bytes.count, life: write.lifetime, grace: write.kept - write.lifetime,
-                ticket: ticket, from: NearCache.Origin(decider, isRead: false))
+                ticket: ticket, asOf: moment, from: NearCache.Origin(decider, isRead: false))
         }
         return value
     }

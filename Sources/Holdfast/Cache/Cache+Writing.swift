@@ -147,7 +147,7 @@ extension Cache {
         guard let lifetime = try core.lifetime(ttl, scope.category) else { return nil }
         var envelope = envelope
         let now = core.now
-        let version = CacheVersion(at: now, random: core.random())
+        let version = CacheVersion(at: core.nextStamp, random: core.random())
         envelope.stamp = version.stamp
         envelope.expiry = now + lifetime
         envelope.grace = min(max(.zero, core.configuration.failSafe), Envelope.longestGrace)

@@ -11,7 +11,8 @@ import HoldfastStore
     let waiting: CacheOutbox
     private let coverage: CacheCoverage
     let warmers = Locked<[CacheWarmer]>([])
-    /// What this process wrote into its local store before then, the server has heard of since: it says nothing any more.
+    /// What this process wrote into its local store with a stamp up to this, the server has heard of since: it says nothing any more. Rises
+    /// with each hearing, also within a millisecond, and what is written later has a later stamp.
     private let heardUntil = Locked(Timestamp(milliseconds: 0))
     let prefix: String
 
@@ -40,6 +41,7 @@ import HoldfastStore
                 _ = try? await change.remove(from: local)
             })
         failover.whenServerReturns { [weak self] (_) async throws(StoreError) in await self?.serverReturns() }
+        failover.whenServerHasReturned { [weak self] in self?.serverHasReturned() }
     }
 
     var now: Timestamp { failover.time.now }
@@ -101,7 +103,10 @@ import HoldfastStore
 
     /// What this process kept before that moment is not believed any more: what single failures left here while the server was not yet
     /// counted as down, and what a local decision leaves that is still under way, which began before.
-    private func hasHeard(by moment: Timestamp) { heardUntil.withLock { $0 = max($0, moment) } }
+    private func hasHeard(by moment: Timestamp) { heardUntil.withLock { $0 = max($0 + .milliseconds(1), moment) } }
+
+    /// The moment that a write's stamp bears: now, and after all that the server has heard of.
+    var nextStamp: Timestamp { max(now, heardUntil.withLock { $0 } + .milliseconds(1)) }
 
     func announce(_ change: CacheChange) {
         switch change {
@@ -132,9 +137,15 @@ import HoldfastStore
         announce(.everything(prefix: prefix))
     }
 
+    /// What was still decided here while others' hooks ran is older than what the server says from now on.
+    private func serverHasReturned() {
+        hasHeard(by: now)
+        announce(.everything(prefix: prefix))
+    }
+
     /// Whether an entry may be served as it is.
     func isFresh(_ envelope: Envelope, by decider: Decider) -> Bool {
-        if decider.isLocal, CacheVersion(stamp: envelope.stamp).moment < heardUntil.withLock({ $0 }) { return false }
+        if decider.isLocal, CacheVersion(stamp: envelope.stamp).moment <= heardUntil.withLock({ $0 }) { return false }
         // Without fail-safe time the store's own clock ends an entry; only one that is kept beyond its TTL needs our clock.
         guard envelope.grace > .zero, let expiry = envelope.expiry else { return true }
         return now < expiry

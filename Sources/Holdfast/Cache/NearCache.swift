@@ -15,6 +15,8 @@ import HoldfastStore
     struct Ticket: Sendable {
         fileprivate let group: UInt64
         fileprivate let all: UInt64
+        /// When it was taken: what is read or written with it was the store's value at that moment or later.
+        fileprivate let moment: Duration
     }
 
     struct Value: Sendable {
@@ -38,7 +40,9 @@ import HoldfastStore
         /// Until then what is here may be served, as far as its own time allows it.
         var trustedUntil = NearCache.forEver
 
-        func ticket(_ key: NearKey) -> Ticket { Ticket(group: groups[State.group(key)], all: all) }
+        func ticket(_ key: NearKey, at moment: Duration) -> Ticket {
+            Ticket(group: groups[State.group(key)], all: all, moment: moment)
+        }
         static func group(_ key: NearKey) -> Int { key.hash & 255 }
     }
 
@@ -90,18 +94,23 @@ import HoldfastStore
         return (box.value, max(.zero, now - min(value.freshUntil, trustedUntil)))
     }
 
-    func ticket(_ scope: CacheScope, _ key: String) -> Ticket { state.withLock { $0.ticket(scope.head.key(key)) } }
+    func ticket(_ scope: CacheScope, _ key: String) -> Ticket {
+        let now = time.uptime
+        return state.withLock { $0.ticket(scope.head.key(key), at: now) }
+    }
 
     /// Puts in what was read, unless it was changed here since the ticket.
     ///
     /// - Parameters:
     ///   - life: how long the entry itself stays fresh; nil for ever.
     ///   - grace: how long after that it may serve while the server is away.
+    ///   - moment: when it was the store's value, where that is later than the ticket.
     func put<T: Sendable>(
         _ value: T, _ scope: CacheScope, _ key: String, size: Int, life: Duration?, grace: Duration, ticket: Ticket,
-        from origin: Origin
+        asOf moment: Duration? = nil, from origin: Origin
     ) {
-        insert(NearBox(value), T.self, scope, key, size, life, grace, ticket, origin, isWrite: false)
+        insert(
+            NearBox(value), T.self, scope, key, size, life, grace, ticket, moment ?? ticket.moment, origin, isWrite: false)
     }
 
     // MARK: - Changing
@@ -121,7 +130,7 @@ import HoldfastStore
         _ value: T, _ scope: CacheScope, _ key: String, size: Int, life: Duration?, grace: Duration, ticket: Ticket,
         from origin: Origin
     ) {
-        insert(NearBox(value), T.self, scope, key, size, life, grace, ticket, origin, isWrite: true)
+        insert(NearBox(value), T.self, scope, key, size, life, grace, ticket, ticket.moment, origin, isWrite: true)
     }
 
     /// Removes the values of a space whose names pass the test, and makes all tickets void.
@@ -183,13 +192,13 @@ import HoldfastStore
 
     private func insert(
         _ object: any AnyObject & Sendable, _ type: Any.Type, _ scope: CacheScope, _ key: String, _ size: Int, _ life: Duration?,
-        _ grace: Duration, _ ticket: Ticket, _ origin: Origin, isWrite: Bool
+        _ grace: Duration, _ ticket: Ticket, _ moment: Duration, _ origin: Origin, isWrite: Bool
     ) {
         let now = time.uptime
         let life = life ?? .seconds(1 << 32)
         let key = scope.head.key(key)
         state.withLock { state in
-            let valid = state.ticket(key)
+            let valid = state.ticket(key, at: now)
             let isGood = valid.group == ticket.group && valid.all == ticket.all
             // Nobody tells of a change of what was not read: our next reader reads it.
             let isUntold = state.coverage == .reads && origin == .written
@@ -198,7 +207,8 @@ import HoldfastStore
                 let isTold = state.coverage?.covers(scope.trackedPrefix, origin) ?? false
                 let value = Value(
                     object: object, type: ObjectIdentifier(type),
-                    freshUntil: now + min(isTold ? configuration.trackedTTL : configuration.ttl, life),
+                    // Its reply may have come late: the bound counts from when it was the store's value.
+                    freshUntil: min(moment + (isTold ? configuration.trackedTTL : configuration.ttl), now + life),
                     usableUntil: now + life + grace)
                 // 256 bytes for slot, links, box, the headers of box and name, and arrays that double.
                 state.table.insert(value, for: key, cost: size + key.count + 256)

@@ -52,6 +52,7 @@ public final class Failover: Sendable {
         var health: ServerHealth
         var hooks: [ReturnHook] = []
         var answerHooks: [ReturnHook] = []
+        var returnedHooks: [@Sendable () -> Void] = []
         var refusal: StoreError?
         var statistics = Statistics()
         /// Whether somebody is watching the server at this moment.
@@ -233,6 +234,9 @@ public final class Failover: Sendable {
     /// keeps it first and looks at ``decider`` afterwards, and hands over by itself when the sides have changed.
     public func whenServerReturns(_ hook: @escaping ReturnHook) { state.withLock { $0.hooks.append(hook) } }
 
+    /// Adds something to do as soon as calls go to the server again: forget what was decided here while the hooks of other services ran.
+    public func whenServerHasReturned(_ hook: @escaping @Sendable () -> Void) { state.withLock { $0.returnedHooks.append(hook) } }
+
     /// Adds something to do after each ping that the server answers while calls go to it: hand over what single failures, or decisions
     /// that ended after the return, have left here, also where no call comes any more. It must cost nothing where there is nothing to do.
     public func whileServerAnswers(_ hook: @escaping ReturnHook) { state.withLock { $0.answerHooks.append(hook) } }
@@ -317,6 +321,7 @@ public final class Failover: Sendable {
             return false
         }
         note(.returned(at: moment))
+        for hook in state.withLock({ $0.returnedHooks }) { hook() }
         return true
     }
 

@@ -44,6 +44,29 @@ final class InterceptedStore: Store {
     }
 }
 
+/// A store whose replies take a while.
+struct LateStore: Store {
+    private let base: any Store
+    private let time: ManualTime
+    private let delay: Duration
+
+    init(_ base: any Store, _ time: ManualTime, by delay: Duration) { (self.base, self.time, self.delay) = (base, time, delay) }
+
+    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
+        let reply = try await base.execute(operation)
+        time.advance(by: delay)
+        return reply
+    }
+
+    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] { try await base.execute(batch) }
+    func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await base.run(procedure) }
+    func withSubscription<Result: Sendable>(
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
+    ) async throws -> Result {
+        try await base.withSubscription(to: channels, whenFull: overflow, body)
+    }
+}
+
 /// A process with a cache and a server that can go away.
 struct OutageFixture {
     let time = ManualTime()

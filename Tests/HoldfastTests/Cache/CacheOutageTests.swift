@@ -187,6 +187,21 @@ import Testing
         #expect(try await f.cache.get("k", as: String.self) == .miss)
     }
 
+    /// Others' hooks run after the cache's, and meanwhile it still decides here.
+    @Test func whatWasDecidedHereDuringTheHandOverIsForgottenAtTheReturn() async throws {
+        let f = OutageFixture()
+        await f.goDown()
+        f.failover.whenServerReturns { [cache = f.cache] (_) throws(StoreError) in
+            _ = try? await cache.getOrSet("k") { "during the hand-over" }
+        }
+        await f.comeBack()
+        try await f.elsewhere.set("k", "new")
+        #expect(try await f.cache.get("k") == .hit("new", from: .store))
+        try await f.cache.delete("k")
+        await f.goDown()
+        #expect(try await f.cache.get("k", as: String.self) == .miss)
+    }
+
     @Test func aServerThatFailsDuringTheHandOverStaysDownAndNothingIsForgotten() async throws {
         let f = OutageFixture()
         try await f.cache.setMany(["a": 1, "b": 2])

@@ -86,6 +86,18 @@ import Testing
         #expect(counting.calls == calls)
     }
 
+    /// The bound counts from when it was the store's value, not from when its reply came.
+    @Test func aReplyThatComesLateIsNotServedLongerForIt() async throws {
+        let cache = Cache(failover: Failover(local: LateStore(store, time, by: .seconds(3)), time: time))
+        try await elsewhere.set("k", "old")
+        #expect(try await cache.get("k") == .hit("old", from: .store))
+        try await elsewhere.set("k", "new")
+        time.advance(by: .milliseconds(1999))
+        #expect(try await cache.get("k") == .hit("old", from: .near))
+        time.advance(by: .milliseconds(1))
+        #expect(try await cache.get("k") == .hit("new", from: .store))
+    }
+
     /// Another job of the actor can only run where the one that is running gives it up.
     @MainActor @Test func aNearHitDoesNotLeaveTheCallersActor() async throws {
         try await cache.set("k", 1)
