@@ -57,19 +57,21 @@ enum SessionReplay {
         _ = try await store.run(Procedure(SessionProcedures.delete, keys: entry.keys, arguments: entry.arguments) { $0 })
     }
 
-    /// Keys: the user's index and its mark. Arguments: what all keys begin with; the session that stays, or empty; when it was decided.
+    /// Keys: the user's index and its mark. Arguments: what all keys begin with; the session that stays, or empty; when it was decided, by
+    /// the server's clock as far as it was known; the sessions that were known to whoever decided.
     private static func revoke(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
-        guard entry.keys.count == 2, entry.arguments.count == 3, let moment = entry.arguments[2].integer else {
+        guard entry.keys.count == 2, entry.arguments.count >= 3, let moment = entry.arguments[2].integer else {
             throw unreadable(entry)
         }
         let (index, kept) = (entry.keys[0], entry.arguments[1])
+        // Whatever the clocks say. The loop below takes them out of the index.
+        for member in entry.arguments.dropFirst(3) { _ = try await end(pair(member, entry), in: store) }
         _ = try await store.run(Procedure.indexRevoke(entry.keys[1], at: moment))
         var staying = 0
         while true {
             let members = try await store(.zrange(index, staying, staying + Sessions.maximumPage - 1))
             for member in members {
-                let session = Key(raw: Bytes(Array(entry.arguments[0]) + Array("session:".utf8) + Array(member)))
-                if try await stays(session, member, after: moment, kept: kept, index, store) { staying += 1 }
+                if try await stays(pair(member, entry), member, after: moment, kept: kept, index, store) { staying += 1 }
             }
             if members.count < Sessions.maximumPage { return }
         }
@@ -77,15 +79,15 @@ enum SessionReplay {
 
     /// Ends a session of an index, unless it was created after the revocation.
     private static func stays(
-        _ session: Key, _ member: Bytes, after moment: Int64, kept: Bytes, _ index: Key, _ store: any Store
+        _ pair: [Key], _ member: Bytes, after moment: Int64, kept: Bytes, _ index: Key, _ store: any Store
     ) async throws(StoreError) -> Bool {
         if member == kept { return true }
-        var found = try await created(session, in: store)
+        var found = try await created(pair[0], in: store)
         if found == .never {
             // It may be on its way here, after its entry. It looks for its entry once more when it has arrived; so that first, and then
             // whether it has arrived before that.
             _ = try await store(.zrem(index, member))
-            found = try await created(session, in: store)
+            found = try await created(pair[0], in: store)
             if found == .never { return false }
             if case .at(let created, let ends) = found, created > moment {
                 _ = try await store(.zadd(index, member, Double(ends)))
@@ -93,7 +95,7 @@ enum SessionReplay {
             }
         }
         if case .at(let created, _) = found, created > moment { return true }
-        _ = try await end([session, session.companion("deleted")], in: store)
+        _ = try await end(pair, in: store)
         _ = try await store(.zrem(index, member))
         return false
     }
@@ -117,6 +119,12 @@ enum SessionReplay {
         }
     }
 
+    /// The session of an index's member, and its tombstone.
+    private static func pair(_ member: Bytes, _ revocation: OutboxEntry) -> [Key] {
+        let session = Key(raw: Bytes(Array(revocation.arguments[0]) + Array("session:".utf8) + Array(member)))
+        return [session, session.companion("deleted")]
+    }
+
     private static func end(_ pair: [Key], in store: any Store) async throws(StoreError) -> Reply {
         let arguments = Sessions.endArguments(ifVersion: nil, epitaph: "deleted", always: true)
         return try await store.run(Procedure(SessionProcedures.delete, keys: pair, arguments: arguments) { $0 })
@@ -134,10 +142,9 @@ enum SessionReplay {
 
     /// What was created here before has been recalled before.
     private static func recallRevocation(_ entry: OutboxEntry, _ local: any Store) async throws(StoreError) {
-        guard entry.keys.count == 2, entry.arguments.count == 3 else { throw unreadable(entry) }
+        guard entry.keys.count == 2, entry.arguments.count >= 3 else { throw unreadable(entry) }
         for member in try await local(.zrange(entry.here.keys[0], 0, -1)) where member != entry.arguments[1] {
-            let session = Key(raw: Bytes(Array(entry.arguments[0]) + Array("session:".utf8) + Array(member)))
-            _ = try await end([session, session.companion("deleted")].map { SessionsHere.here($0, 0) }, in: local)
+            _ = try await end(pair(member, entry).map { SessionsHere.here($0, 0) }, in: local)
         }
     }
 

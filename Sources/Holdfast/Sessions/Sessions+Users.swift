@@ -82,7 +82,7 @@ extension Sessions {
 
     private func revokeAll(_ index: [Key], keeping kept: SessionID?, in store: any Store) async throws(StoreError) -> Int {
         // As of now, not of its arrival: it may come late, after its caller has given up, and others have logged in again.
-        _ = try await store.run(.indexRevoke(index[1], at: failover.time.now.milliseconds))
+        _ = try await store.run(.indexRevoke(index[1], at: serverClock.now.milliseconds))
         var ended = 0
         // What is ended leaves the index, so each page begins where the one before did, but for the one that is kept.
         while true {

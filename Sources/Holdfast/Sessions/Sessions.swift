@@ -29,6 +29,7 @@ public struct Sessions: Sendable {
     let failover: Failover
     let keys: SessionKeys
     let near: NearSessions
+    let serverClock: ServerClock
     let makeID: @Sendable () -> SessionID
 
     /// - Parameter makeID: where ids come from. They must be unguessable and are never used twice.
@@ -38,7 +39,7 @@ public struct Sessions: Sendable {
     ) {
         let failover = configuration.storage == .memory ? Failover(local: failover.local, time: failover.time) : failover
         let near = NearSessions(limits: configuration.nearCopies)
-        self.init(failover, SessionKeys(names: namespace), configuration, near, makeID)
+        self.init(failover, SessionKeys(names: namespace), configuration, near, ServerClock(failover.time), makeID)
         if failover.server == nil { return }
         SessionReplay.register(in: failover.outbox)
         // What was kept for the outage is of no use once the server answers; the next outage begins with what is read until then.
@@ -51,18 +52,19 @@ public struct Sessions: Sendable {
 
     private init(
         _ failover: Failover, _ keys: SessionKeys, _ configuration: Configuration, _ near: NearSessions,
-        _ makeID: @escaping @Sendable () -> SessionID
+        _ serverClock: ServerClock, _ makeID: @escaping @Sendable () -> SessionID
     ) {
         self.failover = failover
         self.keys = keys
         self.configuration = configuration
         self.near = near
+        self.serverClock = serverClock
         self.makeID = makeID
     }
 
     /// The sessions of one tenant.
     public func scoped(to tenant: String) -> Sessions {
-        Sessions(failover, SessionKeys(names: keys.names.scoped(to: tenant)), configuration, near, makeID)
+        Sessions(failover, SessionKeys(names: keys.names.scoped(to: tenant)), configuration, near, serverClock, makeID)
     }
 
     // MARK: - One session
@@ -269,6 +271,7 @@ public struct Sessions: Sendable {
             return nil
         }
         if failover.server != nil {
+            serverClock.heard(now)
             near.keep(
                 session, reply.stored, at: key, serverNow: now, ticket: ticket, clocks: .init(failover.time),
                 index: keys.index(of: session.userID))

@@ -187,7 +187,8 @@ struct SessionsHere: Sendable {
         try await outbox.add(
             Outbox.Item(
                 SessionReplay.revokeAll, keys: index,
-                arguments: [keys.names.head, Bytes(kept?.text ?? ""), Bytes(sessions.failover.time.now.milliseconds)],
+                arguments: [keys.names.head, Bytes(kept?.text ?? ""), Bytes(sessions.serverClock.now.milliseconds)]
+                    + ids.map { Bytes($0.text) },
                 about: index[0].bytes))
         return ids.count
     }

@@ -348,9 +348,11 @@ extension Outbox {
     ///
     /// - Parameter number: only those behind this one.
     public func entries(after number: Int64 = 0, limit: Int = 100) -> [OutboxEntry] {
-        state.withLock { state in
-            state.entries.values.filter { $0.entry.number > number && $0.isKept }.map(\.entry)
-                .sorted { $0.number < $1.number }.prefix(max(0, limit)).map(\.self)
+        // In order outside of the lock, which every call takes.
+        let numbers = state.withLock { state in
+            state.entries.values.lazy.filter(\.isKept).map(\.entry.number).filter { $0 > number }
         }
+        let page = numbers.sorted().prefix(max(0, limit))
+        return state.withLock { state in page.compactMap { state.entries[$0]?.entry } }
     }
 }

@@ -11,7 +11,9 @@ private struct Fleet {
 
     init() { server = EmbeddedStore(time: time) }
 
-    func process(outbox: Outbox? = nil) -> Process { Process(time: time, server: server, outbox: outbox) }
+    func process(outbox: Outbox? = nil, time: ManualTime? = nil) -> Process {
+        Process(time: time ?? self.time, server: server, outbox: outbox)
+    }
 }
 
 private struct Process {
@@ -177,6 +179,23 @@ private func code(_ body: () async throws -> some Any) async -> ErrorCode? {
         await third.mend()
         for id in [seen, unknown, mine] { #expect(try await other.sessions.get(id).value == nil) }
         #expect(try await other.sessions.get(later).value != nil)
+        #expect(try await other.sessions.list(userID: "u").sessions.map(\.id) == [later])
+    }
+
+    /// The revoking process's clock is two minutes behind the server's, or ahead of it.
+    @Test(arguments: [-120, 120]) func aLogoutEverywhereHoldsWhateverTheClockSays(skew: Int64) async throws {
+        let time = ManualTime(now: fleet.time.now + .seconds(skew))
+        let (away, other) = (fleet.process(time: time), fleet.process())
+        let seen = try await away.sessions.create(userID: "u").id
+        let unknown = try await other.sessions.create(userID: "u").id
+        for clock in [time, fleet.time] { clock.advance(by: .seconds(1)) }
+        await away.cut()
+        let mine = try await away.sessions.create(userID: "u").id
+        try await away.sessions.revokeAll(userID: "u")
+        for clock in [time, fleet.time] { clock.advance(by: .seconds(1)) }
+        let later = try await other.sessions.create(userID: "u").id
+        await away.mend()
+        for id in [seen, unknown, mine] { #expect(try await other.sessions.get(id).value == nil) }
         #expect(try await other.sessions.list(userID: "u").sessions.map(\.id) == [later])
     }
 
