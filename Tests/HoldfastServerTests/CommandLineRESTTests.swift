@@ -51,6 +51,20 @@ import Testing
         }
     }
 
+    @Test func serveWithAWrongTokenIsNotReadyAndSaysWhy() async throws {
+        try await withEndpoint { (environment, _) async throws in
+            let holdfast = try CommandLineProgram()
+            let wrong = environment.merging(["UPSTASH_REDIS_REST_TOKEN": "wrong-token"]) { $1 }
+            try await serving(holdfast, wrong) { (output, url) async throws in
+                #expect(!output.contains("wrong-token"))
+                let set = try await holdfast("set", "k", "v", "--url", url)
+                #expect(set.status != 0 && set.complaints.contains("refused the credentials"), "\(set)")
+                let status = try await holdfast("status", "--url", url)
+                #expect(status.output.contains("refused"), "\(status)")
+            }
+        }
+    }
+
     @Test func doctorApprovesOfTheEndpointAndNamesAWrongToken() async throws {
         try await withEndpoint { (environment, _) async throws in
             let right = try await CommandLineProgram()("doctor", environment: environment)

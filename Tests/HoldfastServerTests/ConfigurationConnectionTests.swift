@@ -140,8 +140,12 @@ import Testing
         #expect(try await redis(["UPSTASH_REDIS_URL": "https://u.example", "UPSTASH_REDIS_TOKEN": "t"]).wire == .rest)
     }
 
+    @Test func theProtocolRestAsksForNothingWhereRedisIsDisabled() async throws {
+        #expect(try await redis(["REDIS_PROTOCOL": "rest", "REDIS_ENABLED": "false"]).isEnabled == false)
+    }
+
     @Test(arguments: [
-        ["REDIS_PROTOCOL": "rest", "REDIS_ENABLED": "true"],
+        ["REDIS_PROTOCOL": "rest", "REDIS_ENABLED": "true"], ["REDIS_PROTOCOL": "rest"],
         ["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": "https://u"],
         ["REDIS_PROTOCOL": "native", "UPSTASH_REDIS_URL": "https://u"],
         ["REDIS_SENTINELS": "a"], ["REDIS_SENTINELS": "a", "REDIS_SENTINEL_MASTER": "m", "REDIS_CLUSTER_NODES": "b:1"],

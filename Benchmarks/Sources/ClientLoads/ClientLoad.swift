@@ -1,18 +1,24 @@
 public import HoldfastRedis
 import HoldfastStore
 
-/// How the client is used in a measurement: GETs of 32 bytes over one connection.
+/// How the client is used in a measurement: GETs of 32 bytes over one connection, or one long reply.
 public enum ClientLoad: String, CaseIterable, Sendable {
     case oneTask = "one"
     /// One task that lives on the connection's event loop.
     case onTheLoop = "loop"
     case fiftyTasks = "fifty"
     case pipelines = "pipeline"
+    /// One LRANGE of so many elements of ``list``, which whoever measures has filled.
+    case longReply = "lrange"
 
+    static let list = Key(raw: "bench:list")
     static let key = Key(raw: "bench:client")
 
     public static func store(socket: String) throws -> RedisStore {
-        try RedisStore(RedisConfiguration(endpoint: .unixSocket(path: socket)))
+        var configuration = RedisConfiguration(endpoint: .unixSocket(path: socket))
+        // Under valgrind a long reply takes longer than the usual timeout, and would be asked for twice.
+        configuration.commandTimeout = .seconds(60)
+        return try RedisStore(configuration)
     }
 
     public static func prepare(_ store: RedisStore) async throws {
@@ -31,6 +37,9 @@ public enum ClientLoad: String, CaseIterable, Sendable {
         case .pipelines:
             let commands = [Command<Bytes?>](repeating: .get(Self.key), count: 100)
             for _ in 0..<(operations / 100) { _ = try await store.pipeline(commands) }
+        case .longReply:
+            let elements = try await store(.lrange(Self.list, 0, operations - 1))
+            precondition(elements.count == operations, "bench:list has \(elements.count) elements")
         }
     }
 

@@ -1,7 +1,7 @@
 import ClientLoads
 import Foundation
 
-/// `client-load one|loop|fifty|pipeline <operations>`: one load of the client and nothing else, to be counted from outside.
+/// `client-load one|loop|fifty|pipeline|lrange <operations>`: one load of the client and nothing else, to be counted from outside.
 ///
 /// `HOLDFAST_BENCH_SOCKET` names the server's socket.
 @main

@@ -27,10 +27,12 @@ struct ConnectionResolution {
         }
     }
 
-    /// What makes Redis used without REDIS_ENABLED. A REST URL alone counts, unless the protocol is said to be native.
+    /// What makes Redis used without REDIS_ENABLED. A REST URL alone counts, unless the protocol is said to be native; the protocol rest
+    /// alone too, so that a URL that was forgotten is asked for.
     private var namesServer: Bool {
         given.upstashURL != nil || given.url != nil || given.host != nil || given.sentinels != nil
             || (given.clusterNodes != nil && given.clusterIsEnabled != false) || (given.restURL != nil && given.wire != .native)
+            || given.wire == .rest
     }
 
     private func source(_ name: String) -> SettingSource { sources[name] ?? .default }
