@@ -126,7 +126,7 @@ import Testing
     @Test(arguments: Backend.available)
     func aDeletedSessionLeavesATombstoneThatLateWritersMeet(_ backend: Backend) async throws {
         let fixture = try await Fixture(backend)
-        let session = try await fixture.sessions.create(userID: "u", ttl: .seconds(10), absoluteTTL: .seconds(60))
+        let session = try await fixture.sessions.create(userID: "u", ttl: .seconds(600), absoluteTTL: .seconds(3600))
         #expect(try await fixture.sessions.delete(session.id).value)
         #expect(try await !fixture.sessions.delete(session.id).value)
         #expect(try await fixture.end(of: fixture.hash(session.id).companion("deleted")) == .integer(session.ends.milliseconds))

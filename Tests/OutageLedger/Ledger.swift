@@ -4,8 +4,10 @@ public import HoldfastStore
 /// What callers were told, and what must therefore hold: the invariants of `docs/OUTAGES.md`.
 ///
 /// 1. *Nothing revived.* A value that was there before a deletion, invalidation or overwriting began that was acknowledged is not read
-///    afterwards: by the same process never, by another one once it asks the server, from a near copy after its TTL. A session whose
-///    end was acknowledged is not read by whoever asks the server.
+///    afterwards: by the same process never; by another one not once it asks the server, by which a caller that joins a flight asks when
+///    that began; from a near copy not after its TTL; and not after it has returned from an outage. A stale answer does not claim to be
+///    younger than that. What a process answers from its own store it has written itself. A session whose end was acknowledged is not
+///    read by whoever asks the server.
 /// 2. *Nothing accepted lost.* A session that was created, and each field and message that was acknowledged, is there in the end; and a
 ///    session that exists is never "not found".
 /// 3. *Nothing applied twice.* A message is in its conversation at most once, whatever became of its replies.
@@ -62,11 +64,21 @@ public struct Ledger: Sendable {
     /// Told of what the ledger is told, in a schedule that is played for a reader.
     public var trace: (@Sendable (String) -> Void)?
 
+    /// A call ended in an error that nobody expects; whoever asked a process that crashed does not hear of it.
+    public mutating func failed(_ what: String, _ process: Process, _ error: StoreError) {
+        if !crashed.contains(process) { violated("error: \(what) of \(process.name): \(error)") }
+    }
+
     public mutating func violated(_ text: String) { violations.append(Violation(description: text)) }
+
+    /// When each process last came back from an outage.
+    private var returns: [Process: Step] = [:]
+    public mutating func returned(_ process: Process) { returns[process] = now() }
 
     /// - Parameter work: whether it held something that the server had not heard of yet.
     public mutating func crash(_ process: Process, withWork work: Bool) {
         crashed.insert(process)
+        charged -= chargedHere.removeValue(forKey: process) ?? 0
         if work, !durability.keepsLocalWork { forgetful.insert(process) }
     }
 
@@ -74,6 +86,7 @@ public struct Ledger: Sendable {
 
     private struct Value: Sendable {
         let key: String
+        let writer: Process
         /// From when on whoever invalidates the key means this value too; nil while it is being written.
         var end: Step?
     }
@@ -89,9 +102,9 @@ public struct Ledger: Sendable {
     private var values: [Int: Value] = [:]
     private var invalidations: [String: [Invalidation]] = [:]
 
-    public mutating func newValue(_ key: String, isFinished: Bool) -> Int {
+    public mutating func newValue(_ key: String, by process: Process, isFinished: Bool) -> Int {
         let value = values.count + 1
-        values[value] = Value(key: key, end: isFinished ? now() : nil)
+        values[value] = Value(key: key, writer: process, end: isFinished ? now() : nil)
         return value
     }
 
@@ -100,29 +113,86 @@ public struct Ledger: Sendable {
         values[value]?.end = step
     }
 
+    // MARK: Flights
+
+    /// Who may have met in one flight, or in several that followed each other without a pause.
+    private struct Flights: Sendable {
+        let began: Step
+        var callers = 0
+    }
+
+    private struct Place: Hashable {
+        let process: Process
+        let key: String
+    }
+
+    private var flights: [Step: Flights] = [:]
+    private var joinable: [Place: Step] = [:]
+
+    /// - Returns: when the flight began that this caller joins, at the earliest; what ``endsFilling(_:_:_:)`` is told.
+    public mutating func beginsFilling(_ key: String, _ process: Process) -> Step {
+        let (step, place) = (now(), Place(process: process, key: key))
+        let began = joinable[place] ?? step
+        joinable[place] = began
+        flights[began, default: Flights(began: began)].callers += 1
+        return began
+    }
+
+    public mutating func endsFilling(_ key: String, _ process: Process, _ began: Step) {
+        flights[began]?.callers -= 1
+        guard flights[began]?.callers == 0 else { return }
+        flights[began] = nil
+        let place = Place(process: process, key: key)
+        if joinable[place] == began { joinable[place] = nil }
+    }
+
+    /// Nobody joins a flight of the process's own that its change has ended.
+    public mutating func beginsToInvalidate(_ keys: [String], _ process: Process) -> Step {
+        for key in keys { joinable[Place(process: process, key: key)] = nil }
+        return now()
+    }
+
+    // MARK: Reads
+
     public mutating func invalidated(_ keys: [String], _ process: Process, by decider: Decider, began: Step, at uptime: Duration)
     {
         if crashed.contains(process) { return }
         let invalidation = Invalidation(
             process: process, isOnServer: !decider.isLocal, began: began, ended: now(), endedAt: uptime)
-        for key in keys { invalidations[key, default: []].append(invalidation) }
+        for key in keys {
+            invalidations[key, default: []].append(invalidation)
+            joinable[Place(process: process, key: key)] = nil
+        }
     }
 
+    /// - Parameters:
+    ///   - isAway: whether the process was cut off at the beginning or the end of the read.
+    ///   - flight: when the flight began that answered; nil for a read that joined none.
+    ///   - uptime: when the read began.
     public mutating func read(
-        _ value: Int, of key: String, _ source: CacheSource, _ process: Process, isAway: Bool, began: Step, at uptime: Duration,
-        nearTTL: Duration
+        _ value: Int, of key: String, _ source: CacheSource, _ process: Process, isAway: Bool, began: Step, flight: Step? = nil,
+        at uptime: Duration, nearTTL: Duration
     ) {
         if crashed.contains(process) { return }
         guard let written = values[value], written.key == key else { return violated("\(key): \(value) was never written") }
+        if case .local = source, written.writer != process {
+            violated("foreign: \(process.name) read \(key)=\(value) from its own store, which \(written.writer.name) had written")
+        }
         guard let end = written.end else { return }
+        // Before then the process asked the server, or dropped what it had.
+        let returned = returns[process].flatMap { $0 < began ? $0 : nil } ?? 0
         for old in invalidations[key] ?? [] where old.began > end && old.ended < began {
+            let isOurs = written.writer == process
             let isKnown =
                 switch source {
                 case _ where old.process == process: true
-                case .store: old.isOnServer
-                // A process that is away cannot know, and its near cache holds what its own store answered.
-                case .near: !isAway && old.isOnServer && old.endedAt + nearTTL < uptime
-                case .local, .stale, .factory: false
+                case _ where !old.isOnServer: false
+                case .store, .factory: old.ended < flight ?? began
+                case _ where old.ended < returned: true
+                // What it has written itself, cut off, is the latest that it can know of.
+                case .near: old.endedAt + nearTTL < uptime && !(isAway && isOurs)
+                case .stale(let age): old.endedAt + nearTTL < uptime - age && !isOurs
+                case .local: false
                 }
             if isKnown {
                 violated(
@@ -260,6 +330,7 @@ public struct Ledger: Sendable {
         for (message, promise) in record.messages where isKept(promise) && isDue(promise) && isWhole && !texts.contains(message) {
             violated("lost: \(process.name) does not find message \(message) in session \(session.id.text)")
         }
+        let manySided = manySided
         let counted = texts.filter { !manySided.contains($0) }
         if Set(counted).count < counted.count { violated("twice: \(process.name) finds \(texts) in session \(session.id.text)") }
     }
@@ -298,17 +369,29 @@ public struct Ledger: Sendable {
 
     /// Charges, each under a name: what was acknowledged, and what was tried at all.
     private var charged = 0
-    public mutating func charged(by process: Process) { if !crashed.contains(process) { charged += 1 } }
+    /// Those of them that lie in a process's memory, and end with it.
+    private var chargedHere: [Process: Int] = [:]
+    /// Decided by a process, after the server may have had its part of the same call: docs/decisions/0007-idempotency.md.
+    private var chargedOnTwoSides = 0
+
+    /// - Parameter wasAway: whether the process was cut off when the call began, so that the server had no part in it.
+    public mutating func charged(by process: Process, _ decider: Decider, wasAway: Bool) {
+        if decider.isLocal, !wasAway { chargedOnTwoSides += 1 }
+        if crashed.contains(process) { return }
+        charged += 1
+        if decider.isLocal { chargedHere[process, default: 0] += 1 }
+    }
 
     public var chargesTried = 0
-    /// Whether a charge was accepted by a process that may have forgotten it, or may be charged again from its memory.
-    public var chargesAreVague = false
 
     public mutating func chargedInTheEnd(_ used: Int, _ process: Process) {
         if durability.keepsServerWork, used < charged {
             violated("lost: in the end \(process.name) sees \(used) charged of \(charged)")
         }
-        if used > chargesTried { violated("twice: in the end \(process.name) sees \(used) charged of \(chargesTried)") }
+        if used > chargesTried + chargedOnTwoSides {
+            violated(
+                "twice: in the end \(process.name) sees \(used) charged of \(chargesTried), \(chargedOnTwoSides) on two sides")
+        }
     }
 
     // MARK: - Low-level calls
@@ -330,11 +413,42 @@ public struct Ledger: Sendable {
     // MARK: - Idempotency
 
     private var answers: [String: Bytes] = [:]
-    /// The requests that were tried while the process was away: their guarantee holds on one side only; see
-    /// `docs/decisions/0007-idempotency.md`.
-    private var manySided: Set<String> = []
 
-    public mutating func triedAway(_ key: String) { manySided.insert(key) }
+    /// Who had the right to a request's effect: a process that was cut off, and since when, until the server has heard of it.
+    private struct Right: Sendable {
+        let process: Process
+        let isAway: Bool
+        let began: Step
+        var handedOver: Step?
+    }
+
+    private var rights: [String: [Right]] = [:]
+
+    /// A process that was cut off at any moment of its request is not known of elsewhere until it has handed over.
+    public mutating func tried(_ key: String, _ process: Process, isAway: Bool, began: Step) {
+        rights[key, default: []].append(Right(process: process, isAway: isAway, began: began))
+    }
+
+    /// The process reaches the server, and nothing that it decided by itself waits any more.
+    public mutating func handedOver(_ process: Process) {
+        let step = now()
+        for (key, list) in rights {
+            for place in list.indices where list[place].process == process && list[place].handedOver == nil {
+                rights[key]?[place].handedOver = step
+            }
+        }
+    }
+
+    /// The requests that two processes tried, one of them cut off and not heard of yet: what the one does is not known to the other; see
+    /// `docs/decisions/0007-idempotency.md`.
+    private var manySided: Set<String> {
+        Set(
+            rights.filter { _, list in
+                list.contains { away in
+                    away.isAway && list.contains { $0.process != away.process && $0.began < away.handedOver ?? .max }
+                }
+            }.keys)
+    }
 
     /// The requests that were answered in two ways.
     private var contradicted: Set<String> = []
@@ -347,6 +461,7 @@ public struct Ledger: Sendable {
 
     public mutating func answered(_ key: String, _ answer: Bytes, _ process: Process) {
         if crashed.contains(process) { return }
+        trace?("    \(process.name): request \(key) is answered \(answer)")
         if let first = answers[key], first != answer { contradicted.insert(key) }
         answers[key] = answer
     }

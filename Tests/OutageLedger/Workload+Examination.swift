@@ -19,7 +19,7 @@ extension Workload {
             let count = Int(try await services.failover.server?(.get(Self.counter))?.integer ?? 0)
             note { $0.countedInTheEnd(count, name) }
             note { $0.answeredInTheEnd() }
-            note { if !$0.chargesAreVague { $0.chargedInTheEnd(used, name) } }
+            note { $0.chargedInTheEnd(used, name) }
         } catch {
             note { $0.violated("error: \(name.name) cannot be examined: \(error)") }
         }

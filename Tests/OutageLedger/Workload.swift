@@ -78,12 +78,18 @@ public struct Workload: Sendable {
         if let end { note { $0.ended("\(action)", name, at: uptime, deadline: end) } }
     }
 
+    /// For a reader of the schedule.
+    private func tell(_ text: @autoclosure () -> String) {
+        guard let trace = note({ $0.trace }) else { return }
+        trace("    \(name.name): \(text())")
+    }
+
     private func judge(_ error: StoreError, of action: Action) {
         // A session may have been ended, and a request may be under way elsewhere.
         let isExpected =
             [.deadlineExceeded, .cancelled, .notFound, .conflict, .inProgress, .serverRefused].contains(error.code)
             || error.isOutage
-        if !isExpected { note { $0.violated("error: \(action) of \(name.name): \(error)") } }
+        if !isExpected { note { $0.failed("\(action)", name, error) } }
     }
 
     private func perform(_ action: Action, with random: RandomSource) async throws(StoreError) {
@@ -117,15 +123,15 @@ public struct Workload: Sendable {
     // MARK: - Cache
 
     private func set(_ key: String) async throws(StoreError) {
-        let (value, began) = note { ($0.newValue(key, isFinished: false), $0.now()) }
+        let (value, began) = note { ($0.newValue(key, by: name, isFinished: false), $0.beginsToInvalidate([key], name)) }
         defer { note { $0.finished(value) } }
         let write = try await services.cache.set(key, value)
         note { $0.invalidated([key], name, by: write.by, began: began, at: uptime) }
     }
 
     private func setMany() async throws(StoreError) {
-        let values = Self.keys.map { key in note { $0.newValue(key, isFinished: false) } }
-        let began = note { $0.now() }
+        let values = Self.keys.map { key in note { $0.newValue(key, by: name, isFinished: false) } }
+        let began = note { $0.beginsToInvalidate(Self.keys, name) }
         defer { for value in values { note { $0.finished(value) } } }
         let entries = Dictionary(uniqueKeysWithValues: zip(Self.keys, values))
         let decided = try await services.cache.setMany(entries)
@@ -139,13 +145,15 @@ public struct Workload: Sendable {
 
     private func fill(_ key: String) async throws(StoreError) {
         let look = Look(self)
+        let flight = note { $0.beginsFilling(key, name) }
+        defer { note { $0.endsFilling(key, name, flight) } }
         do {
             let resolved = try await services.cache.resolve(key) {
-                let value = note { $0.newValue(key, isFinished: true) }
+                let value = note { $0.newValue(key, by: name, isFinished: true) }
                 await factoryWork()
                 return value
             }
-            found(resolved.value, key, resolved.source, look)
+            found(resolved.value, key, resolved.source, look, flight)
         } catch let error as StoreError {
             throw error
         } catch {
@@ -168,18 +176,18 @@ public struct Workload: Sendable {
 
     private var isAway: Bool { services.failover.localSince != nil }
 
-    private func found(_ value: Int, _ key: String, _ source: CacheSource, _ look: Look) {
+    private func found(_ value: Int, _ key: String, _ source: CacheSource, _ look: Look, _ flight: Ledger.Step? = nil) {
         note {
             $0.read(
-                value, of: key, source, name, isAway: look.wasAway || isAway, began: look.step, at: look.uptime,
-                nearTTL: services.cache.configuration.near.ttl)
+                value, of: key, source, name, isAway: look.wasAway || isAway, began: look.step, flight: flight,
+                at: look.uptime, nearTTL: services.cache.configuration.near.ttl)
         }
     }
 
     private func invalidate(
         _ keys: [String], _ body: (Cache) async throws(StoreError) -> Decider
     ) async throws(StoreError) {
-        let began = note { $0.now() }
+        let began = note { $0.beginsToInvalidate(keys, name) }
         let decider = try await body(services.cache)
         note { $0.invalidated(keys, name, by: decider, began: began, at: uptime) }
     }
@@ -242,12 +250,12 @@ public struct Workload: Sendable {
 
     private func charge(_ operation: OperationID) async throws(StoreError) {
         note { $0.chargesTried += 1 }
+        let wasAway = isAway
         let charge = RateLimitCharge(Self.meter, for: .user("metered"), cost: 1)
         let decision = try await repeatedly { () throws(StoreError) in
             try await services.limits.record([charge], once: operation)
         }
-        if decision.by.isLocal { note { $0.chargesAreVague = true } }
-        note { $0.charged(by: name) }
+        note { $0.charged(by: name, decision.by, wasAway: wasAway) }
     }
 
     /// Tries up to three times, while the deadline lasts and the outcome is unknown or the server away.
@@ -280,29 +288,38 @@ public struct Workload: Sendable {
 
     private func request(_ key: String, attempt number: UInt64) async throws(StoreError) {
         let generation = services.failover.health.generation
+        let (began, wasAway) = (note { $0.now() }, isAway)
         // Whether it was away at any moment of the request.
-        defer { if isAway || services.failover.health.generation != generation { note { $0.triedAway(key) } } }
+        defer {
+            let isAway = wasAway || isAway || services.failover.health.generation != generation
+            note { $0.tried(key, name, isAway: isAway, began: began) }
+        }
         let beginning = try await services.idempotency.begin(
             key: key, of: "caller", content: "content", attempt: number,
             operation: OperationID(high: random(), low: random()))
+        tell("request \(key): \(beginning)")
         switch beginning {
         case .answered(let answer): note { $0.answered(key, answer, name) }
         case .begun(let attempt):
-            do {
-                let session = try await services.sessions.append(
+            let session: Session
+            do throws(StoreError) {
+                session = try await services.sessions.append(
                     [NewSessionMessage(role: "user", content: .string(key))], to: conversation, once: attempt.operation)
-                note { $0.appended(conversation, message: key, by: name) }
-                let number = session.messages.first { $0.content.string == key }?.number ?? -1
-                if try await services.idempotency.complete(attempt, with: Bytes(number)) {
-                    note { $0.answered(key, Bytes(number), name) }
-                }
             } catch {
+                tell("request \(key): \(error)")
                 if error.effect == .none {
                     try await services.idempotency.release(attempt)
                 } else {
                     try await services.idempotency.suspend(attempt)
                 }
                 throw error
+            }
+            note { $0.appended(conversation, message: key, by: name) }
+            let number = session.messages.first { $0.content.string == key }?.number ?? -1
+            tell("request \(key) has had its effect: \(number)")
+            // Where this fails the effect has been had all the same, and the lease ends by itself.
+            if try await services.idempotency.complete(attempt, with: Bytes(number)) {
+                note { $0.answered(key, Bytes(number), name) }
             }
         }
     }

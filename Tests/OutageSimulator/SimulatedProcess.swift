@@ -5,11 +5,14 @@ import OutageLedger
 
 /// One process of the fleet: its own failover and services, and its own way to the server.
 ///
-/// **For the outbox.** Whatever outlives a process belongs into ``Durable``, which a restart hands to the successor; and
-/// `Ledger.Durability.keepsLocalWork` says whether what a process accepted by itself survives its crash, which the ledger then demands.
+/// What outlives it is in ``Durable``, which a restart hands to the successor: in some schedules the outbox, and then the ledger demands
+/// that what a process accepted by itself survives its crash (`Ledger.Durability.keepsLocalWork`).
 final class SimulatedProcess: Sendable {
-    /// What outlives a crash. Nothing yet.
-    struct Durable: Sendable {}
+    /// What outlives a crash.
+    struct Durable: Sendable {
+        /// What the outbox keeps; nil where that is in memory only. How it comes to be on a real disk: `JournalFaultTests`, `KillTests`.
+        var disk: EmbeddedStore?
+    }
 
     let number: Int
     /// How often it has been started.
@@ -20,20 +23,25 @@ final class SimulatedProcess: Sendable {
     let services: Workload.Services
     var cache: Cache { services.cache }
     var name: Ledger.Process { Ledger.Process(number, generation: generation) }
-    private let watch: Task<Void, Never>
+    private let disk: SimulatedDisk?
+    private let watch = Locked<Task<Void, Never>?>(nil)
 
-    init(_ number: Int, generation: Int, _ durable: Durable, world: World) {
+    init(_ number: Int, generation: Int, _ durable: Durable, world: World, onReturn: @escaping @Sendable (Ledger.Process) -> Void)
+    {
         self.number = number
         self.generation = generation
         self.durable = durable
         let (time, random) = (world.time, world.random)
         link = SimulatedLink("\(number).\(generation)", to: world.server, over: world.network, time: time)
+        let name = Ledger.Process(number, generation: generation)
+        disk = durable.disk.map { [link] in SimulatedDisk($0, of: link, in: world.network, time: time) }
         failover = Failover(
-            server: link, local: EmbeddedStore(.init(seed: random()), time: time),
+            server: link, local: EmbeddedStore(.init(seed: random()), time: time), outbox: Outbox(keptIn: disk, time: time),
             configuration: Failover.Configuration(
                 thresholds: .init(failures: 2, successes: 1, trust: .milliseconds(200)...(.seconds(1)), calm: .seconds(10)),
                 probeBackoff: .milliseconds(100)...(.seconds(1))),
-            time: time, random: random)
+            time: time, random: random
+        ) { if $0 == .server { onReturn(name) } }
         // In the order of AgentState, which is that of the return hooks.
         services = Workload.Services(
             failover: failover, cache: Cache(failover: failover, random: random),
@@ -42,14 +50,25 @@ final class SimulatedProcess: Sendable {
                 failover,
                 instances: Instances(failover: failover, namespace: Namespace(), configuration: .init(fixed: World.processes))),
             idempotency: Idempotency(failover: failover, namespace: Namespace()))
-        let failover = failover
-        watch = Task { await failover.run() }
+    }
+
+    /// Recalls what its predecessor left, and begins to watch the server.
+    func start() {
+        let task = Task { [failover, disk] in
+            if let disk {
+                try? await failover.outbox.load(into: failover.local)
+                disk.isHeld = true
+            }
+            await failover.run()
+        }
+        watch.withLock { $0 = task }
     }
 
     /// As kill -9: its connections break, and nobody hears of it any more.
     func crash(_ network: Network) {
         link.state = .cut
-        watch.cancel()
+        disk?.isDead = true
+        watch.withLock { $0 }?.cancel()
         for call in network.calls where call.link === link {
             network.release(call.id, .fail(StoreError(.connectionLost, effect: .unknown)))
         }

@@ -25,23 +25,32 @@ final class Simulation {
     private let faults: (links: Int, crashes: Int)
     /// One of how many calls is lost on a link that is up.
     private let losses: Int
+    /// Whether processes keep their outbox on a disk.
+    private let isDurable: Bool
 
     init(seed: UInt64, trace: @escaping @Sendable (String) -> Void) {
         ledger.withLock { $0.trace = trace }
         var random = RandomSource(seed: seed)
+        // Drawn beside the others, so that they stay what they were.
+        var other = RandomSource(seed: ~seed)
         world = World(seed: random.next())
         let share = Int.random(in: 2...10, using: &random)
         let some = Workload.Action.allCases.filter { _ in Int.random(in: 0..<10, using: &random) < share }
         actions = some.isEmpty ? Workload.Action.allCases : some
         faults = ([0, 10, 40, 100].randomElement(using: &random) ?? 0, [0, 3, 15].randomElement(using: &random) ?? 0)
         losses = [10, 40, 1000].randomElement(using: &random) ?? 40
+        isDurable = UInt64.random(in: 0..<3, using: &other) == 0
         self.random = random
         self.trace = trace
+        ledger.withLock { [isDurable] in $0.durability.keepsLocalWork = isDurable }
     }
 
     /// - Returns: what did not hold.
     func run() -> [Ledger.Violation] {
-        for number in 0..<World.processes { processes.append(SimulatedProcess(number, generation: 0, .init(), world: world)) }
+        for number in 0..<World.processes {
+            let disk = isDurable ? EmbeddedStore(.init(seed: UInt64(number)), time: world.time) : nil
+            processes.append(started(number, generation: 0, .init(disk: disk)))
+        }
         prepare()
         for _ in 0..<Self.length where violations.isEmpty { happen() }
         if violations.isEmpty, heal() { examine() }
@@ -64,6 +73,18 @@ final class Simulation {
         default: deliverOne()
         }
         loop.drain()
+        for process in processes where process.failover.localSince == nil && process.failover.outbox.isEmpty {
+            ledger.withLock { $0.handedOver(process.name) }
+        }
+    }
+
+    private func started(_ number: Int, generation: Int, _ durable: SimulatedProcess.Durable) -> SimulatedProcess {
+        let process = SimulatedProcess(number, generation: generation, durable, world: world) { [ledger] name in
+            ledger.withLock { $0.returned(name) }
+        }
+        process.start()
+        loop.drain()
+        return process
     }
 
     private let spans: [Duration] = [
@@ -157,7 +178,7 @@ final class Simulation {
         ledger.withLock { $0.crash(old.name, withWork: !isClean) }
         old.crash(world.network)
         loop.drain()
-        processes[place] = SimulatedProcess(old.number, generation: old.generation + 1, old.durable, world: world)
+        processes[place] = started(old.number, generation: old.generation + 1, old.durable)
     }
 
     // MARK: - Before and after

@@ -4,7 +4,8 @@ extension Cache {
     /// The value of a key, computed by the factory where there is none.
     ///
     /// **One at a time.** Of all callers in this process that miss the same key at the same time one runs the factory, the others
-    /// get its result; a caller that is cancelled leaves alone. **Never back from the dead.** The value is kept only if the key was not
+    /// get its result; a caller that is cancelled leaves alone. Who joins is answered what the store had when that one began, or later: what
+    /// another process has invalidated since is ended only where the server tells of changes. **Never back from the dead.** The value is kept only if the key was not
     /// deleted, invalidated or written since the miss; otherwise it is returned and forgotten (see ``CacheProcedures``).
     ///
     /// Cost: nothing for a near hit, one round trip for a hit; two before the factory and one after it for a miss. While the server is
