@@ -3,8 +3,9 @@ import Synchronization
 
 /// What the server's clock says, as far as this process has heard: its own clock may be another.
 ///
-/// Each reply that carries the server's time tells the difference anew. It is told late by the time that the reply took, so what is
-/// estimated is never ahead of the server by more than the two clocks drifted apart since.
+/// A reply that carries the server's time says between what the difference lies: it was written after the call was sent and before it was
+/// answered. The estimate moves only as far as that proves it wrong, so a slow reply does not spoil it, and it is off by at most the time
+/// that one call took.
 final class ServerClock: Sendable {
     private let time: any TimeSource
     /// Milliseconds by which the server is ahead of this process.
@@ -12,8 +13,11 @@ final class ServerClock: Sendable {
 
     init(_ time: any TimeSource) { self.time = time }
 
-    func heard(_ serverNow: Timestamp) {
-        lead.store(serverNow.milliseconds - time.now.milliseconds, ordering: .relaxed)
+    /// - Parameter sent: when the call was sent, on this process's clock.
+    func heard(_ serverNow: Timestamp, sent: Timestamp) {
+        let least = serverNow.milliseconds - time.now.milliseconds
+        let most = max(least, serverNow.milliseconds - sent.milliseconds)
+        lead.store(min(max(lead.load(ordering: .relaxed), least), most), ordering: .relaxed)
     }
 
     var now: Timestamp { Timestamp(milliseconds: time.now.milliseconds + lead.load(ordering: .relaxed)) }

@@ -262,6 +262,7 @@ public struct Sessions: Sendable {
         _ script: Script, _ id: SessionID, _ arguments: [Bytes], once operation: OperationID? = nil, in store: any Store,
         _ ticket: NearSessions.Ticket
     ) async throws(StoreError) -> Session? {
+        let sent = failover.time.now
         let reply = try await store.run(
             Procedure(script, keys: keys.keys(id, once: operation), arguments: arguments, decode: SessionReply.init))
         let key = keys.session(id)
@@ -271,7 +272,7 @@ public struct Sessions: Sendable {
             return nil
         }
         if failover.server != nil {
-            serverClock.heard(now)
+            serverClock.heard(now, sent: sent)
             near.keep(
                 session, reply.stored, at: key, serverNow: now, ticket: ticket, clocks: .init(failover.time),
                 index: keys.index(of: session.userID))
