@@ -74,11 +74,7 @@ import Testing
             failover: Failover(local: try await backend.store()), namespace: backend.namespace(),
             configuration: CacheConfiguration(failSafe: .seconds(3600), near: NearCacheConfiguration(entries: 0)))
         let old = try #require(try await cache.set("k", 1, ttl: .milliseconds(1)).version)
-        let end = ContinuousClock.now + .seconds(30)
-        while try await cache.get("k", as: Int.self) != .miss {
-            try #require(ContinuousClock.now < end)
-            try await Task.sleep(for: .milliseconds(5))
-        }
+        try await eventually("the entry's TTL ends") { try await cache.get("k", as: Int.self) == .miss }
         await #expect(throws: StoreError.self) { try await cache.set("k", 2, if: .version(old)) }
         await #expect(throws: StoreError.self) { try await cache.set("k", 2, if: .present) }
         #expect(try await cache.set("k", 2, if: .absent).isKept)

@@ -10,10 +10,14 @@ struct Fault: Sendable, CustomTestStringConvertible {
     /// Lines of redis.conf that it needs.
     var configuration: [String] = []
     var durability = Ledger.Durability()
+    var needsSentinels = false
+    var setsServerClock = false
     let begin: @Sendable (FaultStage) async throws -> Void
     let end: @Sendable (FaultStage) async throws -> Void
+    /// What follows when calls have gone to the server again for a while.
+    var aftermath: @Sendable (FaultStage) async throws -> Void = { _ in }
 
-    static let all = network + processes + states
+    static let all = network + processes + states + clocks
 
     // MARK: - The network, for one process
 
@@ -21,7 +25,23 @@ struct Fault: Sendable, CustomTestStringConvertible {
         on("connections are refused", .refuse), on("nothing arrives", .hang), on("all is late", .delay(.milliseconds(150))),
         on("replies break off", .cutReplies(after: 200)), on("replies are lost", .dropReplies),
         on("the network is slow", .throttle(bytesPerSecond: 4000)),
+        Fault(
+            testDescription: "requests arrive late", durability: late, begin: { $0.proxy.fault = .holdRequests },
+            end: { stage in
+                try await stage.outageIsDeclared()
+                stage.proxy.fault = .none
+            },
+            aftermath: { stage in
+                let count = await stage.proxy.deliverHeldRequests()
+                try #require(count > 0, "nothing was held back")
+            }),
     ]
+
+    private static var late: Ledger.Durability {
+        var durability = Ledger.Durability()
+        durability.deliversLate = true
+        return durability
+    }
 
     private static func on(_ name: String, _ fault: FaultProxy.Fault) -> Fault {
         Fault(testDescription: name, begin: { $0.proxy.fault = fault }, end: { $0.proxy.fault = .none })
@@ -48,12 +68,24 @@ struct Fault: Sendable, CustomTestStringConvertible {
                 let fill: Bytes = "for i = 1, 3000 do redis.call('SET', 'padding:' .. i, i) end"
                 _ = try await stage.control(.raw("EVAL", fill, "0"))
                 stage.server.kill()
-                stage.loading.withLock { loading in
-                    loading = Task { try await stage.server.restart() }
-                }
+                stage.repair.withLock { repair in repair = Task { try await stage.server.restart() } }
             },
-            end: { stage in try await stage.loading.withLock { $0 }?.value }),
+            end: repaired),
+        Fault(
+            testDescription: "the server dies and its replica takes over", needsSentinels: true,
+            begin: { stage in
+                guard let sentinels = stage.sentinels else { return }
+                // What a replica had not heard yet would be gone, which is the server's durability and not ours.
+                try await eventually("the replica has heard everything") { try await sentinels.replicasAreInStep() }
+                stage.server.kill()
+                stage.repair.withLock { repair in repair = Task { try await sentinels.failOver() } }
+            },
+            end: repaired),
     ]
+
+    private static let repaired: @Sendable (FaultStage) async throws -> Void = { stage in
+        try await stage.repair.withLock { $0 }?.value
+    }
 
     private static var forgetful: Ledger.Durability {
         var durability = Ledger.Durability()
@@ -83,12 +115,23 @@ struct Fault: Sendable, CustomTestStringConvertible {
                 try await stage.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             },
             end: { try await $0.ask("CONFIG", "SET", "requirepass", "") }),
+    ]
+
+    // MARK: - Clocks
+
+    private static let clocks: [Fault] = [
         Fault(
             testDescription: "this machine's clock is set forward", begin: { $0.clock.step(by: .seconds(3)) },
             end: { $0.clock.step(by: .seconds(-3)) }),
         Fault(
             testDescription: "this machine's clock is set back", begin: { $0.clock.step(by: .seconds(-3)) },
             end: { $0.clock.step(by: .seconds(3)) }),
+        Fault(
+            testDescription: "the server's clock is set forward", setsServerClock: true,
+            begin: { try await $0.stepServerClock(by: .seconds(30)) }, end: { try await $0.stepServerClock(by: .seconds(-30)) }),
+        Fault(
+            testDescription: "the server's clock is set back", setsServerClock: true,
+            begin: { try await $0.stepServerClock(by: .seconds(-30)) }, end: { try await $0.stepServerClock(by: .seconds(30)) }),
     ]
 
     private static func set(_ name: String, _ setting: Bytes, _ bad: Bytes, _ good: Bytes) -> Fault {
@@ -99,6 +142,17 @@ struct Fault: Sendable, CustomTestStringConvertible {
 }
 
 extension FaultStage {
+    /// Sets the server's clock, and makes sure that it is set.
+    fileprivate func stepServerClock(by span: Duration) async throws {
+        let clock = try #require(serverClock)
+        clock.step(by: span)
+        try await eventually("the server's clock is \(clock.offset) from ours") {
+            let seconds = try await control.execute(.raw(["TIME"])).elements?.first?.integer ?? 0
+            let offset = Timestamp(milliseconds: seconds * 1000) - SystemTime().now
+            return (clock.offset - .seconds(10)...clock.offset + .seconds(10)).contains(offset)
+        }
+    }
+
     fileprivate func ask(_ command: Bytes...) async throws {
         if case .error(let error) = try await control.execute(.raw(command)) { throw StoreError(error) }
     }

@@ -5,20 +5,26 @@ import HoldfastTesting
 import OutageLedger
 import TestServers
 
-/// A real Redis with two processes' services on it: one that reaches it through a network that can fail, and one directly.
+/// A real Redis with two processes' services on it: one that reaches it through a network that can fail, and one directly. Or a primary with
+/// a replica, which both find through sentinels.
 ///
 /// Both do the same kinds of work all the time and tell one ledger; which of them a fault meets is the fault's own affair.
 struct FaultStage: Sendable {
+    /// The primary at the start.
     let server: RedisProcess
+    let sentinels: SentinelSet?
     let proxy: FaultProxy
+    /// The server's clock, where the fault wants one.
+    let serverClock: ServerClock?
     let ledger: Locked<Ledger>
     let clock: SteppingClock
     /// Looks after the server from outside.
     let control: RedisStore
-    /// A restart that is under way.
-    let loading = Locked<Task<Void, any Error>?>(nil)
+    /// A restart or a failover that is under way.
+    let repair = Locked<Task<Void, any Error>?>(nil)
     private let processes: [Participant]
     private let conversation: SessionID
+    private let heartbeat: Heartbeat
     private let watches: [Task<Void, Never>]
 
     private struct Participant: Sendable {
@@ -29,28 +35,43 @@ struct FaultStage: Sendable {
 
     static let nearTTL = Duration.milliseconds(200)
 
-    static func start(_ options: RedisProcess.Options, _ durability: Ledger.Durability) async throws -> FaultStage {
-        let server = try await RedisProcess.start(options)
+    /// - Parameter patience: how long after its deadline a call may end; see ``Heartbeat``.
+    static func start(_ fault: Fault, patience: Duration) async throws -> FaultStage {
+        let serverClock = fault.setsServerClock ? try await ServerClock.start() : nil
+        let sentinels = fault.needsSentinels ? try await SentinelSet.start() : nil
+        let server = if let sentinels { sentinels.servers[0] } else { try await start(fault.configuration, serverClock) }
         let proxy = try await FaultProxy.start(to: server.port)
-        let clock = SteppingClock()
-        let afflicted = try participant(0, port: proxy.port, clock)
-        let other = try participant(1, port: server.port, .system)
+        let (clock, heartbeat) = (SteppingClock(), Heartbeat())
+        let named = sentinels?.configuration().endpoint
+        let afflicted = try participant(0, named ?? .tcp(host: "127.0.0.1", port: proxy.port), clock)
+        let other = try participant(1, named ?? .tcp(host: "127.0.0.1", port: server.port), .system)
         var ledger = Ledger(processes: 2)
-        ledger.durability = durability
-        // How late a call ends is the machine's load; the simulation looks at that, on a manual clock.
-        ledger.patience = nil
+        ledger.durability = fault.durability
+        ledger.patience = patience
+        ledger.serverClockIsSet = fault.setsServerClock
         let session = try await other.services.sessions.create(userID: "caller", kind: .conversation)
         ledger.created(session.id, user: "caller", by: other.name, began: 0)
         let control = try RedisStore(
             RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: server.port)).patient)
         return FaultStage(
-            server: server, proxy: proxy, ledger: Locked(ledger), clock: clock, control: control,
-            processes: [afflicted, other], conversation: session.id,
-            watches: [afflicted, other].map { participant in Task { await participant.services.failover.run() } })
+            server: server, sentinels: sentinels, proxy: proxy, serverClock: serverClock, ledger: Locked(ledger), clock: clock,
+            control: control, processes: [afflicted, other], conversation: session.id, heartbeat: heartbeat,
+            watches: [Task { await heartbeat.run() }]
+                + [afflicted, other].map { participant in Task { await participant.services.failover.run() } })
     }
 
-    private static func participant(_ number: Int, port: Int, _ time: any TimeSource) throws -> Participant {
-        var configuration = RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: port))
+    private static func start(_ configuration: [String], _ clock: ServerClock?) async throws -> RedisProcess {
+        var options = RedisProcess.Options()
+        options.unixSocket = false
+        options.configuration = configuration
+        options.clock = clock
+        return try await RedisProcess.start(options)
+    }
+
+    private static func participant(
+        _ number: Int, _ endpoint: RedisConfiguration.Endpoint, _ time: any TimeSource
+    ) throws -> Participant {
+        var configuration = RedisConfiguration(endpoint: endpoint)
         (configuration.commandTimeout, configuration.connectTimeout) = (.milliseconds(800), .milliseconds(800))
         let store = try RedisStore(configuration)
         let failover = Failover(
@@ -76,7 +97,13 @@ struct FaultStage: Sendable {
         for process in processes { await process.store.shutdown() }
         await control.shutdown()
         await proxy.stop()
-        server.stop()
+        if let sentinels { sentinels.stop() } else { server.stop() }
+    }
+
+    /// Waits until the process that the network troubles has noticed.
+    func outageIsDeclared() async throws {
+        let failover = processes[0].services.failover
+        try await eventually(within: .seconds(120), "the outage is declared") { failover.localSince != nil }
     }
 
     // MARK: - Work
@@ -116,7 +143,8 @@ struct FaultStage: Sendable {
     private func workload(of participant: Participant) -> Workload {
         Workload(
             participant.name, participant.services, ledger, conversation: conversation,
-            random: { .random(in: .min ... .max) }, factoryWork: { await Task.yield() })
+            random: { .random(in: .min ... .max) }, factoryWork: { await Task.yield() },
+            lateness: { [heartbeat] in heartbeat.elapsed(since: $0) })
     }
 }
 

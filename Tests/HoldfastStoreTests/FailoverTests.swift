@@ -314,47 +314,27 @@ import Testing
     }
 
     @Test func twoWatchersProbeOneAtATime() async {
-        let server = CountingStore(EmbeddedStore(time: time))
+        let (isAway, underWay, most) = (Locked(true), Locked(0), Locked(0))
+        // Each call takes a few turns of its task.
+        let server = InterceptedStore(EmbeddedStore(time: time)) { _ throws(StoreError) in
+            let count = underWay.withLock { underWay in
+                underWay += 1
+                return underWay
+            }
+            most.withLock { $0 = max($0, count) }
+            for _ in 0..<5 { await Task.yield() }
+            underWay.withLock { $0 -= 1 }
+            if isAway.withLock({ $0 }) { throw StoreError(.connectionFailed) }
+        }
         let failover = Failover(
             server: server, local: EmbeddedStore(time: time), configuration: .init(thresholds: .init(failures: 1)), time: time)
-        server.isAway.withLock { $0 = true }
         await failover.start()
         await withTaskGroup(of: Void.self) { group in
             for _ in 0..<4 { group.addTask { await failover.run() } }
-            server.isAway.withLock { $0 = false }
+            isAway.withLock { $0 = false }
             await time.advanceUntil(by: .milliseconds(50)) { failover.localSince == nil }
             group.cancelAll()
         }
-        #expect(server.most.withLock { $0 } == 1)
-    }
-}
-
-/// A server that counts how many calls are under way at once; each takes a few turns of its task.
-private final class CountingStore: Store {
-    let isAway = Locked(false)
-    let most = Locked(0)
-    private let now = Locked(0)
-    private let base: any Store
-
-    init(_ base: any Store) { self.base = base }
-
-    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
-        let count = now.withLock { now in
-            now += 1
-            return now
-        }
-        most.withLock { $0 = max($0, count) }
-        for _ in 0..<5 { await Task.yield() }
-        now.withLock { $0 -= 1 }
-        if isAway.withLock({ $0 }) { throw StoreError(.connectionFailed) }
-        return try await base.execute(operation)
-    }
-
-    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] { try await base.execute(batch) }
-    func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await base.run(procedure) }
-    func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
-    ) async throws -> Result {
-        try await base.withSubscription(to: channels, whenFull: overflow, body)
+        #expect(most.withLock { $0 } == 1)
     }
 }

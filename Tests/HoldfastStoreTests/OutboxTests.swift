@@ -274,10 +274,89 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         }
         #expect(f.server.calls == 200)
     }
+
+    /// Callers whose deadlines are shorter than what has to be done: each leaves at its own, and it is done once, not begun again by each.
+    @Test func whatTakesLongerThanItsCallersGoesOnWithoutThem() async throws {
+        let hold = Hold()
+        let server = hold.store(over: f.server, call: 2)
+        let outbox = f.outbox()
+        for number in 0..<3 { try await outbox.add(Counter.item("\(number)")) }
+        let cancelled = Task { try await outbox.replay(on: server) }
+        await hold.isReached()
+        cancelled.cancel()
+        await #expect(throws: StoreError(.cancelled)) { try await cancelled.value }
+        let left = Locked<[StoreError?]>([])
+        func leave(_ deadline: Duration?, _ patience: Duration?) -> Task<Void, Never> {
+            Task {
+                let context = CallContext(deadline: deadline)
+                let error = await #expect(throws: StoreError.self) {
+                    try await context.run { () throws(StoreError) in try await outbox.replay(on: server, patience: patience) }
+                }
+                left.withLock { $0.append(error) }
+            }
+        }
+        let callers = [leave(f.time.uptime + .milliseconds(100), nil), leave(nil, .milliseconds(200))]
+        #expect(await f.time.advanceUntil(by: .milliseconds(50)) { left.withLock { $0.count } == 2 })
+        for caller in callers { await caller.value }
+        #expect(Set(left.withLock { $0 }.map { $0?.code }) == [.deadlineExceeded, .timeout])
+        #expect(left.withLock { $0 }.allSatisfy { $0?.effect == StoreError.Effect.none })
+        #expect(outbox.status.isReplaying)
+        async let last: Void = outbox.replay(on: server)
+        hold.release()
+        try await last
+        #expect(outbox.isEmpty)
+        #expect(try await f.list() == ["0", "1", "2"])
+        #expect(hold.calls == 3, "nothing was carried out twice")
+    }
+}
+
+/// One call to a store that waits until the test lets it go on.
+private final class Hold: Sendable {
+    private let counted = Locked(0)
+    private let (reached, reaching) = AsyncStream<Void>.makeStream()
+    private let (released, releasing) = AsyncStream<Void>.makeStream()
+
+    var calls: Int { counted.withLock { $0 } }
+    func isReached() async { for await _ in reached {} }
+    func release() { releasing.finish() }
+
+    func store(over base: any Store, call number: Int) -> InterceptedStore {
+        InterceptedStore(base) { _ in
+            let call = self.counted.withLock { calls in
+                calls += 1
+                return calls
+            }
+            guard call == number else { return }
+            self.reaching.finish()
+            for await _ in self.released {}
+        }
+    }
 }
 
 @Suite struct FailoverOutboxTests {
     private let f = Counter()
+
+    /// A hand-over that does not end: callers wait for it no longer than they are told to, then this process decides by itself.
+    @Test func aHandOverThatTakesTooLongCountsAsAServerThatDoesNotAnswer() async throws {
+        let hold = Hold()
+        let server = hold.store(over: f.server, call: 1)
+        let outbox = f.outbox()
+        let failover = Failover(
+            server: server, local: EmbeddedStore(time: f.time), outbox: outbox,
+            configuration: .init(thresholds: .init(failures: 2), handOverPatience: .seconds(5)), time: f.time)
+        try await outbox.add(Counter.item("0"))
+        for failures in 1...2 {
+            async let decided = failover.perform(.local) { (_, decider) throws(StoreError) in decider.isLocal }
+            let end = f.time.uptime + .seconds(5)
+            if failures == 1 { await hold.isReached() }
+            #expect(await f.time.advanceUntil(by: .seconds(1)) { f.time.uptime >= end })
+            #expect(try await decided.value)
+        }
+        #expect(failover.localSince != nil)
+        hold.release()
+        #expect(await f.time.advanceUntil(by: .milliseconds(1)) { outbox.isEmpty })
+        #expect(try await f.list() == ["0"])
+    }
 
     /// One call whose reply is lost, and no outage: the next call, of whatever kind, comes after what was accepted.
     @Test func afterASingleFailureTheNextCallComesSecond() async throws {

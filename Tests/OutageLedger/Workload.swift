@@ -45,10 +45,13 @@ public struct Workload: Sendable {
     let random: @Sendable () -> UInt64
     /// What a cache's factory does between its look at the truth and its answer.
     let factoryWork: @Sendable () async -> Void
+    /// How long ago a moment was, by which calls are judged to be late; by the process's own clock where nil.
+    let lateness: (@Sendable (_ since: Duration) -> Duration)?
 
     public init(
         _ name: Ledger.Process, _ services: Services, _ ledger: Locked<Ledger>, conversation: SessionID,
-        random: @escaping @Sendable () -> UInt64, factoryWork: @escaping @Sendable () async -> Void
+        random: @escaping @Sendable () -> UInt64, factoryWork: @escaping @Sendable () async -> Void,
+        lateness: (@Sendable (_ since: Duration) -> Duration)? = nil
     ) {
         self.name = name
         self.services = services
@@ -56,6 +59,7 @@ public struct Workload: Sendable {
         self.conversation = conversation
         self.random = random
         self.factoryWork = factoryWork
+        self.lateness = lateness
     }
 
     private var uptime: Duration { services.failover.time.uptime }
@@ -75,7 +79,10 @@ public struct Workload: Sendable {
         } catch {
             judge(error, of: action)
         }
-        if let end { note { $0.ended("\(action)", name, at: uptime, deadline: end) } }
+        if let end {
+            let late = lateness?(end) ?? uptime - end
+            note { $0.ended("\(action)", name, late: late) }
+        }
     }
 
     /// For a reader of the schedule.
@@ -124,17 +131,21 @@ public struct Workload: Sendable {
 
     private func set(_ key: String) async throws(StoreError) {
         let (value, began) = note { ($0.newValue(key, by: name, isFinished: false), $0.beginsToInvalidate([key], name)) }
-        defer { note { $0.finished(value) } }
+        var isAnswered = false
+        defer { note { $0.finished(value, isAnswered: isAnswered) } }
         let write = try await services.cache.set(key, value)
+        isAnswered = !write.by.isLocal
         note { $0.invalidated([key], name, by: write.by, began: began, at: uptime) }
     }
 
     private func setMany() async throws(StoreError) {
         let values = Self.keys.map { key in note { $0.newValue(key, by: name, isFinished: false) } }
         let began = note { $0.beginsToInvalidate(Self.keys, name) }
-        defer { for value in values { note { $0.finished(value) } } }
+        var isAnswered = false
+        defer { for value in values { note { $0.finished(value, isAnswered: isAnswered) } } }
         let entries = Dictionary(uniqueKeysWithValues: zip(Self.keys, values))
         let decided = try await services.cache.setMany(entries)
+        isAnswered = !decided.by.isLocal
         note { $0.invalidated(Self.keys, name, by: decided.by, began: began, at: uptime) }
     }
 

@@ -22,6 +22,9 @@ public final class FaultProxy: Sendable {
         case dropReplies
         /// At most so many bytes a second in each direction.
         case throttle(bytesPerSecond: Int)
+        /// Requests are held back, also when their client has gone. A connection that has some breaks when the fault ends, and
+        /// ``FaultProxy/deliverHeldRequests()`` lets the server have them: late, as from a network that has kept them somewhere.
+        case holdRequests
     }
 
     private struct State {
@@ -40,7 +43,9 @@ public final class FaultProxy: Sendable {
             .childChannelInitializer { client in
                 let wire = Wire(client)
                 state.withLock { $0.wires[ObjectIdentifier(wire)] = wire }
-                client.closeFuture.whenComplete { _ in state.withLock { $0.wires[ObjectIdentifier(wire)] = nil } }
+                client.closeFuture.whenComplete { _ in
+                    if !wire.holdsRequests { state.withLock { $0.wires[ObjectIdentifier(wire)] = nil } }
+                }
                 let fault = state.withLock { $0.fault }
                 return client.eventLoop.makeCompletedFuture {
                     try client.pipeline.syncOperations.addHandler(End(wire, isServer: false))
@@ -72,8 +77,23 @@ public final class FaultProxy: Sendable {
         }
     }
 
+    /// Passes on what ``Fault/holdRequests`` has kept, on the connections of then, and waits until the server has taken it all.
+    ///
+    /// - Returns: how many connections' requests were delivered.
+    @discardableResult
+    public func deliverHeldRequests() async -> Int {
+        let wires = state.withLock { state in
+            let late = state.wires.filter(\.value.hasLostClient)
+            for id in late.keys { state.wires[id] = nil }
+            return Array(late.values)
+        }
+        for wire in wires { await wire.deliverLate() }
+        return wires.count
+    }
+
     public func stop() async {
         fault = .refuse
+        for wire in state.withLock({ Array($0.wires.values) }) { wire.loop.execute { wire.abandon() } }
         try? await listener.close()
     }
 
@@ -94,7 +114,7 @@ public final class FaultProxy: Sendable {
 
 /// One client's connection, with the one to the server that belongs to it.
 ///
-/// `@unchecked Sendable`: everything but `loop` is reached on that loop only, to which both channels belong.
+/// `@unchecked Sendable`: everything but `loop` and `lost` is reached on that loop only, to which both channels belong.
 private final class Wire: @unchecked Sendable {
     let loop: any EventLoop
     private let client: any NIOCore.Channel
@@ -105,8 +125,22 @@ private final class Wire: @unchecked Sendable {
     private var hasLostReplies = false
     private var isClosed = false
     private var passed = 0
-    /// Until when each direction is busy with what is before.
-    private var busy: [Bool: NIODeadline] = [:]
+    private var requests = Line()
+    private var replies = Line()
+    /// What ``FaultProxy/Fault/holdRequests`` keeps.
+    private var late: [ByteBuffer] = []
+    /// Whether the client has gone and left requests.
+    private let lost = Locked(false)
+
+    /// One direction: what is on its way, in order, and when each piece arrives.
+    private struct Line {
+        var pieces: [(moment: NIODeadline, bytes: ByteBuffer)] = []
+        /// Until when it is busy with what is before.
+        var busy = NIODeadline.uptimeNanoseconds(0)
+    }
+
+    var holdsRequests: Bool { !late.isEmpty }
+    var hasLostClient: Bool { lost.withLock { $0 } }
 
     init(_ client: any NIOCore.Channel) {
         self.client = client
@@ -120,16 +154,36 @@ private final class Wire: @unchecked Sendable {
     }
 
     func become(_ fault: FaultProxy.Fault) {
+        if isClosed { return }
         self.fault = fault
         passed = 0
-        if fault == .refuse || hasLostReplies { return close() }
+        if fault == .refuse || hasLostReplies || holdsRequests && fault != .holdRequests { return close() }
         release()
     }
 
     func close() {
         isClosed = true
+        lost.withLock { $0 = holdsRequests }
         client.close(promise: nil)
-        server?.close(promise: nil)
+        if !holdsRequests { server?.close(promise: nil) }
+    }
+
+    func abandon() {
+        late = []
+        close()
+    }
+
+    func deliverLate() async {
+        let taken = loop.flatSubmit { [self] in
+            guard let server, holdsRequests else { return loop.makeSucceededVoidFuture() }
+            for bytes in late { server.write(bytes, promise: nil) }
+            late = []
+            server.flush()
+            // It reads all that was sent before it closes its side.
+            server.close(mode: .output, promise: nil)
+            return server.closeFuture
+        }
+        try? await taken.get()
     }
 
     private func release() {
@@ -143,6 +197,8 @@ private final class Wire: @unchecked Sendable {
         switch fault {
         case .none, .hang: send(bytes, isReply, after: .zero)
         case .refuse: close()
+        case .holdRequests where isReply: send(bytes, true, after: .zero)
+        case .holdRequests: late.append(bytes)
         case .delay(let span): send(bytes, isReply, after: span)
         case .throttle(let rate):
             var rest = bytes
@@ -161,23 +217,38 @@ private final class Wire: @unchecked Sendable {
     }
 
     private func send(_ bytes: ByteBuffer, _ isReply: Bool, after span: Duration) {
-        let moment = max(busy[isReply] ?? .now(), .now() + .nanoseconds(span.milliseconds * 1_000_000))
-        deliver(bytes, isReply, at: moment)
+        deliver(bytes, isReply, at: .now() + .nanoseconds(span.milliseconds * 1_000_000))
     }
 
     private func send(_ bytes: ByteBuffer, _ isReply: Bool, lasting span: TimeAmount) {
-        deliver(bytes, isReply, at: max(busy[isReply] ?? .now(), .now()) + span)
+        deliver(bytes, isReply, at: max(line(isReply).busy, .now()) + span)
     }
 
-    /// In order: what is before may still wait.
+    private func line(_ isReply: Bool) -> Line { isReply ? replies : requests }
+
+    private func change(_ isReply: Bool, _ body: (inout Line) -> Void) {
+        if isReply { body(&replies) } else { body(&requests) }
+    }
+
+    /// Behind all that is on its way already, also where a timer is late.
     private func deliver(_ bytes: ByteBuffer, _ isReply: Bool, at moment: NIODeadline) {
-        let target = isReply ? client : server
-        guard moment > .now() else {
-            target?.writeAndFlush(bytes, promise: nil)
-            return
+        change(isReply) { line in
+            line.busy = max(line.busy, moment)
+            line.pieces.append((line.busy, bytes))
         }
-        busy[isReply] = moment
-        loop.scheduleTask(deadline: moment) { target?.writeAndFlush(bytes, promise: nil) }
+        if line(isReply).pieces.count == 1 { pass(isReply) }
+    }
+
+    private func pass(_ isReply: Bool) {
+        let target = isReply ? client : server
+        while let first = line(isReply).pieces.first {
+            guard first.moment <= .now() else {
+                loop.scheduleTask(deadline: first.moment) { self.pass(isReply) }
+                return
+            }
+            target?.writeAndFlush(first.bytes, promise: nil)
+            change(isReply) { $0.pieces.removeFirst() }
+        }
     }
 }
 

@@ -21,6 +21,8 @@ public final class RedisProcess: Sendable {
         public var users: [String] = []
         /// Further lines of redis.conf, such as `maxmemory 10mb`.
         public var configuration: [String] = []
+        /// The clock on its wall; that of this machine where it is nil.
+        public var clock: ServerClock?
         /// Whether it is a sentinel, which knows the lines of ``configuration`` only.
         var isSentinel = false
         /// Whether the port plus 10000 must be free too: there a cluster's nodes talk to each other.
@@ -42,6 +44,7 @@ public final class RedisProcess: Sendable {
     public static func sharedCertificates() throws -> Certificates { try TestFolders.certificates() }
 
     let password: String?
+    private let clock: ServerClock?
     private let isSentinel: Bool
     private let process = Locked<ChildProcess?>(nil)
 
@@ -65,6 +68,7 @@ public final class RedisProcess: Sendable {
         certificates = options.tls ? try TestFolders.certificates() : nil
         port = options.tcp ? try FreePort.pick(needsBusPort: options.needsBusPort) : 0
         password = options.password
+        clock = options.clock
         isSentinel = options.isSentinel
         // A cluster whose nodes speak TLS among themselves counts its bus port from the TLS port.
         tlsPort = options.tls ? try FreePort.pick(needsBusPort: options.needsBusPort) : 0
@@ -123,8 +127,8 @@ public final class RedisProcess: Sendable {
         let child: ChildProcess
         do {
             child = try ChildProcess(
-                [isSentinel ? "redis-sentinel" : "redis-server", folder + "/redis.conf"], standardOutput: folder + "/stdout",
-                standardError: folder + "/stderr")
+                (clock?.command ?? []) + [isSentinel ? "redis-sentinel" : "redis-server", folder + "/redis.conf"],
+                standardOutput: folder + "/stdout", standardError: folder + "/stderr")
         } catch {
             throw TestServerError(
                 "\(error). These tests need a Redis server: install redis-server and redis-sentinel (scripts/test does).")

@@ -67,6 +67,25 @@ public final class SentinelSet: Sendable {
         for process in sentinels + servers { process.stop() }
     }
 
+    /// Whether every replica has acknowledged all that the first primary has written.
+    public func replicasAreInStep() async throws -> Bool {
+        let role = try await servers[0].ask("ROLE").elements ?? []
+        guard role.count == 3, role[0].bytes == "master", let written = role[1].integer, let replicas = role[2].elements else {
+            return false
+        }
+        return replicas.count == options.replicas && replicas.allSatisfy { $0.elements?.last?.bytes == Bytes(written) }
+    }
+
+    /// Makes the first replica the primary and waits until it is.
+    public func failOver() async throws {
+        try await polled("no replica was promoted", every: .milliseconds(100)) {
+            if try await servers[1].ask("ROLE").elements?.first?.bytes == "master" { return true }
+            // Refused while one is under way, and as long as the sentinel has not heard enough of the replica.
+            _ = try await sentinels[0].ask("SENTINEL", "FAILOVER", Bytes(Self.name))
+            return false
+        }
+    }
+
     private static func server(_ options: Options) -> RedisProcess.Options {
         var server = RedisProcess.Options()
         server.unixSocket = false

@@ -22,16 +22,22 @@ public final class Failover: Sendable {
         /// once, which may be several round trips.
         public var slowCall: Duration?
 
+        /// How long a call without an earlier deadline waits while what single failures left here is handed over. A call that waits longer
+        /// counts as one that the server did not answer: after as many as the thresholds say this process decides by itself until all is
+        /// handed over.
+        public var handOverPatience: Duration
+
         public init(
             thresholds: ServerHealth.Thresholds = ServerHealth.Thresholds(), checkInterval: Duration = .seconds(1),
             probeBackoff: ClosedRange<Duration> = .milliseconds(100)...(.seconds(2)), probeTimeout: Duration = .seconds(1),
-            slowCall: Duration? = nil
+            slowCall: Duration? = nil, handOverPatience: Duration = .seconds(5)
         ) {
             self.thresholds = thresholds
             self.checkInterval = checkInterval
             self.probeBackoff = probeBackoff
             self.probeTimeout = probeTimeout
             self.slowCall = slowCall
+            self.handOverPatience = handOverPatience
         }
     }
 
@@ -199,7 +205,7 @@ public final class Failover: Sendable {
     /// What single failures left here, before a call that would otherwise not see it. Where that fails nothing has happened of the call.
     private func handOver(to server: any Store) async throws(StoreError) {
         do throws(StoreError) {
-            try await outbox.replay(on: server)
+            try await outbox.replay(on: server, patience: configuration.handOverPatience)
         } catch {
             throw StoreError(error.code, error.message, operation: error.operation)
         }

@@ -2,20 +2,31 @@ extension Outbox {
     /// How many entries are under way at once.
     private static let window = 512
 
-    /// Carries out on the server all that waits when this is called. One caller at a time; what is added meanwhile is for the next, so
-    /// that a busy process does not keep one for ever.
+    /// Carries out on the server all that waits when this is called. What is added meanwhile is for the next, so that a busy process does
+    /// not keep one for ever.
     ///
-    /// - Throws: the failure of the server, or of the caller's deadline: what was not carried out stays. An entry that the server answers
-    ///   with an error of another kind becomes a dead letter, and the others go on.
-    public func replay(on server: any Store) async throws(StoreError) {
+    /// One task at a time is at it, which is nobody's: callers wait for it, and it goes on when they do not. So callers whose
+    /// deadlines are shorter than what has to be done (a pattern invalidation scans the server's keys) do not begin it again and again.
+    ///
+    /// - Parameter patience: how long a caller waits at most that has no earlier deadline; nil for as long as it takes.
+    /// - Throws: the failure of the server: what was not carried out stays. An entry that the server answers with an error of another kind
+    ///   becomes a dead letter, and the others go on. ``ErrorCode/deadlineExceeded`` or ``ErrorCode/cancelled`` for the caller's sake, and
+    ///   ``ErrorCode/timeout`` when its patience ends.
+    public func replay(on server: any Store, patience: Duration? = nil) async throws(StoreError) {
+        let end = patience.map { time.uptime + $0 }
         while !isEmpty {
-            guard try await takeTurn() else { continue }
-            do throws(StoreError) {
-                try await replayAll(on: server)
-                return endTurn(nil)
-            } catch {
-                endTurn(error)
-                throw error
+            let (turn, failure) = await waitForTurn(on: server, until: end)
+            if Task.isCancelled { throw StoreError(.cancelled) }
+            switch turn {
+            case .mine:
+                if let failure { throw failure }
+                return
+            case .others:
+                // Whoever asked the server now would wait for the same failure again.
+                if let failure, failure.isServerFailure || failure.isRefusal { throw failure }
+            case .unfinished:
+                if let deadline = CallContext.current?.deadline, time.uptime >= deadline { throw StoreError(.deadlineExceeded) }
+                throw StoreError(.timeout, "What was decided here is still being handed over to the server")
             }
         }
     }
@@ -140,53 +151,57 @@ extension Outbox {
 
     // MARK: - One at a time
 
-    /// Waits for whoever is at it; whether it is this caller's turn now.
-    private func takeTurn() async throws(StoreError) -> Bool {
-        let isMine = state.withLock { state in
-            defer { state.isReplaying = true }
-            return !state.isReplaying
-        }
-        if isMine { return true }
-        let failure = await waitForTurn()
-        if Task.isCancelled { throw StoreError(.cancelled) }
-        if let deadline = CallContext.current?.deadline, time.uptime >= deadline { throw StoreError(.deadlineExceeded) }
-        // Whoever asked the server now would wait for the same failure again.
-        if let failure, failure.isServerFailure || failure.isRefusal { throw failure }
-        return false
-    }
+    /// What a caller has waited for: the task that it began, one that was under way, or neither to its end.
+    private enum Turn: Sendable { case mine, others, unfinished }
 
-    /// Until the turn of another ends, or the caller's deadline comes, or it is cancelled; answers how the turn failed.
-    private func waitForTurn() async -> StoreError? {
-        let span = CallContext.current?.deadline.map { $0 - time.uptime }
-        return await withTaskGroup(of: StoreError?.self) { group in
-            group.addTask { await self.nextEnd() }
-            if let span {
+    /// Until the end of the task that carries everything out, which is begun where none is under way; or the caller's deadline or patience
+    /// ends, or it is cancelled. Answers how the task failed.
+    private func waitForTurn(on server: any Store, until end: Duration?) async -> (Turn, StoreError?) {
+        let ends = [end, CallContext.current?.deadline].compactMap(\.self)
+        return await withTaskGroup(of: (Turn, StoreError?).self) { group in
+            group.addTask { await self.turn(on: server) }
+            if let span = ends.min().map({ $0 - time.uptime }) {
                 group.addTask {
                     try? await self.time.sleep(for: span)
-                    return nil
+                    return (.unfinished, nil)
                 }
             }
             defer { group.cancelAll() }
-            return await group.next() ?? nil
+            return await group.next() ?? (.unfinished, nil)
         }
     }
 
-    private func nextEnd() async -> StoreError? {
+    private func turn(on server: any Store) async -> (Turn, StoreError?) {
         let id = state.withLock { state in
             state.nextWaiter += 1
             return state.nextWaiter
         }
-        return await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
+        var isMine = false
+        let failure = await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<StoreError?, Never>) in
                 let isOver = state.withLock { state in
-                    if !state.isReplaying || Task.isCancelled { return true }
+                    if Task.isCancelled { return true }
                     state.waiters[id] = continuation
+                    isMine = !state.isReplaying
+                    state.isReplaying = true
                     return false
                 }
-                if isOver { continuation.resume(returning: nil) }
+                if isOver { return continuation.resume(returning: nil) }
+                // Without the caller's deadline, and not cancelled with it.
+                if isMine { Task.detached { await self.takeTurn(on: server) } }
             }
         } onCancel: {
             state.withLock { $0.waiters.removeValue(forKey: id) }?.resume(returning: nil)
+        }
+        return (isMine ? .mine : .others, failure)
+    }
+
+    private func takeTurn(on server: any Store) async {
+        do throws(StoreError) {
+            try await replayAll(on: server)
+            endTurn(nil)
+        } catch {
+            endTurn(error)
         }
     }
 

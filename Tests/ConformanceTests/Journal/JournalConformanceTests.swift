@@ -167,7 +167,8 @@ struct WorkFolder {
         try? FileManager.default.removeItem(atPath: output)
         let child = try ChildProcess(
             ["/bin/sh", "-c", "cd '\(path)' && \(command); echo \"status $?\""], standardOutput: output, standardError: output)
-        while child.isRunning { try await Task.sleep(for: .milliseconds(5)) }
+        defer { child.signal(SIGKILL) }
+        try await eventually("'\(command)' ends") { !child.isRunning }
         let text = try String(contentsOfFile: output, encoding: .utf8)
         let status = text.split(separator: "\n").last?.split(separator: " ").last.flatMap { Int32($0) } ?? -1
         return (status, text)

@@ -223,8 +223,8 @@ import Testing
     /// between its pages.
     @Test(arguments: 1...4)
     func aFillInTheMiddleOfAnInvalidationDoesNotSurviveIt(beforeScan number: Int) async throws {
-        let intercepted = InterceptedStore(store)
-        let invalidator = Cache(failover: Failover(local: intercepted, time: time))
+        let scans = ScanHook()
+        let invalidator = Cache(failover: Failover(local: scans.store(over: store), time: time))
         let (gate, started) = (Gate(), Gate())
         let filling = Task {
             try await cache.getOrSet("users:1") {
@@ -234,7 +234,7 @@ import Testing
             }
         }
         await started.wait()
-        intercepted.before(scan: number) {
+        scans.before(scan: number) {
             gate.open()
             _ = try? await filling.value
         }

@@ -13,34 +13,23 @@ final class Gate: Sendable {
     func wait() async { for await _ in stream {} }
 }
 
-/// A store that lets a test do something right before the n-th SCAN.
-final class InterceptedStore: Store {
-    private let base: any Store
+/// What a test does right before the n-th SCAN of a store.
+final class ScanHook: Sendable {
     private let state = Locked((scans: 0, action: (Int, @Sendable () async -> Void)?.none))
-
-    init(_ base: any Store) { self.base = base }
 
     func before(scan number: Int, _ action: @escaping @Sendable () async -> Void) {
         state.withLock { $0 = (0, (number, action)) }
     }
 
-    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
-        if case .keys(.scan) = operation {
-            let action = state.withLock { state -> (@Sendable () async -> Void)? in
+    func store(over base: any Store) -> InterceptedStore {
+        InterceptedStore(base) { call in
+            guard case .operation(.keys(.scan)) = call else { return }
+            let action = self.state.withLock { state -> (@Sendable () async -> Void)? in
                 state.scans += 1
                 return state.action.flatMap { $0.0 == state.scans ? $0.1 : nil }
             }
             await action?()
         }
-        return try await base.execute(operation)
-    }
-
-    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] { try await base.execute(batch) }
-    func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await base.run(procedure) }
-    func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
-    ) async throws -> Result {
-        try await base.withSubscription(to: channels, whenFull: overflow, body)
     }
 }
 

@@ -153,15 +153,15 @@ import Testing
     /// The race that Failover.whenServerReturns tells of: the invalidation is decided here, and ends after the hand-over.
     @Test func anInvalidationThatEndsAfterTheReturnReachesTheServerAllTheSame() async throws {
         let f = OutageFixture()
-        let intercepted = InterceptedStore(f.local)
+        let scans = ScanHook()
         let failover = Failover(
-            server: f.faulty, local: intercepted, configuration: .init(thresholds: .init(failures: 1, successes: 1)), time: f.time
-        )
+            server: f.faulty, local: scans.store(over: f.local),
+            configuration: .init(thresholds: .init(failures: 1, successes: 1)), time: f.time)
         let cache = Cache(failover: failover)
         try await cache.set("users:1", "old")
         f.faulty.fail(with: StoreError(.connectionFailed))
         await failover.start()
-        intercepted.before(scan: 1) {
+        scans.before(scan: 1) {
             f.faulty.recover()
             await withTaskGroup(of: Void.self) { group in
                 group.addTask { await failover.run() }
