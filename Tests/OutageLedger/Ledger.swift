@@ -82,7 +82,7 @@ public struct Ledger: Sendable {
     /// - Parameter work: whether it held something that the server had not heard of yet.
     public mutating func crash(_ process: Process, withWork work: Bool) {
         crashed.insert(process)
-        charged -= chargedHere.removeValue(forKey: process) ?? 0
+        if !durability.keepsLocalWork { charged -= chargedHere.removeValue(forKey: process) ?? 0 }
         if work, !durability.keepsLocalWork { forgetful.insert(process) }
     }
 
@@ -387,14 +387,10 @@ public struct Ledger: Sendable {
 
     /// Charges, each under a name: what was acknowledged, and what was tried at all.
     private var charged = 0
-    /// Those of them that lie in a process's memory, and end with it.
+    /// Those of them that a process decided, and may forget when it ends.
     private var chargedHere: [Process: Int] = [:]
-    /// Decided by a process, after the server may have had its part of the same call: docs/decisions/0007-idempotency.md.
-    private var chargedOnTwoSides = 0
 
-    /// - Parameter wasAway: whether the process was cut off when the call began, so that the server had no part in it.
-    public mutating func charged(by process: Process, _ decider: Decider, wasAway: Bool) {
-        if decider.isLocal, !wasAway { chargedOnTwoSides += 1 }
+    public mutating func charged(by process: Process, _ decider: Decider) {
         if crashed.contains(process) { return }
         charged += 1
         if decider.isLocal { chargedHere[process, default: 0] += 1 }
@@ -406,10 +402,7 @@ public struct Ledger: Sendable {
         if durability.keepsServerWork, used < charged {
             violated("lost: in the end \(process.name) sees \(used) charged of \(charged)")
         }
-        if used > chargesTried + chargedOnTwoSides {
-            violated(
-                "twice: in the end \(process.name) sees \(used) charged of \(chargesTried), \(chargedOnTwoSides) on two sides")
-        }
+        if used > chargesTried { violated("twice: in the end \(process.name) sees \(used) charged of \(chargesTried)") }
     }
 
     // MARK: - Low-level calls

@@ -261,12 +261,11 @@ public struct Workload: Sendable {
 
     private func charge(_ operation: OperationID) async throws(StoreError) {
         note { $0.chargesTried += 1 }
-        let wasAway = isAway
         let charge = RateLimitCharge(Self.meter, for: .user("metered"), cost: 1)
         let decision = try await repeatedly { () throws(StoreError) in
             try await services.limits.record([charge], once: operation)
         }
-        note { $0.charged(by: name, decision.by, wasAway: wasAway) }
+        note { $0.charged(by: name, decision.by) }
     }
 
     /// Tries up to three times, while the deadline lasts and the outcome is unknown or the server away.

@@ -7,7 +7,8 @@ public import HoldfastStore
 /// an outage, or empty, the first process to renew would otherwise take itself for the only one, and admit all for itself should
 /// the server go away again at once. So the number rises with the next renewal, and falls after a lease.
 ///
-/// Until the first renewal it is one, and where somebody has said how many there are (`HOLDFAST_INSTANCES`) it is always that.
+/// Until the first renewal it is what an earlier process has left in the folder of the outbox, else one; and where somebody has said how
+/// many there are (`HOLDFAST_INSTANCES`) it is always that.
 ///
 /// **Outages.** A lease is not renewed while the server is away; it ends there, and begins anew with the first renewal after the return.
 public final class Instances: Sendable {
@@ -32,6 +33,8 @@ public final class Instances: Sendable {
         case configured
         /// The leases.
         case counted
+        /// The leases, as an earlier process of this folder has last counted them.
+        case remembered
         /// Nobody has been asked yet, or there is no server to share.
         case assumed
     }
@@ -56,12 +59,18 @@ public final class Instances: Sendable {
     }
 
     /// At least 1.
-    public var count: Int { configuration.fixed ?? answers.withLock { $0.max() } ?? 1 }
+    public var count: Int { configuration.fixed ?? answers.withLock { $0.max() } ?? remembered ?? 1 }
 
     public var source: Source {
         if configuration.fixed != nil { return .configured }
-        return answers.withLock { $0.isEmpty } ? .assumed : .counted
+        if answers.withLock({ !$0.isEmpty }) { return .counted }
+        return remembered == nil ? .assumed : .remembered
     }
+
+    private static let note = "instances"
+
+    /// As it was when it was last counted here, or by an earlier process.
+    private var remembered: Int? { failover.outbox.note(Self.note)?.integer.map { max(1, Int($0)) } }
 
     /// Takes or renews the lease. One round trip.
     ///
@@ -72,10 +81,16 @@ public final class Instances: Sendable {
         ) { $0.integer.map { Int($0) } }
         let count = try await failover.perform(.fail) { (store, _) throws(StoreError) in try await store.run(step) }.value
         let kept = Int(min(configuration.lease / configuration.renewal, 1000)) + 1
-        answers.withLock { answers in
+        let earlier = remembered
+        let largest = answers.withLock { answers in
+            // It counts as the renewal before the first.
+            if answers.isEmpty, let earlier { answers.append(earlier) }
             answers.append(max(1, count))
             answers.removeFirst(max(0, answers.count - kept))
+            return answers.max() ?? 1
         }
+        // Where the folder fails, a process that starts later knows less.
+        if largest != earlier { try? await failover.outbox.write(note: Bytes(Int64(largest)), as: Self.note) }
     }
 
     /// Holds the lease until cancelled, and then gives it back, which takes a second at most.

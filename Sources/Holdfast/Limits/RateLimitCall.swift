@@ -30,8 +30,22 @@ struct RateLimitCall {
         once = operation.map { ($0, names.rateLimitMarker($0)) }
     }
 
+    private init(_ other: RateLimitCall, once operation: OperationID, in names: Namespace) {
+        (charges, keys) = (other.charges, other.keys)
+        once = (operation, names.rateLimitMarker(operation))
+    }
+
     /// Whether the call is an operation with a name.
     var isNamed: Bool { once != nil }
+    /// The key that the name is known again by.
+    var marker: Key? { once?.marker }
+    /// For how long the name is known; zero where there is none.
+    var retention: Duration { once?.operation.retention ?? .zero }
+
+    /// The same as an operation with a name: its own, where it has one.
+    func named(_ operation: @autoclosure () -> OperationID, in names: Namespace) -> RateLimitCall {
+        isNamed ? self : RateLimitCall(self, once: operation(), in: names)
+    }
 
     /// The call with each rule cut to an instance's share.
     func procedure(
@@ -42,12 +56,15 @@ struct RateLimitCall {
 
     /// The same for whoever does not look at the answer: an operation that was done before answers as it did then, which may have been
     /// about other rules.
-    func blindProcedure(_ script: Script) throws(StoreError) -> Procedure<Bool> {
-        try procedure(script, sharedBy: 1) { reply, _ in reply.elements != nil }
+    ///
+    /// - Parameter retention: how long its name is to be known; by default as long as its caller said.
+    func blindProcedure(_ script: Script, retention: Duration? = nil) throws(StoreError) -> Procedure<Bool> {
+        try procedure(script, sharedBy: 1, retention: retention) { reply, _ in reply.elements != nil }
     }
 
     private func procedure<Output: Sendable>(
-        _ script: Script, sharedBy instances: Int, _ decode: @escaping @Sendable (Reply, [RateLimitCharge]) -> Output?
+        _ script: Script, sharedBy instances: Int, retention: Duration? = nil,
+        _ decode: @escaping @Sendable (Reply, [RateLimitCharge]) -> Output?
     ) throws(StoreError) -> Procedure<Output> {
         let charges =
             instances > 1
@@ -67,7 +84,8 @@ struct RateLimitCall {
             return Procedure(script, keys: keys, arguments: arguments) { decode($0, charges) }
         }
         return Procedure(
-            script, keys: keys + [once.marker], arguments: arguments + [once.operation.retentionArgument]
+            script, keys: keys + [once.marker],
+            arguments: arguments + [Bytes((retention ?? once.operation.retention).milliseconds)]
         ) { decode($0, charges) }
     }
 }

@@ -25,11 +25,19 @@ extension RateLimiter {
 
     private func ask(_ mode: RateLimitProcedures.Mode, _ call: RateLimitCall) async throws(StoreError) -> RateLimitDecision {
         let decided: Decided<RateLimitAnswer>
+        let sent = bearsName(mode) ? call.named(.random(retention: RateLimitReplay.ownRetention), in: namespace) : call
+        var attempt = Attempt(call: sent)
         do throws(StoreError) {
             decided = try await failover.perform(configuration.outage == .local ? .local : .fail) {
                 (store, decider) throws(StoreError) in
-                try await store.run(
-                    try call.procedure(mode.script, sharedBy: decider.isLocal ? instances.count : 1))
+                if decider.isLocal { return try await decideHere(mode, call, after: attempt, in: store) }
+                if sent.isNamed { attempt.began = failover.time.now }
+                do throws(StoreError) {
+                    return try await store.run(try sent.procedure(mode.script, sharedBy: 1))
+                } catch {
+                    attempt.mayHaveHappened = error.effect == .unknown
+                    throw error
+                }
             }
         } catch {
             guard configuration.outage != .local, error.isOutage else { throw error }
@@ -38,18 +46,75 @@ extension RateLimiter {
                 .storeAway, at: now, by: .local(since: failover.localSince ?? now), isAllowed: configuration.outage == .open)
         }
         let decision = RateLimitDecision(decided.value.states, at: decided.value.at, by: decided.by)
-        if decided.by.isLocal { keep(mode, call, decision) } else { await settle() }
+        if !decided.by.isLocal { await settle() }
         return decision
     }
 
-    /// Notes what was decided here, for the server.
-    private func keep(_ mode: RateLimitProcedures.Mode, _ call: RateLimitCall, _ decision: RateLimitDecision) {
-        switch mode {
-        case .peek: break
-        case .check: if decision.wouldBeAllowed { consumption.add(call, in: namespace) }
-        case .record: consumption.add(call, in: namespace)
-        case .refund: consumption.add(call, in: namespace, sign: -1)
+    /// Whether a call bears a name from its first send on, also where its caller gave none: its reply may be lost before anybody knows
+    /// that the server is away. Not checks: the marker would cost each of them a key on the server.
+    private func bearsName(_ mode: RateLimitProcedures.Mode) -> Bool {
+        (mode == .record || mode == .refund) && failover.server != nil && configuration.outage == .local
+    }
+
+    /// What has become of a call on the server before it is decided here.
+    private struct Attempt {
+        /// As it went there.
+        let call: RateLimitCall
+        var began: Timestamp?
+        var mayHaveHappened = false
+    }
+
+    /// Decides by this process's share, and keeps what the server must hear.
+    ///
+    /// - Throws: ``/HoldfastStore/ErrorCode/outboxFull`` where that cannot be kept: then nothing is decided.
+    private func decideHere(
+        _ mode: RateLimitProcedures.Mode, _ call: RateLimitCall, after attempt: Attempt, in store: any Store
+    ) async throws(StoreError) -> RateLimitAnswer {
+        let kept = keeping(mode, call, after: attempt)
+        switch kept {
+        case .nothing: break
+        case .named(let call): try failover.outbox.checkRoom(named: RateLimitReplay.name(of: call))
+        case .sum where mode == .refund: try failover.outbox.checkRoom()
+        case .sum: try consumption.checkRoom(for: call, in: namespace, at: failover.time.now)
         }
+        let answer = try await store.run(try call.procedure(mode.script, sharedBy: instances.count))
+        guard mode != .check || answer.states.allSatisfy(\.hasRoom) else { return answer }
+        switch kept {
+        case .nothing: break
+        case .named(let call):
+            try await handOverLater(mode, call, at: answer.at, sent: attempt.mayHaveHappened ? attempt.began : nil)
+        case .sum where mode == .refund:
+            let rest = consumption.takeBack(call, in: namespace)
+            guard !rest.isEmpty else { break }
+            let call = try RateLimitCall(rest, in: namespace, once: .random(retention: RateLimitReplay.ownRetention))
+            try await handOverLater(mode, call, at: answer.at, sent: nil)
+        case .sum: consumption.add(call, in: namespace, at: answer.at)
+        }
+        return answer
+    }
+
+    /// In which form the server hears of a call that is decided here.
+    private enum Keeping {
+        case nothing
+        /// As an operation of its own.
+        case named(RateLimitCall)
+        /// In one sum with others.
+        case sum
+    }
+
+    private func keeping(_ mode: RateLimitProcedures.Mode, _ call: RateLimitCall, after attempt: Attempt) -> Keeping {
+        if mode == .peek { return .nothing }
+        if call.isNamed { return .named(call) }
+        guard attempt.mayHaveHappened else { return .sum }
+        // A check without a name that the server may have charged: rather once too few than twice.
+        return attempt.call.isNamed ? .named(attempt.call) : .nothing
+    }
+
+    private func handOverLater(
+        _ mode: RateLimitProcedures.Mode, _ call: RateLimitCall, at moment: Timestamp, sent: Timestamp?
+    ) async throws(StoreError) {
+        let outbox = failover.outbox
+        try await outbox.add(try RateLimitReplay.item(mode, call, at: moment, sent: sent, in: outbox))
     }
 
     /// Hands over what was decided here beside a server that is there: after a single failed call, or when a decision ended after the
@@ -57,7 +122,8 @@ extension RateLimiter {
     private func settle() async {
         guard let server = failover.server, !consumption.isEmpty else { return }
         // The decision stands whatever becomes of this; what failed is kept for the next time.
-        try? await consumption.handOver(from: failover.local, to: server, sharedBy: instances.count, limit: 1)
+        try? await consumption.handOver(
+            from: failover.local, to: server, sharedBy: instances.count, at: failover.time.now, limit: 1)
     }
 }
 

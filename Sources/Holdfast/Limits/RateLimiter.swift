@@ -11,7 +11,8 @@ public import HoldfastStore
 /// or a larger call is then denied without a trip (``Configuration/denialMemory``).
 ///
 /// **Outages.** With ``OutageBehavior/local``, the default, each process goes on with its share of every limit, in its own store, and
-/// charges what it admitted to the server when that is back. ``RateLimitDecision/by`` says who decided.
+/// charges what it admitted to the server when that is back. ``RateLimitDecision/by`` says who decided. What could not be kept for the
+/// server is refused with ``/HoldfastStore/ErrorCode/outboxFull``, and nothing is decided. `docs/OUTAGES.md` says what reaches the server how.
 public struct RateLimiter: Sendable {
     /// What a check does while the configured server is away.
     public enum OutageBehavior: String, Sendable, Hashable, Codable, CaseIterable {
@@ -28,7 +29,7 @@ public struct RateLimiter: Sendable {
         public var outage: OutageBehavior
         /// For how long a denial is given again without asking, at most one second; zero to always ask.
         public var denialMemory: Duration
-        /// How many denials, and how many keys of local consumption, are kept.
+        /// How many denials are remembered.
         public var maximumEntries: Int
 
         public init(
@@ -61,17 +62,19 @@ public struct RateLimiter: Sendable {
         self.namespace = namespace
         self.configuration = configuration
         denials = DenialMemory(maximumAge: configuration.denialMemory, maximumEntries: configuration.maximumEntries)
-        let consumption = LocalConsumption(maximumKeys: configuration.maximumEntries)
+        let consumption = LocalConsumption(
+            maximumKeys: failover.outbox.configuration.maximumEntries, outbox: failover.outbox)
         self.consumption = consumption
         if failover.server != nil {
-            let local = failover.local
+            RateLimitReplay.register(in: failover.outbox, time: failover.time)
+            let (local, time) = (failover.local, failover.time)
             // Weakly, because it has the failover that has the hook.
             failover.whenServerReturns { [weak instances] (server) throws(StoreError) in
-                try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
+                try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1, at: time.now)
             }
             failover.whileServerAnswers { [weak instances] (server) throws(StoreError) in
                 if consumption.isEmpty { return }
-                try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
+                try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1, at: time.now)
             }
         }
     }
@@ -87,6 +90,20 @@ public struct RateLimiter: Sendable {
 
     /// The same limiter, counting for one tenant.
     public func scoped(to tenant: String) -> RateLimiter { RateLimiter(self, namespace: namespace.scoped(to: tenant)) }
+
+    /// What was admitted here while the server was away, and is not charged to it yet: of calls without a name, of all tenants. Those
+    /// with one are in ``/HoldfastStore/Failover/outbox``.
+    public struct Backlog: Sendable, Hashable {
+        /// How many rules' states wait, each of one subject.
+        public let keys: Int
+        /// The sum of their costs.
+        public let units: Int
+        /// How many keys' consumption was given up since the start: the server answered it with an error, and the outbox was full.
+        public let lost: Int
+    }
+
+    /// Looks at every key that waits.
+    public var backlog: Backlog { consumption.backlog }
 
     /// How many denials are remembered at present; at most ``Configuration/maximumEntries``.
     public var rememberedDenials: Int { denials.count }
@@ -149,7 +166,7 @@ public struct RateLimiter: Sendable {
     /// Charges without deciding, for costs that are known only afterwards, such as a model's tokens. One round trip.
     ///
     /// Consumption may go above a limit; what a bucket owes is refilled first. Without the name of an operation it is
-    /// not idempotent: where the reply was lost (``/HoldfastStore/StoreError/Effect/unknown``) it may have been charged.
+    /// not idempotent: where it throws with an unknown effect (``/HoldfastStore/StoreError/Effect/unknown``) it may have been charged.
     /// - Returns: the state afterwards; ``RateLimitDecision/isAllowed`` says whether there was room for it.
     @discardableResult
     public func record(

@@ -50,6 +50,7 @@ struct MetricsPage: Sendable {
     private var outbox: [MetricFamily] {
         guard state.failover.server != nil else { return [] }
         let status = state.failover.outbox.status
+        let charges = state.limits.backlog
         return [
             .gauge("holdfast_outbox_entries", "Decisions that wait for the server.", Double(status.backlog)),
             .gauge(
@@ -61,6 +62,13 @@ struct MetricsPage: Sendable {
             .gauge("holdfast_outbox_durable", "1 where it outlives the process.", status.isDurable ? 1 : 0),
             .counter("holdfast_outbox_handed_over_total", "Decisions that the server has carried out.", status.handedOver),
             .counter("holdfast_outbox_refused_total", "Decisions that were refused because it was full.", status.refused),
+            .gauge(
+                "holdfast_rate_limits_pending_keys", "Rules' states whose local consumption the server has not been charged yet.",
+                Double(charges.keys)),
+            .gauge("holdfast_rate_limits_pending_units", "What they consumed.", Double(charges.units)),
+            .counter(
+                "holdfast_rate_limits_lost_total", "Of those, given up: the server refused them while the outbox was full.",
+                charges.lost),
             .gauge("holdfast_instances", "Processes that share the limits, as last counted.", Double(state.instances.count)),
         ]
     }

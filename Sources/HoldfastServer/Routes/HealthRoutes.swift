@@ -83,9 +83,16 @@ struct HealthRoutes: Sendable {
         var mode: [(String, JSONValue?)] = [("mode", state.failover.server == nil ? "embedded" : "server")]
         if case .disconnected(let since) = report.server { mode = [("mode", "local"), ("since", JSONValue(since))] }
         return [
-            "cache": .object(mode + [("backlog", JSONValue(backlog()))]), "rate_limits": .object(mode),
+            "cache": .object(mode + [("backlog", JSONValue(backlog()))]), "rate_limits": .object(mode + waitingCharges),
             "sessions": .object(mode),
         ]
+    }
+
+    /// What was admitted here and is not charged to the server yet.
+    private var waitingCharges: [(String, JSONValue?)] {
+        guard state.failover.server != nil else { return [] }
+        let backlog = state.limits.backlog
+        return [("backlog", JSONValue(backlog.keys)), ("backlog_units", JSONValue(backlog.units))]
     }
 
     /// Nothing without a server: there is nobody to keep anything for, nor to share with.
@@ -149,7 +156,7 @@ struct HealthRoutes: Sendable {
 
     private static let feature = Schema.object([
         .required("mode", .oneOf(["server", "embedded", "local"])), .optional("since", .dateTime),
-        .optional("backlog", .integer(atLeast: 0)),
+        .optional("backlog", .integer(atLeast: 0)), .optional("backlog_units", .integer(atLeast: 0)),
     ]).named("FeatureMode")
 
     private static let aofSchema = Schema.object([
@@ -190,7 +197,8 @@ struct HealthRoutes: Sendable {
                 .required(
                     "source",
                     Schema.oneOf(Instances.Source.allCases.map(\.rawValue)).described(
-                        "Whether HOLDFAST_INSTANCES says so, they were counted by their leases, or nobody has been asked yet.")),
+                        "Whether HOLDFAST_INSTANCES says so, they were counted by their leases, an earlier process of this data folder had counted "
+                            + "them, or nobody has been asked yet.")),
             ]).described("How many processes share the limits while the server is away.")),
         .optional("aof", aofSchema),
     ]).named("DetailedHealth")

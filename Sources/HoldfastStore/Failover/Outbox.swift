@@ -73,6 +73,7 @@ public final class Outbox: Sendable {
         var counts: [String: Int] = [:]
         var dead: [Int64: DeadLetter] = [:]
         var actions: [String: ReplayAction] = [:]
+        var notes: [String: Bytes] = [:]
         /// No entry has a smaller number.
         var first: Int64 = 1
         var next: Int64 = 1
@@ -246,7 +247,8 @@ public final class Outbox: Sendable {
     /// - Throws: ``ErrorCode/dataUnreadable`` where an entry cannot be read: nothing is lost then, the program that wrote it can.
     public func load(into local: any Store) async throws(StoreError) {
         guard let store else { return }
-        let (entries, dead) = try await store.pipeline(.hgetall(Self.entriesKey), .hgetall(Self.deadKey))
+        let (entries, dead, notes) = try await store.pipeline(
+            .hgetall(Self.entriesKey), .hgetall(Self.deadKey), .hgetall(Self.notesKey))
         var found: [OutboxEntry] = []
         for bytes in entries.values {
             guard let entry = OutboxEntry(decoding: bytes) else { throw Self.unreadable }
@@ -261,6 +263,7 @@ public final class Outbox: Sendable {
         let actions = state.withLock { state in
             for entry in found { insert(Waiting(entry: entry, isKept: true, isTried: true), &state) }
             for letter in letters { bury(letter, &state) }
+            for (name, value) in notes { state.notes[name.lossyString] = value }
             state.next = 1 + max(found.last?.number ?? 0, letters.map(\.entry.number).max() ?? 0)
             state.first = found.first?.number ?? state.next
             return state.actions

@@ -16,12 +16,15 @@ import Testing
         let other: RateLimiter
         let ann = RateLimitSubject.user("ann")
 
-        init(_ rule: RateLimit = .ten(.fixedWindow), _ outage: RateLimiter.OutageBehavior = .local) {
+        init(
+            _ rule: RateLimit = .ten(.fixedWindow), _ outage: RateLimiter.OutageBehavior = .local, keeping entries: Int = 100_000
+        ) {
             let time = time
             serverStore = EmbeddedStore(time: time)
             server = FaultyStore(serverStore)
             failover = Failover(
                 server: server, local: EmbeddedStore(time: time),
+                outbox: Outbox(configuration: .init(maximumEntries: entries), time: time),
                 configuration: Failover.Configuration(thresholds: .init(failures: 2, successes: 1)), time: time)
             let plan = RateLimitPlan(rules: [rule])
             limiter = RateLimiter(
@@ -124,7 +127,7 @@ import Testing
         let local = outage.failover.local
         outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), moment)
         await #expect(throws: StoreError.self) {
-            try await consumption.handOver(from: local, to: outage.server, sharedBy: 4)
+            try await consumption.handOver(from: local, to: outage.server, sharedBy: 4, at: outage.time.now)
         }
         #expect(try await outage.admitted(10) == 2)
         await outage.comeBack()
@@ -140,6 +143,230 @@ import Testing
         _ = try await outage.serverStore(.set(key, "something else"))
         await outage.comeBack()
         #expect(outage.limiter.consumption.isEmpty)
+    }
+
+    /// One key of sixteen holds something else on the server.
+    @Test func anErrorAboutOneKeyTakesNoOtherAlong() async throws {
+        let outage = Outage(RateLimit("ten", .slidingLog, limit: 10, per: .seconds(3600)))
+        let users = (0..<16).map { RateLimitSubject.user("\($0)") }
+        try await outage.cutOff()
+        for user in users { #expect(try await outage.limiter.check(user).isAllowed) }
+        #expect(outage.limiter.backlog.keys == 16 && outage.limiter.backlog.units == 16)
+        let key = Namespace().rateLimitKey(outage.limiter.configuration.plan.rules[0], users[3])
+        _ = try await outage.serverStore(.set(key, "something else"))
+        await outage.comeBack()
+        for user in users where user != users[3] { #expect(try await outage.other.peek(user).remaining == 9) }
+        #expect(outage.limiter.backlog == RateLimiter.Backlog(keys: 0, units: 0, lost: 0))
+        // The guilty one becomes a dead letter with the next call.
+        _ = try await outage.limiter.peek(outage.ann)
+        let letters = outage.failover.outbox.deadLetters()
+        #expect(letters.map(\.code) == ["wrong-type"] && letters.first?.entry.keys.first == key)
+        _ = try await outage.serverStore(.del([key]))
+        #expect(try await outage.failover.outbox.retry(try #require(letters.first).entry.number))
+        _ = try await outage.limiter.peek(outage.ann)
+        #expect(try await outage.other.peek(users[3]).remaining == 9)
+    }
+
+    // MARK: - Calls whose reply was lost
+
+    private static let wide = RateLimit("wide", .slidingLog, limit: 1_000_000, per: .seconds(3600))
+
+    /// The first send of a record or refund, with and without a name, is lost before or after its effect, while the server is otherwise
+    /// there, and while it goes away for good.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect], [true, false])
+    func aChargeWhoseReplyWasLostIsChargedOnce(_ moment: FaultyStore.Moment, _ staysAway: Bool) async throws {
+        for isNamed in [true, false] {
+            let outage = Outage(Self.wide)
+            let charge = [RateLimitCharge(Self.wide, for: outage.ann, cost: 1000)]
+            let half = [RateLimitCharge(Self.wide, for: outage.ann, cost: 500)]
+            let names = isNamed ? [OperationID(high: 1, low: 1), OperationID(high: 2, low: 2)] : []
+            func lose() {
+                let lost = StoreError(.connectionLost, effect: .unknown)
+                if staysAway { return outage.server.fail(with: lost, moment) }
+                outage.server.fail(call: outage.server.calls + 1, with: lost, moment)
+            }
+            func end() async throws {
+                if staysAway {
+                    _ = try await outage.limiter.peek(outage.ann)
+                    #expect(outage.failover.localSince != nil)
+                    await outage.comeBack()
+                }
+                _ = try await outage.limiter.peek(outage.ann)
+            }
+            lose()
+            #expect(try await outage.limiter.record(charge, once: names.first).by.isLocal)
+            try await end()
+            #expect(try await outage.other.peek(outage.ann).rules[0].used == 1000, "named: \(isNamed)")
+            lose()
+            #expect(try await outage.limiter.refund(half, once: names.last).by.isLocal)
+            try await end()
+            #expect(try await outage.other.peek(outage.ann).rules[0].used == 500, "named: \(isNamed)")
+            #expect(outage.failover.outbox.isEmpty && outage.limiter.consumption.isEmpty)
+            // Whoever asks again, here or elsewhere, is known.
+            if let name = names.first {
+                try await outage.limiter.record(charge, once: name)
+                try await outage.other.record(charge, once: name)
+                #expect(try await outage.other.peek(outage.ann).rules[0].used == 500)
+            }
+        }
+    }
+
+    /// A check bears a name only where its caller gave one. Without, a charge that may be there is not charged again.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect], [true, false])
+    func aCheckWhoseReplyWasLostIsChargedOnceAtMost(_ moment: FaultyStore.Moment, _ isNamed: Bool) async throws {
+        let outage = Outage(Self.wide)
+        let lost = StoreError(.connectionLost, effect: .unknown)
+        outage.server.fail(call: 1, with: lost, moment)
+        let decision = try await outage.limiter.check(outage.ann, once: isNamed ? .random() : nil)
+        #expect(decision.isAllowed && decision.by.isLocal)
+        _ = try await outage.limiter.peek(outage.ann)
+        let expected = isNamed || moment == .afterEffect ? 1 : 0
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == expected)
+    }
+
+    /// The reply of each call of the hand-over of calls with names is lost in turn, and the calls are repeated while the server is away.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func namedCallsAreHandedOverUnderTheirNames(_ moment: FaultyStore.Moment) async throws {
+        for call in 1...6 {
+            let outage = Outage(Self.wide)
+            let names = (0..<3).map { OperationID(high: 7, low: $0) }
+            try await outage.cutOff()
+            for _ in 0..<2 {
+                for name in names { #expect(try await outage.limiter.check(outage.ann, cost: 10, once: name).isAllowed) }
+            }
+            #expect(outage.failover.outbox.status.backlog == 3)
+            outage.server.recover()
+            outage.server.fail(
+                call: outage.server.calls + call, with: StoreError(.connectionLost, effect: .unknown), moment)
+            await outage.waitUntilBack()
+            _ = try await outage.limiter.peek(outage.ann)
+            #expect(try await outage.other.peek(outage.ann).rules[0].used == 30, "call \(call)")
+            for name in names { _ = try await outage.other.check(outage.ann, cost: 10, once: name) }
+            #expect(try await outage.other.peek(outage.ann).rules[0].used == 30, "call \(call)")
+        }
+    }
+
+    /// When its marker may be gone nobody can tell any more whether it was charged.
+    @Test func whatMayBeChargedIsNotHandedOverOnceItsMarkerHasEnded() async throws {
+        let outage = Outage(Self.wide)
+        outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), .afterEffect)
+        try await outage.limiter.record([RateLimitCharge(Self.wide, for: outage.ann, cost: 5)])
+        outage.time.advance(by: .seconds(1200))
+        await outage.comeBack()
+        _ = try await outage.limiter.peek(outage.ann)
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == 5)
+    }
+
+    @Test(arguments: RateLimit.Algorithm.allCases)
+    func namedConsumptionThatHasLeftItsWindowIsNotCharged(_ algorithm: RateLimit.Algorithm) async throws {
+        let outage = Outage(RateLimit("hundred", algorithm, limit: 100, per: .seconds(60)))
+        try await outage.cutOff()
+        let name = OperationID(high: 1, low: 1)
+        #expect(try await outage.limiter.check(outage.ann, cost: 5, once: name).isAllowed)
+        outage.time.advance(by: .seconds(120))
+        await outage.comeBack()
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == 0)
+        _ = try await outage.other.check(outage.ann, cost: 5, once: name)
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == 0)
+    }
+
+    // MARK: - Refunds, bounds, restarts
+
+    /// Charged on the server, partly given back there before the outage began, and the rest of it here.
+    @Test(arguments: RateLimit.Algorithm.allCases)
+    func aRefundOfWhatTheServerHadChargedReachesIt(_ algorithm: RateLimit.Algorithm) async throws {
+        // So long a window that nothing flows back meanwhile.
+        let rule = RateLimit("wide", algorithm, limit: 100_000, per: .seconds(30_000_000))
+        let outage = Outage(rule)
+        func charge(_ cost: Int) -> [RateLimitCharge] { [RateLimitCharge(rule, for: outage.ann, cost: cost)] }
+        try await outage.limiter.record(charge(100))
+        try await outage.cutOff()
+        try await outage.limiter.refund(charge(30))
+        try await outage.limiter.record(charge(7))
+        try await outage.limiter.refund(charge(10))
+        try await outage.limiter.record(charge(5))
+        await outage.comeBack()
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == 72)
+    }
+
+    /// The hand-over of a charge has failed once, in either way; then it is given back, and both reach the server.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func aRefundOfWhatIsOnItsWayIsExactToo(_ moment: FaultyStore.Moment) async throws {
+        let outage = Outage(Self.wide)
+        func charge(_ cost: Int) -> [RateLimitCharge] { [RateLimitCharge(Self.wide, for: outage.ann, cost: cost)] }
+        try await outage.limiter.record(charge(100))
+        try await outage.cutOff()
+        try await outage.limiter.record(charge(20))
+        outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), moment)
+        await #expect(throws: StoreError.self) {
+            try await outage.limiter.consumption.handOver(
+                from: outage.failover.local, to: outage.server, sharedBy: 4, at: outage.time.now)
+        }
+        try await outage.limiter.refund(charge(15))
+        await outage.comeBack()
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == 105)
+    }
+
+    @Test func whatCannotBeKeptIsRefused() async throws {
+        let outage = Outage(keeping: 3)
+        let users = (0..<5).map { RateLimitSubject.user("\($0)") }
+        try await outage.cutOff()
+        for user in users[..<3] { #expect(try await outage.limiter.check(user).isAllowed) }
+        for user in users[3...] {
+            let error = await #expect(throws: StoreError.self) { try await outage.limiter.check(user) }
+            #expect(error?.code == .outboxFull)
+        }
+        // What is kept already goes on; and a refusal has consumed nothing.
+        #expect(try await outage.limiter.check(users[0]).isAllowed)
+        #expect(try await outage.limiter.peek(users[3]).rules[0].used == 0)
+        // What has left its window needs no room.
+        outage.time.advance(by: .seconds(120))
+        #expect(try await outage.limiter.check(users[3]).isAllowed)
+        await outage.comeBack()
+        #expect(try await outage.other.peek(users[3]).rules[0].used == 1)
+    }
+
+    /// A named charge is accepted, the process dies, and its successor hands it over; and admits its share until then.
+    @Test func aRestartDuringAnOutageKeepsNamedChargesAndTheShare() async throws {
+        let time = ManualTime()
+        let truth = EmbeddedStore(time: time)
+        let rule = RateLimit("twenty", .slidingLog, limit: 20, per: .seconds(3600))
+        func process(_ disk: SimulatedFolder) async throws -> (FaultyStore, AgentState) {
+            let kept = try await EmbeddedStore.open(in: disk, journal: JournalConfiguration(sync: .always))
+            let line = FaultyStore(truth)
+            let failover = Failover(
+                server: line, local: EmbeddedStore(time: time), outbox: Outbox(keptIn: kept, time: time),
+                configuration: .init(thresholds: .init(failures: 1, successes: 1)), time: time)
+            let state = AgentState(failover: failover)
+            try await failover.outbox.load(into: failover.local)
+            return (line, state)
+        }
+        let disk = SimulatedFolder()
+        let (line, first) = try await process(disk)
+        for _ in 0..<3 { try await Instances(failover: Failover(local: truth, time: time)).renew() }
+        try await first.instances.renew()
+        #expect(first.instances.count == 4)
+        line.fail(with: StoreError(.connectionFailed))
+        let ann = RateLimitSubject.user("ann")
+        let charge = [RateLimitCharge(rule, for: ann, cost: 2)]
+        #expect(try await first.limits.record(charge, once: OperationID(high: 1, low: 1)).by.isLocal)
+
+        let (secondLine, second) = try await process(disk.afterPowerFailure(seed: 1))
+        secondLine.fail(with: StoreError(.connectionFailed))
+        await second.failover.start()
+        #expect(second.instances.count == 4 && second.instances.source == .remembered)
+        let decision = try await second.limits.check([rule], for: ann)
+        #expect(decision.limit == 5 && decision.rules[0].used == 3)
+        secondLine.recover()
+        let watch = Task { await second.failover.run() }
+        await time.advanceUntil(by: .milliseconds(10)) { second.failover.localSince == nil }
+        watch.cancel()
+        let peek = try await second.limits.peek([RateLimitCharge(rule, for: ann, cost: 0)])
+        #expect(peek.by == .server && peek.rules[0].used == 3)
+        // The first renewal does not forget what the earlier process knew.
+        time.advance(by: .seconds(60))
+        try await second.instances.renew()
+        #expect(second.instances.count == 4 && second.instances.source == .counted)
     }
 
     @Test func theShareFollowsTheInstancesThatWereCounted() async throws {

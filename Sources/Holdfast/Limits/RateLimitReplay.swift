@@ -1,0 +1,89 @@
+import HoldfastStore
+
+/// How the server gets a call that was decided here under its own name (``OperationID``): as an entry of the outbox, with the marker that
+/// its first send bore, so that what the server did of that and lost the reply of is not done again.
+///
+/// A charge whose window is over by then counts nothing any more: its cost is handed over as zero, and what is left is that the name is known.
+enum RateLimitReplay {
+    /// How long the marker stays that a charge bears which its caller gave no name. It is a key of the server's for each such call.
+    static let ownRetention = Duration.seconds(600)
+
+    static func register(in outbox: Outbox, time: any TimeSource) {
+        // Not the outbox itself, which holds these.
+        let longest = outbox.configuration.longestOutage
+        for script in [RateLimitProcedures.record, RateLimitProcedures.refund] {
+            // It looks at its age itself: what counts nothing any more is no loss.
+            outbox.register(
+                ReplayAction(
+                    script.identifier, endures: true,
+                    recall: { (entry, local) throws(StoreError) in _ = try await local.run(procedure(script, entry, at: time.now))
+                    }
+                ) { (entry, server) throws(StoreError) in
+                    let now = time.now
+                    let procedure = try procedure(script, entry, at: now)
+                    if let last = entry.arguments[0].integer, now.milliseconds >= last { return }
+                    guard now - entry.accepted <= longest else {
+                        if entry.ends.allSatisfy({ $0 <= now.milliseconds }) { return }
+                        throw StoreError(.tooOld, "It waited longer than \(longest)")
+                    }
+                    _ = try await server.run(procedure)
+                })
+        }
+    }
+
+    /// Keys: as the procedure's. Arguments: until when it may be carried out, in Unix milliseconds, empty for no end; for each charge
+    /// when it counts no more; the procedure's.
+    ///
+    /// - Parameters:
+    ///   - call: with its name.
+    ///   - sent: when it went to the server, where it may have happened there: beyond its marker's time nobody can tell any more.
+    static func item(
+        _ mode: RateLimitProcedures.Mode, _ call: RateLimitCall, at moment: Timestamp, sent: Timestamp?, in outbox: Outbox
+    ) throws(StoreError) -> Outbox.Item {
+        let longest = outbox.configuration.longestOutage
+        let script = mode == .refund ? RateLimitProcedures.refund : RateLimitProcedures.record
+        let procedure = try call.blindProcedure(script, retention: max(call.retention, longest))
+        // The hand-over takes time, too.
+        let last = sent.map { $0 + (call.retention - min(.seconds(60), call.retention / 2)) }
+        let ends = call.charges.map { Bytes($0.rule.end(ofChargeAt: moment, cost: $0.cost).milliseconds) }
+        return Outbox.Item(
+            script.identifier, keys: procedure.keys,
+            arguments: [last.map { Bytes($0.milliseconds) } ?? Bytes()] + ends + procedure.arguments.dropFirst(),
+            named: name(of: call), rank: [sent == nil ? 0 : 1])
+    }
+
+    static func name(of call: RateLimitCall) -> Bytes? { call.marker?.bytes }
+
+    private static func procedure(
+        _ script: Script, _ entry: OutboxEntry, at now: Timestamp
+    ) throws(StoreError) -> Procedure<Bool> {
+        let count = entry.keys.count - 1
+        guard count > 0, entry.arguments.count == 1 + count + 6 * count + 1 else {
+            throw StoreError(.unsupportedFormat, "The entry has not the form of \(entry.action)")
+        }
+        var arguments = Array(entry.arguments[(1 + count)...])
+        for (index, end) in entry.ends.enumerated() where end <= now.milliseconds { arguments[6 * index + 1] = "0" }
+        return Procedure(script, keys: entry.keys, arguments: arguments) { $0.elements != nil }
+    }
+}
+
+extension OutboxEntry {
+    /// When each charge counts no more.
+    fileprivate var ends: [Int64] { arguments[1..<keys.count].map { $0.integer ?? .max } }
+}
+
+extension RateLimit {
+    /// When a charge of that moment counts no more, whatever came with it.
+    func end(ofChargeAt moment: Timestamp, cost: Int) -> Timestamp {
+        switch algorithm {
+        case .fixedWindow:
+            let window = window.milliseconds
+            return Timestamp(milliseconds: (moment.milliseconds / window + 1) * window)
+        case .slidingCounter, .slidingLog: return moment + window
+        case .tokenBucket, .gcra:
+            // A debt takes longer than a burst.
+            let refill = Double(window.milliseconds) * Double(cost) / Double(max(1, limit))
+            return moment + max(recovery, .milliseconds(Int64(refill.rounded(.up))))
+        }
+    }
+}
