@@ -112,11 +112,12 @@ final class LocalConsumption: Sendable {
     /// Takes off what a call gives back; what remains of it was not consumed here, or is on its way to the server.
     ///
     /// A sequence of charges and refunds has the effect of one refund and then one charge: of the remains, and of what is kept here.
-    func takeBack(_ call: RateLimitCall, in names: Namespace) -> [RateLimitCharge] {
+    func takeBack(_ call: RateLimitCall, in names: Namespace, at moment: Timestamp) -> [RateLimitCharge] {
         state.withLock { state in
             var rest: [RateLimitCharge] = []
             for (key, charge) in zip(call.keys, call.charges) where charge.cost > 0 {
-                let part = min(charge.cost, state.pending[names]?[key]?.amount ?? 0)
+                let entry = state.pending[names]?[key]
+                let part = entry.map { $0.end > moment ? min(charge.cost, $0.amount) : 0 } ?? 0
                 if part > 0 { takeOff(part, of: key, in: names, &state) }
                 guard charge.cost > part else { continue }
                 rest.append(RateLimitCharge(charge.rule, for: charge.subject, cost: charge.cost - part))
@@ -242,11 +243,11 @@ final class LocalConsumption: Sendable {
         let entries = batch.entries.map { $0 }
         // Before the local state is read: what is consumed in between is then charged rather than forgotten.
         let newer = amounts(behind: batch, of: entries.map(\.key))
-        let peek = try RateLimitCall(entries.map(\.value.charge), in: batch.names)
-        let answer = try await local.run(peek.procedure(RateLimitProcedures.peek, sharedBy: instances))
+        let peek = try RateLimitCall(entries.map { $0.value.charge.unbounded(sharedBy: instances) }, in: batch.names)
+        let answer = try await local.run(peek.procedure(RateLimitProcedures.peek, sharedBy: 1))
         var due: [RateLimitCharge] = []
         for ((entry, newer), state) in zip(zip(entries.map(\.value), newer), answer.states) where entry.end > answer.at {
-            let amount = min(entry.amount, max(0, state.used - newer))
+            let amount = min(entry.amount, max(0, state.consumed - newer))
             if amount > 0 { due.append(RateLimitCharge(entry.charge.rule, for: entry.charge.subject, cost: amount)) }
         }
         guard !due.isEmpty else { return }
@@ -266,6 +267,25 @@ final class LocalConsumption: Sendable {
                     + later.reduce(0) { $0 + ($1.entries[key].map { $0.amount - $0.takenBack } ?? 0) }
             }
         }
+    }
+}
+
+extension RateLimitCharge {
+    /// By which the local state is read: what was recorded beyond this process's share counts too. The key is the same.
+    fileprivate func unbounded(sharedBy instances: Int) -> RateLimitCharge {
+        var rule = rule.share(of: instances)
+        // Only of these the limit has no part in what the state means.
+        if !rule.algorithm.hasBurst { rule.limit = RateLimit.maximumLimit }
+        return RateLimitCharge(rule, for: subject, cost: cost)
+    }
+}
+
+extension RateLimitState {
+    /// What counts against the subject, also beyond the capacity: of a bucket what flows in until it is full.
+    fileprivate var consumed: Int {
+        guard rule.algorithm.hasBurst else { return used }
+        let inflow = Double(resetAfter.milliseconds) * Double(rule.limit) / Double(rule.window.milliseconds)
+        return max(used, Int(min(inflow, Double(RateLimit.maximumLimit))))
     }
 }
 

@@ -84,7 +84,7 @@ extension RateLimiter {
         case .named(let call):
             try await handOverLater(mode, call, at: answer.at, sent: attempt.mayHaveHappened ? attempt.began : nil)
         case .sum where mode == .refund:
-            let rest = consumption.takeBack(call, in: namespace)
+            let rest = consumption.takeBack(call, in: namespace, at: answer.at)
             guard !rest.isEmpty else { break }
             let call = try RateLimitCall(rest, in: namespace, once: .random(retention: RateLimitReplay.ownRetention))
             try await handOverLater(mode, call, at: answer.at, sent: nil)

@@ -211,6 +211,24 @@ import Testing
         }
     }
 
+    /// What is recorded may be more than this process's share, and more than the limit.
+    @Test(arguments: RateLimit.Algorithm.allCases)
+    func whatIsRecordedBeyondTheShareIsChargedInFull(_ algorithm: RateLimit.Algorithm) async throws {
+        let rule = RateLimit("twenty", algorithm, limit: 20, per: .seconds(3600))
+        let outage = Outage(rule)
+        try await outage.cutOff()
+        try await outage.limiter.record([RateLimitCharge(rule, for: outage.ann, cost: 1000)])
+        await outage.comeBack()
+        let wide = algorithm.hasBurst ? rule : RateLimit("twenty", algorithm, limit: 100_000, per: .seconds(3600))
+        let state = try await outage.other.peek([RateLimitCharge(wide, for: outage.ann, cost: 0)]).rules[0]
+        if algorithm.hasBurst {
+            // 1000 tokens, of which 20 flow in per hour.
+            #expect(state.resetAfter > .seconds(49 * 3600))
+        } else {
+            #expect(state.used == 1000)
+        }
+    }
+
     /// A check bears a name only where its caller gave one. Without, a charge that may be there is not charged again.
     @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect], [true, false])
     func aCheckWhoseReplyWasLostIsChargedOnceAtMost(_ moment: FaultyStore.Moment, _ isNamed: Bool) async throws {
