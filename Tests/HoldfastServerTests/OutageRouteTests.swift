@@ -57,8 +57,13 @@ import Testing
 
         let detailed = try await server.send(.get, "/api/v1/health/detailed")
         #expect(detailed.json["features"]?["cache"]?["mode"] == "local" && detailed.json["features"]?["cache"]?["backlog"] == 1)
+        // The check's three rules.
+        let limits = detailed.json["features"]?["rate_limits"]
+        #expect(limits?["mode"] == "local" && limits?["backlog"] == 3 && limits?["backlog_units"] == 3)
         let metrics = try await server.send(.get, "/metrics").text
         #expect(metrics.contains(#"holdfast_store_mode{mode="local"} 1"#))
+        #expect(
+            metrics.contains("holdfast_rate_limits_pending_keys 3\n") && metrics.contains("holdfast_rate_limits_lost_total 0\n"))
     }
 
     @Test func aServerThatRefusesUsMakesTheProcessUnready() async throws {
