@@ -84,7 +84,8 @@ struct OutageInstance: Sendable {
         let rules = round.isMultiple(of: 5) ? [OutageLedger.wide, OutageLedger.narrow] : [OutageLedger.wide]
         for rule in rules {
             let decision = await limits.measure { () async throws(StoreError) in
-                let decision = try await state.limits.check([rule], for: OutageLedger.subject)
+                // With a name, so that it is charged once also where the server is killed between the charge and its reply.
+                let decision = try await state.limits.check([rule], for: OutageLedger.subject, once: .random())
                 return (decision, decision.by)
             }
             if decision?.isAllowed == true { ledger.admit(rule) }

@@ -84,7 +84,7 @@ struct OutageProof {
         let (wide, narrow) = (OutageLedger.wide, OutageLedger.narrow)
         let inAll = admitted[wide.name] ?? 0
         let counted = try await witness.limits.peek([RateLimitCharge(wide, for: OutageLedger.subject)]).rules[0].used
-        // One call of each instance may have been under way when the server was killed: charged there, and decided here.
+        // One call of each instance may have been cut off at the end: charged, and told to nobody.
         let slack = instances.count
         journal.check(
             "what each admitted on its own was charged, once", inAll <= counted && counted <= inAll + slack,
