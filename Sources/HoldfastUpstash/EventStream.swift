@@ -10,7 +10,9 @@ struct EventStream: Sendable {
     let inbox: SubscriptionInbox
 
     /// - Parameter beginning: told once that the endpoint listens, or why it does not.
-    func run(_ beginning: AsyncThrowingStream<Void, any Error>.Continuation) async {
+    /// - Throws: ``ErrorCode/serverRefused`` when the endpoint no longer takes the token of a stream that had begun: it would not the
+    ///   next time either. The subscription has ended then.
+    func run(_ beginning: AsyncThrowingStream<Void, any Error>.Continuation) async throws(StoreError) {
         var pause = client.configuration.reconnectBackoff.lowerBound
         var hasBegun = false
         while !Task.isCancelled {
@@ -22,6 +24,11 @@ struct EventStream: Sendable {
                 }
             } catch {
                 guard hasBegun else { return beginning.finish(throwing: error.during("SUBSCRIBE")) }
+                if error.code == .serverRefused, !Task.isCancelled {
+                    inbox.finish()
+                    beginning.finish(throwing: error.during("SUBSCRIBE"))
+                    throw error.during("SUBSCRIBE")
+                }
             }
             guard hasBegun else {
                 return beginning.finish(throwing: StoreError(.connectionLost, "The stream ended at once", operation: "SUBSCRIBE"))
@@ -32,7 +39,7 @@ struct EventStream: Sendable {
         beginning.finish()
     }
 
-    /// Reads one stream to its end.
+    /// Reads one stream to its end, or until it has been silent for too long.
     private func listen(_ whenConfirmed: () -> Void) async throws(StoreError) {
         let response = try await client.open(path)
         let isEncoded = response.headers.first(name: "Upstash-Encoding") == "base64"

@@ -6,27 +6,34 @@ struct RESTCall: Sendable, Hashable {
     let path: String
     let body: [UInt8]
     let isJSON: Bool
-    /// Whether the whole may be sent again when its answer was lost.
-    let isIdempotent: Bool
+    /// Whether it only reads, so that the whole may be sent again when its answer was lost.
+    let isRead: Bool
 
     /// One command, in the form that can carry it, and whether its reply comes inside a carrier's.
-    static func command(_ arguments: [Bytes], isIdempotent: Bool) -> (call: RESTCall, isCarried: Bool) {
-        if RESTBody.canCarry(arguments) { return (json("/", isIdempotent) { RESTBody.write(arguments, to: &$0) }, false) }
+    static func command(_ arguments: [Bytes]) -> (call: RESTCall, isCarried: Bool) {
+        let isRead = reads(arguments)
+        if RESTBody.canCarry(arguments) { return (json("/", isRead) { RESTBody.write(arguments, to: &$0) }, false) }
         if let last = arguments.last, let path = path(arguments.dropLast()) {
-            return (RESTCall(path: path, body: Array(last), isJSON: false, isIdempotent: isIdempotent), false)
+            return (RESTCall(path: path, body: Array(last), isJSON: false, isRead: isRead), false)
         }
-        let script = RESTCarrier.script(for: [arguments], reads: reads(arguments))
-        return (json("/", isIdempotent) { RESTBody.write(script, to: &$0) }, true)
+        return (carrier(for: [arguments]), true)
     }
 
-    static func commands(_ path: String, _ commands: [[Bytes]], isIdempotent: Bool) -> RESTCall {
-        json(path, isIdempotent) { RESTBody.write(commands, to: &$0) }
+    /// The script that carries commands which are no text.
+    static func carrier(for commands: [[Bytes]]) -> RESTCall {
+        let areReads = commands.allSatisfy(reads)
+        let script = RESTCarrier.script(for: commands, reads: areReads)
+        return json("/", areReads) { RESTBody.write(script, to: &$0) }
     }
 
-    private static func json(_ path: String, _ isIdempotent: Bool, _ write: (inout [UInt8]) -> Void) -> RESTCall {
+    static func commands(_ path: String, _ commands: [[Bytes]], areReads: Bool) -> RESTCall {
+        json(path, areReads) { RESTBody.write(commands, to: &$0) }
+    }
+
+    private static func json(_ path: String, _ isRead: Bool, _ write: (inout [UInt8]) -> Void) -> RESTCall {
         var body: [UInt8] = []
         write(&body)
-        return RESTCall(path: path, body: body, isJSON: true, isIdempotent: isIdempotent)
+        return RESTCall(path: path, body: body, isJSON: true, isRead: isRead)
     }
 
     /// The path of a command whose last argument is the body; nil where that would not be text, be empty, or be long for a URL.

@@ -8,13 +8,29 @@ import NIOPosix
 final class RESTClient: Sendable {
     let configuration: UpstashConfiguration
     private let url: String
+    /// For calls.
     private let http: HTTPClient
+    /// For streams, each of which keeps its connection: in one pool with the calls they would leave them none.
+    private let streams: HTTPClient
     /// The last token that the endpoint gave: it answers reads no older than the writes that came before it.
     private let syncToken = Locked<String?>(nil)
 
     init(_ configuration: UpstashConfiguration) {
         self.configuration = configuration
         url = configuration.url.hasSuffix("/") ? String(configuration.url.dropLast()) : configuration.url
+        http = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: Self.settings(configuration))
+        var settings = Self.settings(configuration)
+        settings.timeout.read = .nanoseconds(configuration.streamIdleLimit.nanoseconds)
+        settings.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = Self.maximumStreams
+        // An HTTP/2 server limits the streams of its one connection, often to a hundred.
+        settings.httpVersion = .http1Only
+        streams = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: settings)
+    }
+
+    /// Subscriptions beyond wait for a connection, and fail when the time for a call is over.
+    private static let maximumStreams = 10_000
+
+    private static func settings(_ configuration: UpstashConfiguration) -> HTTPClient.Configuration {
         var http = HTTPClient.Configuration()
         // Another address would be given our token.
         http.redirectConfiguration = .disallow
@@ -24,12 +40,18 @@ final class RESTClient: Sendable {
         // A connection that rested longer may be closed at the other end just when a write is sent.
         http.connectionPool.idleTimeout = .seconds(30)
         http.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
-        self.http = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: http)
+        return http
     }
 
-    func shutdown() async { try? await http.shutdown() }
+    func shutdown() async {
+        try? await streams.shutdown()
+        try? await http.shutdown()
+    }
 
-    deinit { http.shutdown { _ in } }
+    deinit {
+        streams.shutdown { _ in }
+        http.shutdown { _ in }
+    }
 
     // MARK: - Calls
 
@@ -52,9 +74,10 @@ final class RESTClient: Sendable {
         }
     }
 
-    /// A lost answer leaves open whether the command was carried out: only what may be carried out twice is sent again.
+    /// A lost answer leaves open whether the command was carried out, so no write is sent again: also where twice is as once, the
+    /// second could undo what somebody else wrote after the first.
     private func repeats(_ error: StoreError, _ call: RESTCall) -> Bool {
-        guard configuration.retriesOnTimeout, call.isIdempotent else { return false }
+        guard configuration.retriesOnTimeout, call.isRead else { return false }
         return error.code == .connectionLost || error.code == .timeout
     }
 
@@ -133,7 +156,8 @@ final class RESTClient: Sendable {
         let response: HTTPClientResponse
         do {
             // The endpoint answers when it listens; only what comes then may take its time.
-            response = try await http.execute(request, deadline: .now() + .nanoseconds(configuration.commandTimeout.nanoseconds))
+            response = try await streams.execute(
+                request, deadline: .now() + .nanoseconds(configuration.commandTimeout.nanoseconds))
         } catch { throw RESTFailure.error(error, isCallersDeadline: false) }
         guard response.status == .ok else {
             let body = try? await response.body.collect(upTo: 64 * 1024)

@@ -9,7 +9,7 @@ public struct UpstashConfiguration: Sendable {
     public var commandTimeout: Duration = .seconds(5)
     /// How long connecting may take, TLS included.
     public var connectTimeout: Duration = .seconds(5)
-    /// Whether what is idempotent is sent once more when its answer was lost or did not come. What is not idempotent never is.
+    /// Whether what only reads is sent once more when its answer was lost or did not come. A write never is.
     public var retriesOnTimeout = true
     /// Larger requests are refused before they are sent. Upstash's free and pay-as-you-go databases take 10 MB.
     public var maximumRequestBytes = 10 * 1024 * 1024
@@ -19,6 +19,10 @@ public struct UpstashConfiguration: Sendable {
     public var maximumResponseBytes = 512 * 1024 * 1024
     /// Between attempts to listen again after a stream was lost: doubled from the first to the second, with jitter.
     public var reconnectBackoff: ClosedRange<Duration> = .milliseconds(100)...(.seconds(2))
+
+    /// A stream on which nothing came for so long, not even a heartbeat, is taken for lost and made again, with a gap. Longer than the
+    /// endpoint's heartbeats are apart (Holdfast's: 15 s; Upstash documents none): with a shorter one a quiet channel has gaps.
+    public var streamIdleLimit: Duration = .seconds(60)
 
     public init(url: String, token: String) {
         self.url = url

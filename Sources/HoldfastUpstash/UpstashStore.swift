@@ -3,7 +3,8 @@ public import HoldfastStore
 /// A database of Upstash's, or of anything that speaks its REST protocol, as a store.
 ///
 /// Each call is one HTTP request; calls share a pool of connections, each by itself in time. A call whose answer is lost fails with
-/// effect `unknown`, unless it is idempotent: then it is sent once more. A call that cannot connect fails with
+/// effect `unknown`, unless it only reads: then it is sent once more. A write never is, even one that is idempotent: between the two
+/// somebody else's write would be lost, and no server remembers what REST has brought. A call that cannot connect fails with
 /// ``HoldfastStore/ErrorCode/connectionFailed`` and has no effect. Requests and keys beyond the limits are refused with
 /// ``HoldfastStore/ErrorCode/tooLarge`` before they are sent. Any bytes are carried, in both directions (see `RESTCarrier`).
 ///
@@ -11,7 +12,9 @@ public import HoldfastStore
 /// check the token. Blocking commands, WATCH and CLIENT do not exist over REST; the endpoint refuses them.
 ///
 /// Subscriptions are one event stream for each channel or pattern, so the order of messages is kept within each of them. A stream that is
-/// lost is made again, and the ``HoldfastStore/Subscription`` is told of the gap.
+/// lost, or silent for ``UpstashConfiguration/streamIdleLimit``, is made again, and the ``HoldfastStore/Subscription`` is told of the gap.
+/// One that is refused because the token is no longer taken ends the subscription: its sequence ends, and what subscribed throws
+/// ``HoldfastStore/ErrorCode/serverRefused``. Streams have connections of their own, one each, so they take none from the calls.
 ///
 ///     let store = try UpstashStore(UpstashConfiguration(url: "https://eu1-cat.upstash.io", token: token))
 ///     let name = try await store(.get(key))
@@ -37,7 +40,7 @@ public final class UpstashStore: Store {
     public func execute(_ operation: Operation) async throws(StoreError) -> Reply {
         let arguments = try admit(operation)
         do throws(StoreError) {
-            let (call, isCarried) = RESTCall.command(arguments, isIdempotent: operation.isIdempotent)
+            let (call, isCarried) = RESTCall.command(arguments)
             guard case .one(let reply) = try await client.send(call) else {
                 throw StoreError(.protocolViolation, effect: .unknown)
             }
@@ -54,16 +57,13 @@ public final class UpstashStore: Store {
         if batch.operations.count == 1 { return [try await execute(batch.operations[0])] }
         var commands: [[Bytes]] = []
         for operation in batch.operations { commands.append(try admit(operation)) }
-        let isIdempotent = batch.operations.allSatisfy(\.isIdempotent)
         do throws(StoreError) {
             switch batch.mode {
-            case .pipeline: return try await pipeline(commands, isIdempotent)
+            case .pipeline: return try await pipeline(commands)
             case .transaction where commands.allSatisfy(RESTBody.canCarry):
-                return try await many("/multi-exec", commands, isIdempotent).map(Self.advised)
+                return try await many("/multi-exec", commands, areReads: commands.allSatisfy(RESTCall.reads)).map(Self.advised)
             case .transaction:
-                let script = RESTCarrier.script(for: commands, reads: commands.allSatisfy(RESTCall.reads))
-                let (call, _) = RESTCall.command(script, isIdempotent: isIdempotent)
-                guard case .one(let reply) = try await client.send(call) else {
+                guard case .one(let reply) = try await client.send(RESTCall.carrier(for: commands)) else {
                     throw StoreError(.protocolViolation, effect: .unknown)
                 }
                 return try Self.carried(reply, count: commands.count)
@@ -73,12 +73,12 @@ public final class UpstashStore: Store {
         }
     }
 
-    private func pipeline(_ commands: [[Bytes]], _ isIdempotent: Bool) async throws(StoreError) -> [Reply] {
+    private func pipeline(_ commands: [[Bytes]]) async throws(StoreError) -> [Reply] {
         let areCarried = commands.map { !RESTBody.canCarry($0) }
         let sent = zip(commands, areCarried).map { command, isCarried in
             isCarried ? RESTCarrier.script(for: [command], reads: RESTCall.reads(command)) : command
         }
-        let replies = try await many("/pipeline", sent, isIdempotent)
+        let replies = try await many("/pipeline", sent, areReads: commands.allSatisfy(RESTCall.reads))
         var results: [Reply] = []
         results.reserveCapacity(replies.count)
         for (reply, isCarried) in zip(replies, areCarried) {
@@ -87,8 +87,8 @@ public final class UpstashStore: Store {
         return results
     }
 
-    private func many(_ path: String, _ commands: [[Bytes]], _ isIdempotent: Bool) async throws(StoreError) -> [Reply] {
-        switch try await client.send(.commands(path, commands, isIdempotent: isIdempotent)) {
+    private func many(_ path: String, _ commands: [[Bytes]], areReads: Bool) async throws(StoreError) -> [Reply] {
+        switch try await client.send(.commands(path, commands, areReads: areReads)) {
         case .many(let replies) where replies.count == commands.count: return replies
         // Refused as a whole: nothing was carried out.
         case .one(.error(let error)): throw StoreError(ReplyError(Self.advised(error.line)))
@@ -133,13 +133,13 @@ public final class UpstashStore: Store {
         var (lua, arguments) = (procedure.script.lua, procedure.arguments)
         if !RESTBody.canCarry(arguments) { (lua, arguments) = (RESTCarrier.decoding(lua), arguments.map(RESTCarrier.encoded)) }
         let tail = [Bytes(Int64(keys.count))] + keys + arguments
-        let reply = try await call(["EVALSHA", RESTCarrier.digest(of: lua)] + tail, procedure.script.isIdempotent)
+        let reply = try await call(["EVALSHA", RESTCarrier.digest(of: lua)] + tail)
         guard case .error(let error) = reply, error.prefix == "NOSCRIPT" else { return reply }
-        return try await call(["EVAL", Bytes(lua)] + tail, procedure.script.isIdempotent)
+        return try await call(["EVAL", Bytes(lua)] + tail)
     }
 
-    private func call(_ arguments: [Bytes], _ isIdempotent: Bool) async throws(StoreError) -> Reply {
-        guard case .one(let reply) = try await client.send(RESTCall.command(arguments, isIdempotent: isIdempotent).call) else {
+    private func call(_ arguments: [Bytes]) async throws(StoreError) -> Reply {
+        guard case .one(let reply) = try await client.send(RESTCall.command(arguments).call) else {
             throw StoreError(.protocolViolation, effect: .unknown)
         }
         return reply
@@ -177,12 +177,17 @@ public final class UpstashStore: Store {
         return try await withThrowingTaskGroup(of: Void.self) { group in
             for selector in channels {
                 let stream = EventStream(selector: selector, client: client, inbox: inbox)
-                group.addTask { await stream.run(beginning) }
+                group.addTask { try await stream.run(beginning) }
             }
             defer { group.cancelAll() }
             var begun = beginnings.makeAsyncIterator()
             for _ in channels { guard try await begun.next() != nil else { throw StoreError(.cancelled) } }
-            return try await body(subscription)
+            let result: Swift.Result<Result, any Error>
+            do { result = .success(try await body(subscription)) } catch { result = .failure(error) }
+            group.cancelAll()
+            // A stream that was refused has ended the subscription, and so is why the body came to its end.
+            try await group.waitForAll()
+            return try result.get()
         }
     }
 }
@@ -198,6 +203,10 @@ extension UpstashConfiguration {
         }
         guard commandTimeout > .zero else { throw .invalid("commandTimeout", "A timeout is longer than nothing") }
         guard connectTimeout > .zero else { throw .invalid("connectTimeout", "A timeout is longer than nothing") }
+        guard streamIdleLimit > .zero else { throw .invalid("streamIdleLimit", "A timeout is longer than nothing") }
+        guard reconnectBackoff.lowerBound > .zero else {
+            throw .invalid("reconnectBackoff", "Between two attempts there is a pause")
+        }
         guard maximumRequestBytes > 0, maximumKeyBytes > 0, maximumResponseBytes > 0 else {
             throw .invalid("maximumRequestBytes", "Limits are larger than nothing")
         }

@@ -56,6 +56,54 @@ import Testing
         #expect(received + missed == count)
     }
 
+    @Test func manySubscriptionsLeaveRoomForCalls() async throws {
+        let (store, names) = (try UpstashStore(try await SharedEndpoint.configuration()), Backend.upstash.namespace())
+        try await store(.set(names.key("a"), "1"))
+        let channels = (0..<70).map { ChannelSelector.channel(names.channel("c\(Int64($0))")) }
+        let value = try await store.withSubscription(to: channels) { _ async throws in try await store(.get(names.key("a"))) }
+        #expect(value == "1")
+        await store.shutdown()
+    }
+
+    /// A partition of which nobody is told: the connection stays open and nothing comes.
+    @Test func aStreamThatFallsSilentIsMadeAgainAndTheGapTold() async throws {
+        var configuration = try await SharedEndpoint.configuration()
+        let port = try #require(configuration.url.split(separator: ":").last.flatMap { Int($0.prefix(while: \.isNumber)) })
+        let proxy = try await TCPProxy.start(to: port)
+        configuration.url = "http://127.0.0.1:\(proxy.port)/upstash"
+        configuration.streamIdleLimit = .seconds(5)
+        let store = try UpstashStore(configuration)
+        let (publisher, names) = (try await Backend.upstash.store(), Backend.upstash.namespace())
+        let channel = names.channel("c")
+        let published = Locked<Int64>(0)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                while !Task.isCancelled {
+                    let number = published.withLock { number in
+                        number += 1
+                        return number
+                    }
+                    _ = try await publisher(.publish(channel, Bytes(number)))
+                    try await Task.sleep(for: .milliseconds(20))
+                }
+            }
+            try await store.withSubscription(to: [.channel(channel)]) { subscription async throws in
+                var events = subscription.makeAsyncIterator()
+                func wait(for isAwaited: (Subscription.Event) -> Bool) async {
+                    while let event = await events.next(), !isAwaited(event) {}
+                }
+                await wait { if case .message = $0 { true } else { false } }
+                proxy.strand()
+                await wait { $0 == .gap(missed: nil) }
+                let before = published.withLock { $0 }
+                await wait { if case .message(_, let payload) = $0 { payload.integer ?? 0 > before } else { false } }
+            }
+            group.cancelAll()
+        }
+        await store.shutdown()
+        try await proxy.stop()
+    }
+
     @Test func aReadersTokenReads() async throws {
         let (writer, names) = (try await Backend.upstash.store(), Backend.upstash.namespace())
         let reader = try UpstashStore(try await SharedEndpoint.configuration(token: SharedEndpoint.readOnlyToken))

@@ -177,6 +177,48 @@ import Testing
         }
     }
 
+    @Test func alsoAnIdempotentWriteIsNotSentAgain() async throws {
+        let script = Script("test.idempotent", version: 1, isIdempotent: true, lua: "return 1") {
+            (_, _, _, _) throws(ReplyError) in .integer(1)
+        }
+        let binary = Bytes([255, 0])
+        let writes: [(String, @Sendable (UpstashStore) async throws -> Void)] = [
+            ("SET", { [foo] in try await $0(.set(foo, "bar")) }), ("SET of bytes", { [foo] in try await $0(.set(foo, binary)) }),
+            ("DEL", { [foo] in _ = try await $0(.del(foo)) }),
+            ("MSET", { _ = try await $0.execute(.raw(["MSET", "a", "1", "b", "2"])) }),
+            ("HSET of bytes", { [foo] in _ = try await $0(.hset(foo, binary, "1")) }),
+            ("pipeline", { [foo] in _ = try await $0.pipeline(.get(foo), .set(foo, Bytes("1"))) }),
+            ("transaction", { [foo] in _ = try await $0.transaction(.get(foo), .set(foo, Bytes("1"))) }),
+            ("carried transaction", { [foo] in _ = try await $0.transaction(.get(foo), .set(foo, binary)) }),
+            ("procedure", { [foo] in _ = try await $0.run(Procedure(script, keys: [foo], arguments: []) { $0.integer }) }),
+        ]
+        for (name, write) in writes {
+            try await withStore(.close, TranscriptPeer.json(#"{"result":"OK"}"#)) { store, peer async throws in
+                let error = await #expect(throws: StoreError.self, "\(name)") { try await write(store) }
+                #expect(error?.code == .connectionLost && error?.effect == .unknown, "\(name)")
+                #expect(peer.requests.count == 1, "\(name)")
+            }
+        }
+    }
+
+    @Test func readsThatGoTogetherAreSentAgain() async throws {
+        let both = TranscriptPeer.json(#"[{"result":"YmFy"},{"result":null}]"#)
+        try await withStore(.close, both, .close, both) { store, peer async throws in
+            let piped = try await store.pipeline(.get(foo), .get(foo))
+            #expect(piped.0 == "bar" && piped.1 == nil)
+            let together = try await store.transaction(.get(foo), .get(foo))
+            #expect(together.0 == "bar" && together.1 == nil)
+            #expect(peer.requests.count == 4)
+        }
+        let carried = TranscriptPeer.json(#"{"result":[[0,"YmFy"],[0,null]]}"#)
+        try await withStore(.close, carried) { store, peer async throws in
+            let key = Key(raw: Bytes([255]))
+            let together = try await store.transaction(.get(key), .get(foo))
+            #expect(together.0 == "bar" && together.1 == nil)
+            #expect(peer.requests.count == 2)
+        }
+    }
+
     @Test func aCallEndsWithItsDeadlineItsTimeoutOrItsTask() async throws {
         try await withStore(.silence, configure: { $0.commandTimeout = .milliseconds(50) }) { store, peer async throws in
             let error = await #expect(throws: StoreError.self) { try await store(.incr(foo)) }
@@ -283,6 +325,33 @@ import Testing
         }
     }
 
+    @Test func aTokenThatIsWithdrawnEndsTheSubscription() async throws {
+        let refusal = TranscriptPeer.json(#"{"error":"WRONGPASS invalid or missing auth token"}"#, status: "401 Unauthorized")
+        let stream = TranscriptPeer.stream("data: subscribe,chat,1\n\ndata: message,chat,END\n\n")
+        try await withStore(stream, refusal) { store, peer async throws in
+            let heard = Locked<[Subscription.Event]>([])
+            let error = await #expect(throws: StoreError.self) {
+                try await store.withSubscription(to: [.channel(Channel("chat"))]) { subscription async throws in
+                    for await event in subscription { heard.withLock { $0.append(event) } }
+                }
+            }
+            #expect(error?.code == .serverRefused && error?.operation == "SUBSCRIBE")
+            #expect(heard.withLock { $0 } == [.message(channel: Channel("chat"), payload: "END")])
+            #expect(peer.requests.count == 2)
+        }
+    }
+
+    // MARK: - Settings
+
+    @Test func noFormOfAConfigurationShowsItsToken() {
+        let configuration = UpstashConfiguration(url: "https://user:hidden@h", token: Self.token)
+        var dumped = ""
+        dump([configuration], to: &dumped)
+        for text in ["\(configuration)", String(describing: [configuration]), String(reflecting: configuration), dumped] {
+            #expect(!text.contains(Self.token) && !text.contains("hidden") && text.contains("***"), "\(text)")
+        }
+    }
+
     @Test func settingsThatCannotWorkAreNamed() throws {
         for url in ["", "redis://h", "https://", "https:///x", "https://h?a=b", "https://h x"] {
             let error = #expect(throws: StoreError.self) { try UpstashStore(UpstashConfiguration(url: url, token: "t")) }
@@ -290,5 +359,15 @@ import Testing
         }
         let error = #expect(throws: StoreError.self) { try UpstashStore(UpstashConfiguration(url: "https://h", token: "a b")) }
         #expect(error?.field == "token")
+        let wrong: [(String, (inout UpstashConfiguration) -> Void)] = [
+            ("reconnectBackoff", { $0.reconnectBackoff = .zero ... .seconds(1) }),
+            ("streamIdleLimit", { $0.streamIdleLimit = .zero }), ("commandTimeout", { $0.commandTimeout = .zero }),
+        ]
+        for (field, change) in wrong {
+            var configuration = UpstashConfiguration(url: "https://h", token: "t")
+            change(&configuration)
+            let error = #expect(throws: StoreError.self) { try UpstashStore(configuration) }
+            #expect(error?.field == field && error?.code == .invalidArgument)
+        }
     }
 }

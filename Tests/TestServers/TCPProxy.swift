@@ -9,6 +9,7 @@ import NIOPosix
 public final class TCPProxy: Sendable {
     private struct State {
         var isSwallowing = false
+        var stranded: Set<ObjectIdentifier> = []
         var channels: [ObjectIdentifier: any NIOCore.Channel] = [:]
     }
 
@@ -48,6 +49,9 @@ public final class TCPProxy: Sendable {
     /// From now on nothing passes, in either direction: not what comes over new connections either.
     public func swallow() { state.withLock { $0.isSwallowing = true } }
 
+    /// From now on nothing passes over the connections that exist, which stay open; new ones work. As when a router has forgotten them.
+    public func strand() { state.withLock { $0.stranded.formUnion($0.channels.keys) } }
+
     /// Lets bytes pass again. What was swallowed is gone, so connections that exist are closed.
     public func heal() {
         let channels = state.withLock { state in
@@ -73,12 +77,16 @@ public final class TCPProxy: Sendable {
         }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            guard !state.withLock({ $0.isSwallowing }) else { return }
+            let isLost = state.withLock { $0.isSwallowing || $0.stranded.contains(ObjectIdentifier(context.channel)) }
+            guard !isLost else { return }
             peer.writeAndFlush(unwrapInboundIn(data), promise: nil)
         }
 
         func channelInactive(context: ChannelHandlerContext) {
-            _ = state.withLock { $0.channels.removeValue(forKey: ObjectIdentifier(context.channel)) }
+            state.withLock { state in
+                state.channels[ObjectIdentifier(context.channel)] = nil
+                state.stranded.remove(ObjectIdentifier(context.channel))
+            }
             peer.close(promise: nil)
             context.fireChannelInactive()
         }

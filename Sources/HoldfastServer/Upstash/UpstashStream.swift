@@ -8,7 +8,8 @@ import ServiceLifecycle
 ///
 /// Between messages a comment says every fifteen seconds that the stream is alive; it ends with its client, with the server's graceful
 /// shutdown, or with the store. `Upstash-Encoding: base64` makes channels and payloads any bytes; without it a payload of several lines
-/// becomes several `data:` lines of one event. Where messages were missed, the comment `: gap` says so, with their number where it is
+/// becomes several `data:` lines of one event, so that line ends of any kind (`\r`, `\r\n`) arrive as `\n`: a line of an event cannot hold
+/// a carriage return. A message that several patterns match comes once for each of them, and names it. Where messages were missed, the comment `: gap` says so, with their number where it is
 /// known: comments are nothing to clients that do not know of them.
 struct UpstashStream: Sendable {
     /// Below the usual idle timeouts of proxies.
@@ -31,10 +32,7 @@ struct UpstashStream: Sendable {
     ///
     /// - Throws: where the store cannot subscribe; nothing has been answered then.
     func response(to request: Request, on store: any Store, time: any TimeSource) async throws -> Response {
-        let selectors = try names.map { name throws(ReplyError) in
-            verb == .channels ? try caller.channel(name) : try caller.pattern(name)
-        }
-        let live = try await LiveSubscription.begin(to: selectors, on: store, time: time)
+        let live = try await LiveSubscription.begin(to: try sources(), on: store, time: time)
         var headers: HTTPFields = [.contentType: "text/event-stream", .cacheControl: "no-store"]
         if isEncoded { headers[.upstashEncoding] = "base64" }
         return Response(
@@ -50,6 +48,31 @@ struct UpstashStream: Sendable {
             })
     }
 
+    /// Each pattern has a subscription to itself, because a message does not say by which of several it came. Between patterns there
+    /// is no order then; within each there is.
+    private func sources() throws(ReplyError) -> [LiveSubscription.Source] {
+        switch verb {
+        case .channels:
+            var selectors: [ChannelSelector] = []
+            for name in names { selectors.append(try caller.channel(name)) }
+            return [
+                LiveSubscription.Source(selectors: selectors) { channel, payload in
+                    data(["message", shown(caller.ownName(of: channel)), shown(payload)])
+                }
+            ]
+        case .patterns:
+            var seen: Set<Bytes> = []
+            var sources: [LiveSubscription.Source] = []
+            for name in names where seen.insert(name).inserted {
+                let source = LiveSubscription.Source(selectors: [try caller.pattern(name)]) { channel, payload in
+                    data(["pmessage", shown(name), shown(caller.ownName(of: channel)), shown(payload)])
+                }
+                sources.append(source)
+            }
+            return sources
+        }
+    }
+
     // MARK: - The text
 
     private var confirmations: [UInt8] {
@@ -61,12 +84,7 @@ struct UpstashStream: Sendable {
     private func text(of event: Subscription.Event) -> [UInt8] {
         switch event {
         case .gap(let missed): return Array(": gap\(missed.map { " \($0)" } ?? "")\n\n".utf8)
-        case .message(LiveSubscription.pulse, _): return Array(": alive\n\n".utf8)
-        case .message(let channel, let payload):
-            let name = caller.ownName(of: channel)
-            guard verb == .patterns else { return data(["message", shown(name), shown(payload)]) }
-            let pattern = names.first { Glob($0).matches(name) } ?? names[0]
-            return data(["pmessage", shown(pattern), shown(name), shown(payload)])
+        case .message(_, let text): return Array(text)
         }
     }
 
@@ -78,25 +96,35 @@ struct UpstashStream: Sendable {
         text.reserveCapacity(parts.reduce(16) { $0 + $1.count })
         for (index, part) in parts.enumerated() {
             if index > 0 { text.append(UInt8(ascii: ",")) }
+            var lastWasReturn = false
             for byte in part {
-                // A carriage return would end the line too.
-                if byte == UInt8(ascii: "\n") {
-                    text.append(contentsOf: "\ndata: ".utf8)
-                } else if byte != UInt8(ascii: "\r") {
-                    text.append(byte)
+                switch byte {
+                // The second half of one line end.
+                case UInt8(ascii: "\n") where lastWasReturn: break
+                case UInt8(ascii: "\n"), UInt8(ascii: "\r"): text.append(contentsOf: "\ndata: ".utf8)
+                default: text.append(byte)
                 }
+                lastWasReturn = byte == UInt8(ascii: "\r")
             }
         }
         return text + Array("\n\n".utf8)
     }
 }
 
-/// A store's subscription that outlives the call which asked for it: until ``end()``, the server's graceful shutdown, or the loss of
-/// the last reference.
+/// Subscriptions of a store as one sequence of text that outlives the call which asked for it: until ``end()``, the server's graceful
+/// shutdown, or the loss of the last reference.
 final class LiveSubscription: Sendable {
-    /// The channel of heartbeats: no caller's channel is empty, because all have a prefix.
-    static let pulse = Channel(Bytes())
+    /// One subscription, and how its messages read.
+    struct Source: Sendable {
+        let selectors: [ChannelSelector]
+        let text: @Sendable (HoldfastStore.Channel, Bytes) -> [UInt8]
+    }
 
+    private static let heartbeat = Bytes(": alive\n\n")
+    /// The channel of all text: what was published where is in the text.
+    private static let line = HoldfastStore.Channel(Bytes())
+
+    /// Its payloads are what the client gets.
     let events: Subscription
     private let task: Task<Void, Never>
 
@@ -109,45 +137,47 @@ final class LiveSubscription: Sendable {
 
     func end() { task.cancel() }
 
-    static func begin(
-        to selectors: [ChannelSelector], on store: any Store, time: any TimeSource
-    ) async throws -> LiveSubscription {
+    static func begin(to sources: [Source], on store: any Store, time: any TimeSource) async throws -> LiveSubscription {
         let (events, inbox) = Subscription.make(whenFull: .dropOldest(limit: UpstashStream.bufferLimit))
-        let (began, beginning) = AsyncThrowingStream<Void, any Error>.makeStream()
+        let (beginnings, beginning) = AsyncThrowingStream<Void, any Error>.makeStream()
         let task = Task {
-            do {
-                try await store.withSubscription(to: selectors, whenFull: .dropOldest(limit: UpstashStream.bufferLimit)) {
-                    source in
-                    beginning.yield()
-                    await forward(source, to: inbox, time: time)
+            await withTaskCancellationOrGracefulShutdownHandler {
+                await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        while (try? await time.sleep(for: UpstashStream.heartbeat)) != nil { inbox.deliver(heartbeat, on: line) }
+                    }
+                    for source in sources {
+                        group.addTask { try await forward(source, of: store, to: inbox) { beginning.yield() } }
+                    }
+                    // The first that ends or fails ends the whole: without it the stream would be silent where it should speak.
+                    do { _ = try await group.next() } catch { beginning.finish(throwing: error) }
+                    group.cancelAll()
                 }
-            } catch {
-                beginning.finish(throwing: error)
+            } onCancelOrGracefulShutdown: {
+                inbox.finish()
             }
             inbox.finish()
+            beginning.finish()
         }
         let live = LiveSubscription(events: events, task: task)
-        var first = began.makeAsyncIterator()
-        _ = try await first.next()
+        var begun = beginnings.makeAsyncIterator()
+        for _ in sources { guard try await begun.next() != nil else { break } }
         return live
     }
 
-    private static func forward(_ source: Subscription, to inbox: SubscriptionInbox, time: any TimeSource) async {
-        await withTaskCancellationOrGracefulShutdownHandler {
-            await withTaskGroup(of: Void.self) { group in
-                group.addTask {
-                    while (try? await time.sleep(for: UpstashStream.heartbeat)) != nil { inbox.deliver(Bytes(), on: pulse) }
+    private static func forward(
+        _ source: Source, of store: any Store, to inbox: SubscriptionInbox, _ whenListening: @Sendable () -> Void
+    ) async throws {
+        try await store.withSubscription(
+            to: source.selectors, whenFull: .dropOldest(limit: UpstashStream.bufferLimit)
+        ) { events in
+            whenListening()
+            for await event in events {
+                switch event {
+                case .message(let channel, let payload): inbox.deliver(Bytes(source.text(channel, payload)), on: line)
+                case .gap(let missed): inbox.announceGap(missed: missed)
                 }
-                for await event in source {
-                    switch event {
-                    case .message(let channel, let payload): inbox.deliver(payload, on: channel)
-                    case .gap(let missed): inbox.announceGap(missed: missed)
-                    }
-                }
-                group.cancelAll()
             }
-        } onCancelOrGracefulShutdown: {
-            inbox.finish()
         }
     }
 }
