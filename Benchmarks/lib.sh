@@ -56,11 +56,15 @@ system_calls() {
 }
 
 # per_operation COUNTER SHORT LONG WORD...: the difference of two run lengths, so that what a run costs besides its operations does
-# not count.
+# not count. Ends with 1 where a run cannot be counted, so that nobody takes that for 0.
 per_operation() {
   local counter=$1 short=$2 long=$3 a b
   shift 3
-  a=$("$counter" "$@" "$short")
-  b=$("$counter" "$@" "$long")
+  a=$("$counter" "$@" "$short") || return 1
+  b=$("$counter" "$@" "$long") || return 1
+  if ! [ "${a:-0}" -gt 0 ] || ! [ "${b:-0}" -ge "$a" ]; then
+    echo "$counter of $*: '$a' for $short and '$b' for $long are no counts" >&2
+    return 1
+  fi
   awk -v a="$a" -v b="$b" -v n="$((long - short))" 'BEGIN { printf "%.3f", (b - a) / n }'
 }

@@ -2,7 +2,7 @@ import HoldfastStore
 
 extension RedisConfiguration {
     /// As whom a connection is made. Never written to logs: its description hides the password.
-    public struct Credentials: Hashable, Sendable, CustomStringConvertible {
+    public struct Credentials: Hashable, Sendable {
         /// The ACL user; nil for the default user.
         public var username: String?
         /// Nil or empty for none.
@@ -12,8 +12,6 @@ extension RedisConfiguration {
             self.username = username
             self.password = password
         }
-
-        public var description: String { "Credentials(username: \(username ?? "default"), password: hidden)" }
     }
 
     /// The same with the credentials of now.

@@ -9,6 +9,18 @@ extension RedisConfiguration {
         guard commandTimeout > .zero else { throw .invalid("commandTimeout", "A timeout is longer than nothing") }
         guard connectTimeout > .zero else { throw .invalid("connectTimeout", "A timeout is longer than nothing") }
         guard maximumInFlight > 0 else { throw .invalid("maximumInFlight", "At least one call must be allowed") }
+        guard maximumQueuedBytes > 0 else { throw .invalid("maximumQueuedBytes", "At least one byte must be allowed") }
+        guard backoff.initial > .zero, backoff.maximum >= backoff.initial else {
+            throw .invalid("backoff", "The first pause is longer than nothing, and the longest no shorter")
+        }
+        if tls != nil, case .unixSocket = endpoint { throw .invalid("tls", "A Unix socket has no TLS") }
+        guard (1...64).contains(sharedConnections) else {
+            throw .invalid("sharedConnections", "\(sharedConnections) is not 1 to 64")
+        }
+        if sharedConnections > 1 {
+            if case .cluster = endpoint { throw .invalid("sharedConnections", "A cluster has one connection to each node") }
+            if clientTracking == .reads { throw .invalid("sharedConnections", "Tracking by what was read needs one connection") }
+        }
         guard maximumConnections > 0 else { throw .invalid("maximumConnections", "At least one connection must be allowed") }
         guard maximumWaitingForConnections >= 0 else { throw .invalid("maximumWaitingForConnections", "A number is 0 or more") }
         guard idleTimeout > .zero else { throw .invalid("idleTimeout", "A timeout is longer than nothing") }

@@ -94,6 +94,10 @@ public struct RedisConfiguration: Sendable {
     /// How many bytes of commands may wait for the socket; calls beyond fail at once likewise. One command alone may be larger.
     public var maximumQueuedBytes = 128 << 20
 
+    /// How many connections all calls share, 1 to 64, each on an event loop in its turn; on a cluster each node has one. One is fastest
+    /// where calls are small, because those that wait together are sent together; more let large values pass each other. What was sent
+    /// and is then given up may then be carried out after what the same caller sends next. ``ClientTracking/reads`` needs one.
+    public var sharedConnections = 1
     /// How many connections callers may have for themselves at once (``RedisStore/withConnection(_:)``), besides the shared ones. Further
     /// callers wait.
     public var maximumConnections = 10

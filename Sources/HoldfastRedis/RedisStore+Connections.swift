@@ -30,7 +30,7 @@ extension RedisStore {
     ///
     /// For tasks that mostly call the store one call after the other. Whatever computes for long there makes every caller of the store
     /// wait, and what blocks there stops it. Nil on a cluster, whose nodes have loops of their own; a preference of nil changes nothing.
-    public var taskExecutor: (any TaskExecutor)? { link?.connection.executor }
+    public var taskExecutor: (any TaskExecutor)? { link?.executor }
 
     /// Shows the credentials of now (``RedisConfiguration/credentials``) on the shared connections, on a cluster to every node, and on those
     /// that listen; closes those for exclusive use that idle, so that the next are made with them. What tells of changes begins anew.
@@ -44,7 +44,7 @@ extension RedisStore {
         switch topology {
         case .server(let server):
             server.pool.renew()
-            try await server.connection.authenticate()
+            for connection in server.connections { try await connection.authenticate() }
         case .cluster(let cluster): try await cluster.authenticate()
         }
         if let command = Handshake.authentication(try await configuration.identified()) {
@@ -63,9 +63,9 @@ extension RedisStore {
     /// How many connections for exclusive use are taken, how many idle, and how many callers wait for one.
     var poolCounts: (leased: Int, idle: Int, waiting: Int) { pool?.counts ?? (0, 0, 0) }
 
-    /// Whether the connection for calls is there.
-    var isConnected: Bool { link?.connection.isUsable ?? false }
+    /// Whether a connection for calls is there.
+    var isConnected: Bool { link?.connections.contains(where: \.isUsable) ?? false }
 
     /// Whether the store is shutting down.
-    var isEnding: Bool { link?.connection.isEnding ?? false }
+    var isEnding: Bool { link?.connections[0].isEnding ?? false }
 }

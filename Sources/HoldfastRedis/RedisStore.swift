@@ -3,7 +3,8 @@ import NIOPosix
 
 /// A Redis or Valkey server as a store.
 ///
-/// All calls share one connection, which is made by the first call and pipelines what is in flight together. While the server
+/// All calls share one connection, which is made by the first call and pipelines what is in flight together (or several:
+/// ``RedisConfiguration/sharedConnections``). While the server
 /// cannot be reached calls fail with ``HoldfastStore/ErrorCode/connectionFailed`` (effect none): the first one when connecting has
 /// failed, those of the pause after it at once. What was in flight when a connection was lost fails with effect `unknown`, unless
 /// it is safe to send once more. Cancelling a call, or its timeout, disturbs no other.
@@ -54,7 +55,7 @@ public final class RedisStore: Store {
             let link = ServerLink(connector, follower: follower)
             topology = .server(link)
             hub = SubscriptionHub(connector, on: loop)
-            follower.lead(link.connection, hub, trackers)
+            follower.lead(link, hub, trackers)
         case .cluster(let cluster):
             let nodes = try Cluster(cluster, of: configuration)
             topology = .cluster(nodes)
@@ -67,8 +68,16 @@ public final class RedisStore: Store {
     /// How many calls were sent and have no reply yet, those that nobody waits for any more included.
     var outstanding: Int {
         switch topology {
-        case .server(let server): server.connection.outstanding
+        case .server(let server): server.connections.reduce(0) { $0 + $1.outstanding }
         case .cluster(let cluster): cluster.outstanding
+        }
+    }
+
+    /// What has become of all calls so far, but for those on connections for exclusive use. No round trip.
+    public var statistics: ClientStatistics {
+        switch topology {
+        case .server(let server): server.connections.reduce(ClientStatistics()) { $0 + $1.statistics }
+        case .cluster(let cluster): cluster.statistics
         }
     }
 

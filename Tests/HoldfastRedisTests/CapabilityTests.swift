@@ -20,9 +20,15 @@ import Testing
         #expect(found.features.contains(.hashFieldExpiry) == (reply.refusal == nil))
     }
 
-    @Test func whatAServerRefusesToTellIsNotThere() {
+    @Test func whatAServerRefusesToTellIsNotThereAndIsNamed() {
         let nothing = Reply.error(ReplyError("NOPERM no"))
-        #expect(CapabilityQuestions.read([nothing, nothing, nothing, nothing, nothing]) == ServerCapabilities())
+        var untold = ServerCapabilities()
+        untold.refusedQuestions = ["HELLO", "INFO", "MODULE", "EVAL", "COMMAND"]
+        #expect(CapabilityQuestions.read([nothing, nothing, nothing, nothing, nothing]) == untold)
+        #expect(untold.and(ServerCapabilities()).refusedQuestions == untold.refusedQuestions)
+        // A script with flags is no script to an older server, which is an answer.
+        let old = Reply.error(ReplyError("ERR Error compiling script"))
+        #expect(CapabilityQuestions.read([old, old, old, old, old]) == ServerCapabilities())
         #expect(CapabilityQuestions.read([]) == ServerCapabilities())
     }
 

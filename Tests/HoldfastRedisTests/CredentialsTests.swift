@@ -24,6 +24,43 @@ import Testing
         try RedisStore(RedisConfiguration(endpoint: .unixSocket(path: server.socketPath)))
     }
 
+    @Test(arguments: [RedisConfiguration.ProtocolVersion.resp2, .resp3])
+    func aUserWhoNeedsNoPasswordIsNotTheDefaultUser(version: RedisConfiguration.ProtocolVersion) async throws {
+        let server = try await server("user guest on nopass ~* &* +@all")
+        defer { server.stop() }
+        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), username: "guest")
+        configuration.protocolVersion = version
+        let store = try RedisStore(configuration)
+        #expect(try await store(.raw("ACL", "WHOAMI")).bytes == "guest")
+        await store.shutdown()
+    }
+
+    @Test func noDescriptionShowsAPassword() {
+        let sentinel = RedisConfiguration.Sentinel(nodes: [.init(host: "h", port: 1)], primary: "main", password: "hunter2")
+        var configuration = RedisConfiguration(endpoint: .sentinel(sentinel), username: "ann", password: "hunter2")
+        configuration.credentials = { .init(username: "ann", password: "hunter2") }
+        let credentials = RedisConfiguration.Credentials(username: "ann", password: "hunter2")
+        for value in [sentinel, configuration, credentials, Optional(configuration) as Any] as [Any] {
+            var dumped = ""
+            dump(value, to: &dumped)
+            for text in ["\(value)", String(reflecting: value), dumped] { #expect(!text.contains("hunter2"), "\(text)") }
+        }
+        #expect("\(configuration)".contains("ann") && "\(configuration)".contains("h:1"))
+    }
+
+    /// Whoever renames AUTH is answered with its arguments.
+    @Test func noErrorQuotesThePassword() async throws {
+        let unknown = "-ERR unknown command 'X', with args beginning with: '3' 'AUTH' 'ann' 'hunter2' \r\n"
+        let peer = try await ScriptedPeer.start(greeting: unknown) { _ in unknown }
+        let store = try RedisStore(
+            RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: peer.port), username: "ann", password: "hunter2").patient)
+        let error = await failure { try await store(.get(Key(raw: "k"))) }
+        #expect(error?.code == .serverRefused)
+        #expect(error?.message == "ERR unknown command 'X'")
+        await store.shutdown()
+        try await peer.stop()
+    }
+
     @Test func aPasswordThatChangesIsAskedForAgainAndNothingIsRestarted() async throws {
         let server = try await server("user ann on >first ~* &* +@all")
         defer { server.stop() }

@@ -187,6 +187,15 @@ import Testing
         #expect(field { $0.tls = .init(authorityFile: "/nowhere/ca.pem") } == "tls.authorityFile")
         #expect(field { $0.tls = .init(certificateFile: "/nowhere/client.pem") } == "tls.certificateFile")
         #expect(field { $0.tls = .init(keyFile: "/nowhere/client.key") } == "tls.keyFile")
+        #expect(field { $0.maximumQueuedBytes = 0 } == "maximumQueuedBytes")
+        #expect(field { $0.backoff.initial = .zero } == "backoff")
+        #expect(field { $0.backoff.maximum = .milliseconds(1) } == "backoff")
+        #expect(field { ($0.tls, $0.endpoint) = (.init(), .unixSocket(path: "/s")) } == "tls")
+        #expect(field { $0.sharedConnections = 0 } == "sharedConnections")
+        #expect(field { ($0.sharedConnections, $0.clientTracking) = (2, .reads) } == "sharedConnections")
+        #expect(
+            field { ($0.sharedConnections, $0.endpoint) = (2, .cluster(.init(nodes: [.init(host: "h", port: 1)]))) }
+                == "sharedConnections")
         #expect(field { $0.database = 1 } == nil)
     }
 }

@@ -163,6 +163,10 @@ import Testing
         try await restart(password: "one")
         try await wait { failover.refusal == nil && failover.localSince == nil }
         try await wait { try await put("d").json["decided_by"] == "server" }
+        let metrics = try await server.send(.get, "/metrics").text
+        #expect(metrics.contains("holdfast_redis_connections_total 2\n"), "one before the outage, one after it: \(metrics)")
+        #expect(metrics.contains("holdfast_redis_lost_connections_total 1\n"))
+        #expect(!metrics.contains("holdfast_redis_calls_total 0\n") && metrics.contains("holdfast_redis_calls_total"))
         #expect(try await server.send(.get, "/health/ready", key: nil).status == 200)
         watch.cancel()
         await watch.value

@@ -60,6 +60,24 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
     private let f = Counter()
     private let lost = StoreError(.connectionLost, effect: .unknown)
 
+    /// Two changes of one thing at once, of which the first cannot be kept.
+    @Test func whatTakesThePlaceOfAnEntryThatFailsIsKept() async throws {
+        let folder = FirstWriteHeld()
+        let outbox = f.outbox(keptIn: folder)
+        func item(_ text: String) -> Outbox.Item {
+            Outbox.Item("test.set@1", keys: [key("k")], arguments: [Bytes(text)], named: "k")
+        }
+        let first = Task { try await outbox.add(item("first")) }
+        await folder.isHeld()
+        try await outbox.add(item("second"))
+        folder.failFirst()
+        await #expect(throws: StoreError.self) { try await first.value }
+        #expect(!outbox.isEmpty && outbox.entries().map(\.arguments) == [["second"]])
+        try await outbox.replay(on: f.server)
+        #expect(try await f.truth(.get(key("k"))) == "second")
+        #expect(outbox.isEmpty && outbox.status.backlog == 0)
+    }
+
     @Test func entriesOfOneSubjectAreCarriedOutInOrder() async throws {
         let outbox = f.outbox()
         for number in 0..<1500 { try await outbox.add(Counter.item("\(number)", to: "list\(number % 3)")) }
@@ -404,4 +422,34 @@ private final class Hold: Sendable {
         #expect(order.withLock { $0 } == ["hook sees 3"])
         #expect(outbox.isEmpty)
     }
+}
+
+/// A place to keep entries whose first write hangs and then fails, with its effect.
+private final class FirstWriteHeld: Store {
+    private let inner = EmbeddedStore()
+    private let held = Locked<CheckedContinuation<Void, Never>?>(nil)
+    private let isFirst = Locked(true)
+
+    func isHeld() async { while held.withLock({ $0 == nil }) { await Task.yield() } }
+
+    func failFirst() { held.withLock { $0 }?.resume() }
+
+    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
+        let holds = isFirst.withLock { isFirst in
+            defer { isFirst = false }
+            return isFirst
+        }
+        let reply = try await inner.execute(operation)
+        guard holds else { return reply }
+        await withCheckedContinuation { continuation in held.withLock { $0 = continuation } }
+        throw StoreError(.storageFailed, effect: .unknown)
+    }
+
+    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] { try await inner.execute(batch) }
+
+    func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await inner.run(procedure) }
+
+    func withSubscription<Result: Sendable>(
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
+    ) async throws -> Result { try await inner.withSubscription(to: channels, whenFull: overflow, body) }
 }

@@ -12,7 +12,8 @@ struct CacheOutbox: Sendable {
 
     init(_ outbox: Outbox, limit: Int = 10_000) {
         self.outbox = outbox
-        self.limit = max(2, limit)
+        // What collapses needs room for the wider ones before the others go.
+        self.limit = max(2, min(limit, outbox.configuration.maximumEntries / 2))
     }
 
     var count: Int { outbox.count(of: Self.action) }

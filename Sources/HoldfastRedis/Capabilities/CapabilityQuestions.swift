@@ -1,7 +1,7 @@
 public import HoldfastStore
 
 /// The questions by which a server tells what it can do, and how their answers are read. What it refuses to tell (an ACL user's
-/// permissions) counts as not there.
+/// permissions) counts as not there, and is named.
 enum CapabilityQuestions {
     private static let commands: [(feature: ServerCapabilities.Feature, command: Bytes)] = [
         (.clientTracking, "CLIENT|TRACKING"), (.clientInfo, "CLIENT|SETINFO"), (.shardedPubSub, "SSUBSCRIBE"),
@@ -18,6 +18,9 @@ enum CapabilityQuestions {
     static func read(_ replies: [Reply]) -> ServerCapabilities {
         var found = ServerCapabilities()
         guard replies.count == all.count else { return found }
+        for (question, reply) in zip(all, replies) {
+            if case .error(let error) = reply, error.prefix == "NOPERM" { found.refusedQuestions.insert(question[0].lossyString) }
+        }
         let (hello, info) = (fields(replies[0]), facts(replies[1]))
         let isValkey = hello["server"]?.bytes == "valkey" || info["server_name"] == "valkey"
         found.product = isValkey ? .valkey : .redis

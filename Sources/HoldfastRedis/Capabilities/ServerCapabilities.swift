@@ -29,6 +29,8 @@ public struct ServerCapabilities: Hashable, Sendable {
     /// The names of the modules that are loaded, in order.
     public var modules: [String] = []
     public var features: Set<Feature> = []
+    /// The commands by which it is asked that the user may not call: what they would tell is missing here.
+    public var refusedQuestions: Set<String> = []
 
     public init() {}
 
@@ -38,6 +40,7 @@ public struct ServerCapabilities: Hashable, Sendable {
         both.speaksRESP3 = speaksRESP3 && other.speaksRESP3
         both.modules = modules.filter(other.modules.contains)
         both.features = features.intersection(other.features)
+        both.refusedQuestions = refusedQuestions.union(other.refusedQuestions)
         return both
     }
 

@@ -75,6 +75,8 @@ final class Cluster: Sendable {
     /// How many calls were sent and have no reply yet.
     var outstanding: Int { connections.reduce(0) { $0 + $1.outstanding } }
 
+    var statistics: ClientStatistics { connections.reduce(ClientStatistics()) { $0 + $1.statistics } }
+
     private var connections: [Connection] { state.withLock { Array($0.primaries.values) + Array($0.replicas.values) } }
 
     /// Shows all nodes the credentials of now that there is a connection to.

@@ -36,6 +36,7 @@ final class Connection: Sendable {
         var isTicking = false
         /// Which attempt to connect counts: what an earlier one brings is not wanted any more.
         var attempt = 0
+        var statistics = ClientStatistics()
         /// Called once when the connection that is there is there no more.
         var whenLost: (@Sendable () -> Void)?
         /// Who waits for ``close(finishingWithin:)``.
@@ -83,6 +84,21 @@ final class Connection: Sendable {
 
     /// How many calls were sent and have no reply yet, those that nobody waits for any more included.
     var outstanding: Int { state.withLock { $0.queue.sentCount } }
+
+    /// Whether the caller is on its event loop.
+    var isOnItsLoop: Bool { eventLoop.inEventLoop }
+
+    /// What has become of its calls so far.
+    var statistics: ClientStatistics {
+        var statistics = state.withLock { state in
+            var statistics = state.statistics
+            statistics.outstanding = state.queue.sentCount
+            return statistics
+        }
+        // Each call has a ticket, so nothing is counted where it would cost one.
+        statistics.calls = Int(clamping: lastTicket.load(ordering: .relaxed))
+        return statistics
+    }
 
     /// Whether it takes no more calls, though some may still wait.
     var isEnding: Bool { state.withLock { $0.queue.isFinishing } }
@@ -133,12 +149,19 @@ final class Connection: Sendable {
         case .queued: break
         case .wake: eventLoop.execute { self.drain() }
         case .connect: eventLoop.execute { self.connect() }
-        case .refused(let error): waiter.fail(error)
+        case .refused(let error):
+            if error.code == .overloaded { state.withLock { $0.statistics.overloaded += 1 } }
+            waiter.fail(error)
         }
     }
 
     private func cancel(_ ticket: UInt64) {
-        guard let gone = state.withLock({ $0.queue.abandon(ticket) }) else { return }
+        let abandoned = state.withLock { state in
+            let gone = state.queue.abandon(ticket)
+            if gone != nil { state.statistics.cancelled += 1 }
+            return gone
+        }
+        guard let gone = abandoned else { return }
         gone.waiter.fail(StoreError(.cancelled, effect: gone.effect))
         endIfExclusive(gone.effect)
     }
@@ -256,6 +279,7 @@ final class Connection: Sendable {
             state.queue.connected()
             guard case .ready = state.queue.phase else { return false }
             state.channel = channel
+            state.statistics.connected += 1
             return true
         }
         guard isWanted else { return channel.close(promise: nil) }
@@ -280,6 +304,7 @@ final class Connection: Sendable {
         let fraction = Double.random(in: 0...1)
         let abandoned = state.withLock { state in
             guard state.attempt == attempt else { return [Queue.Abandoned]() }
+            state.statistics.failedAttempts += 1
             return state.queue.connectingFailed(error, now: now) { failures in
                 UInt64(backoff.pause(afterFailures: failures, fraction: fraction).clampedNanoseconds)
             }
@@ -341,6 +366,7 @@ final class Connection: Sendable {
         let now = Uptime.nanoseconds
         let (expired, stalled, goesOn, isFinished) = state.withLock { state in
             let expired = state.queue.expire(now: now)
+            state.statistics.timedOut += expired.count
             // Three timeouts without a byte: what still waits is not coming, and a new connection may do better.
             let isStalled = state.queue.tick() > silentTicksAllowed
             state.isTicking = state.queue.count > 0
@@ -398,6 +424,7 @@ extension Connection: ConnectionReceiver {
             // One that came too late was never used.
             guard state.channel === channel else { return ([], false) }
             state.channel = nil
+            state.statistics.lost += 1
             guard !isExclusive else { return (state.queue.close(Self.exclusiveLoss), false) }
             let abandoned = state.queue.disconnected()
             guard case .connecting = state.queue.phase else { return (abandoned, false) }

@@ -42,7 +42,9 @@ struct Handshake {
     mutating func begin() -> Step {
         guard configuration.protocolVersion == .resp3 else { return continueInRESP2() }
         var hello: [Bytes] = ["HELLO", "3"]
-        if let password { hello += ["AUTH", Bytes(configuration.username ?? "default"), password] }
+        if let credentials = Self.credentials(configuration) {
+            hello += ["AUTH", Bytes(credentials.user ?? "default"), credentials.password]
+        }
         if let name { hello += ["SETNAME", name] }
         awaited = [.needed] + Self.introduction.map { _ in .courtesy }
         return .send([hello] + Self.introduction)
@@ -100,13 +102,18 @@ struct Handshake {
         return awaited.isEmpty ? .done(version) : .wait
     }
 
-    /// AUTH with the configuration's password; nil where it has none.
+    /// AUTH with the configuration's credentials; nil where it has none.
     static func authentication(_ configuration: RedisConfiguration) -> [Bytes]? {
-        guard let password = configuration.password, !password.isEmpty else { return nil }
-        return ["AUTH"] + (configuration.username.map { [Bytes($0)] } ?? []) + [Bytes(password)]
+        guard let credentials = credentials(configuration) else { return nil }
+        return ["AUTH"] + (credentials.user.map { [Bytes($0)] } ?? []) + [credentials.password]
     }
 
-    private var password: Bytes? { configuration.password.flatMap { $0.isEmpty ? nil : Bytes($0) } }
+    /// A user without a password may be one who needs none (`nopass`): then any does. Without AUTH he would be the default user.
+    private static func credentials(_ configuration: RedisConfiguration) -> (user: String?, password: Bytes)? {
+        let (user, password) = (configuration.username.flatMap { $0.isEmpty ? nil : $0 }, configuration.password ?? "")
+        return user == nil && password.isEmpty ? nil : (user, Bytes(password))
+    }
+
     private var name: Bytes? { configuration.clientName.flatMap { $0.isEmpty ? nil : Bytes($0) } }
 
     /// Of effect none, and a failure of the server: who is asked again may know better.
@@ -122,7 +129,7 @@ struct Handshake {
         let failure = StoreError(error)
         switch failure.code {
         case .serverLoading, .serverBusy: return failure
-        default: return StoreError(.serverRefused, error.line + advice(on: error))
+        default: return StoreError(.serverRefused, failure.message + advice(on: error))
         }
     }
 

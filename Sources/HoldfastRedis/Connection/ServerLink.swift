@@ -1,10 +1,13 @@
 import HoldfastStore
 import NIOPosix
+import Synchronization
 
-/// One server, or the primary that sentinels name: the shared connection, and what is sent once more.
+/// One server, or the primary that sentinels name: the shared connections, and what is sent once more.
 final class ServerLink: Sendable {
     let connector: Connector
-    let connection: Connection
+    private let first: Connection
+    private let others: [Connection]
+    private let turn = Atomic<Int>(0)
     /// Connections that one caller at a time has for himself.
     let pool: ConnectionPool
     /// Who finds the primary, where sentinels name it.
@@ -13,11 +16,33 @@ final class ServerLink: Sendable {
 
     init(_ connector: Connector, follower: SentinelFollower? = nil) {
         self.connector = connector
-        connection = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next())
+        first = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next())
+        others = (1..<max(1, connector.configuration.sharedConnections)).map { _ in
+            Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next())
+        }
         pool = ConnectionPool(connector)
         self.follower = follower
         retries = connector.configuration.retriesOnTimeout
     }
+
+    /// The connection for the next call: the one of this event loop, where it has one, otherwise each in its turn.
+    var connection: Connection { others.isEmpty ? first : next() }
+
+    var connections: [Connection] { [first] + others }
+
+    private func next() -> Connection {
+        let connections = connections
+        if MultiThreadedEventLoopGroup.currentEventLoop != nil, let own = connections.first(where: \.isOnItsLoop) { return own }
+        return connections[Int(UInt(bitPattern: turn.add(1, ordering: .relaxed).newValue) % UInt(connections.count))]
+    }
+
+    /// What tasks that prefer the connection's event loop run on.
+    var executor: EventLoopExecutor { first.executor }
+
+    /// Leaves the server for another; see ``Connection/renew(isGraceful:)``.
+    func renew(isGraceful: Bool) { for connection in connections { connection.renew(isGraceful: isGraceful) } }
+
+    func retryNow() { for connection in connections { connection.retryNow() } }
 
     /// Whether sentinels say which server it is.
     var isFollowing: Bool { follower != nil }
@@ -25,13 +50,15 @@ final class ServerLink: Sendable {
     func close(finishingWithin grace: Duration = .zero) async {
         follower?.close()
         pool.close()
-        await connection.close(finishingWithin: grace)
+        await withTaskGroup { group in
+            for connection in connections { group.addTask { await connection.close(finishingWithin: grace) } }
+        }
     }
 
     func closeWithoutWaiting() {
         follower?.close()
         pool.close()
-        connection.closeWithoutWaiting()
+        for connection in connections { connection.closeWithoutWaiting() }
     }
 
     /// - Parameter history: of the call that this is a part of; what happens here is added.

@@ -18,7 +18,7 @@ final class SentinelFollower: Sendable {
         var isChecking = false
         var demotedAt: UInt64 = 0
         var isClosed = false
-        weak var connection: Connection?
+        weak var link: ServerLink?
         weak var hub: SubscriptionHub?
         weak var trackers: Trackers?
     }
@@ -53,8 +53,8 @@ final class SentinelFollower: Sendable {
     }
 
     /// Whose connections are renewed.
-    func lead(_ connection: Connection, _ hub: SubscriptionHub, _ trackers: Trackers) {
-        state.withLock { ($0.connection, $0.hub, $0.trackers) = (connection, hub, trackers) }
+    func lead(_ link: ServerLink, _ hub: SubscriptionHub, _ trackers: Trackers) {
+        state.withLock { ($0.link, $0.hub, $0.trackers) = (link, hub, trackers) }
     }
 
     func close() {
@@ -73,13 +73,13 @@ final class SentinelFollower: Sendable {
 
     /// A reply said that the server is a replica: the next connection finds the primary.
     func demoted() {
-        let (connection, hub, trackers) = state.withLock { state -> (Connection?, SubscriptionHub?, Trackers?) in
+        let (link, hub, trackers) = state.withLock { state -> (ServerLink?, SubscriptionHub?, Trackers?) in
             let now = Uptime.nanoseconds
             guard now &- state.demotedAt > Self.moment else { return (nil, nil, nil) }
             state.demotedAt = now
-            return (state.connection, state.hub, state.trackers)
+            return (state.link, state.hub, state.trackers)
         }
-        connection?.renew(isGraceful: true)
+        link?.renew(isGraceful: true)
         hub?.renew()
         trackers?.renew()
     }
@@ -105,18 +105,18 @@ final class SentinelFollower: Sendable {
     }
 
     private func move(to node: Node) {
-        if !leave(for: node) { state.withLock { $0.connection }?.retryNow() }
+        if !leave(for: node) { state.withLock { $0.link }?.retryNow() }
     }
 
     /// Renews all connections where they go to another server; whether they do.
     @discardableResult
     private func leave(for node: Node) -> Bool {
-        let (connection, hub, trackers, moves) = state.withLock { state in
+        let (link, hub, trackers, moves) = state.withLock { state in
             defer { state.current = node }
-            return (state.connection, state.hub, state.trackers, state.current != nil && state.current != node)
+            return (state.link, state.hub, state.trackers, state.current != nil && state.current != node)
         }
         guard moves else { return false }
-        connection?.renew(isGraceful: false)
+        link?.renew(isGraceful: false)
         hub?.renew()
         trackers?.renew()
         return true

@@ -109,12 +109,12 @@ struct ConnectionResolution {
         if urlAsks, given.usesTLS == false {
             warnings.append("REDIS_SSL=false is ignored: \(urlName ?? "the URL") says rediss://, so TLS is used")
         }
-        let files = [
+        let details = [
             ("REDIS_SSL_CA_CERTS", given.caFile), ("REDIS_SSL_CERTFILE", given.certificateFile),
-            ("REDIS_SSL_KEYFILE", given.keyFile),
+            ("REDIS_SSL_KEYFILE", given.keyFile), ("REDIS_SSL_SERVER_NAME", given.serverName),
         ]
         guard urlAsks || given.usesTLS == true else {
-            let unused = files.filter { $0.1 != nil }.map(\.0)
+            let unused = details.filter { $0.1 != nil }.map(\.0)
             warnings += unused.map { "\($0) has no effect: TLS is off (REDIS_SSL=true or a rediss:// URL turns it on)" }
             return
         }
@@ -130,6 +130,7 @@ struct ConnectionResolution {
         tls.certificateFile = given.certificateFile
         // As in Python, the certificate's file may hold the key too.
         tls.keyFile = given.keyFile ?? given.certificateFile
+        tls.serverName = given.serverName
         redis.tls = tls
     }
 

@@ -13,6 +13,7 @@ extension HoldfastConfiguration {
         public var rest: REST?
         /// Most connections for exclusive use.
         public var maxConnections = 10
+        public var sharedConnections = 1
         /// The longest wait for a reply.
         public var timeout: Duration = .seconds(5)
         public var connectTimeout: Duration = .seconds(5)
@@ -75,6 +76,8 @@ extension HoldfastConfiguration.Redis {
         /// The client's certificate and key, PEM.
         public var certificateFile: String?
         public var keyFile: String?
+        /// The name that the server's certificate bears, where it is not the host's.
+        public var serverName: String?
 
         public init() {}
     }

@@ -12,6 +12,7 @@ extension HoldfastConfiguration.Redis {
         configuration.connectTimeout = connectTimeout
         configuration.retriesOnTimeout = retryOnTimeout
         configuration.maximumConnections = maxConnections
+        configuration.sharedConnections = sharedConnections
         configuration.clientTracking =
             switch clientTracking {
             case .broadcast: .broadcast
@@ -54,6 +55,7 @@ extension HoldfastConfiguration.Redis.TLS {
             case .required: .required
             }
         return RedisConfiguration.TLS(
-            verification: verification, authorityFile: caFile, certificateFile: certificateFile, keyFile: keyFile)
+            verification: verification, authorityFile: caFile, certificateFile: certificateFile, keyFile: keyFile,
+            serverName: serverName)
     }
 }

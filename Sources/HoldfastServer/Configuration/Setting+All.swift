@@ -39,6 +39,9 @@ extension Setting {
             "REDIS_MAX_CONNECTIONS", "REDIS_MAX_POOL_SIZE", in: .redis, .integer(1...10_000),
             \.configuration.redis.maxConnections, "most connections for exclusive use"),
         Setting(
+            "REDIS_SHARED_CONNECTIONS", in: .redis, .integer(1...64), \.configuration.redis.sharedConnections,
+            "connections that all other calls share"),
+        Setting(
             "REDIS_SOCKET_TIMEOUT", in: .redis, .duration, \.configuration.redis.timeout, "the longest wait for a reply"),
         Setting(
             "REDIS_SOCKET_CONNECT_TIMEOUT", "REDIS_CONNECTION_TIMEOUT", in: .redis, .duration,
@@ -62,6 +65,9 @@ extension Setting {
         Setting(
             "REDIS_SSL_KEYFILE", in: .tls, .file, default: "(in the certificate's file)", \.connection.keyFile,
             "the client's key, PEM"),
+        Setting(
+            "REDIS_SSL_SERVER_NAME", in: .tls, .text, default: "(the host)", \.connection.serverName,
+            "the name that the server's certificate bears"),
     ]
 
     private static let topology: [Setting] = [

@@ -102,6 +102,7 @@ struct ConnectionSettings: Sendable {
     var caFile: String?
     var certificateFile: String?
     var keyFile: String?
+    var serverName: String?
     var clusterIsEnabled: Bool?
     var clusterNodes: [HostAndPort]?
     var sentinels: [HostAndPort]?

@@ -1,4 +1,5 @@
 import Holdfast
+import HoldfastRedis
 import HoldfastStore
 
 /// Everything that `/metrics` shows, gathered when it is asked for.
@@ -15,7 +16,7 @@ struct MetricsPage: Sendable {
             MetricFamily(
                 "holdfast_build_info", .gauge, "The version that runs.",
                 [MetricFamily.Sample(labels: [("version", version)], value: 1)])
-        ] + requests.families + connections.families + store + outbox + cache + embedded + journal
+        ] + requests.families + connections.families + store + client + outbox + cache + embedded + journal
     }
 
     private var store: [MetricFamily] {
@@ -43,6 +44,22 @@ struct MetricsPage: Sendable {
                     MetricFamily.Sample(labels: [("result", "ok")], value: Double(counts.probes - counts.failedProbes)),
                     MetricFamily.Sample(labels: [("result", "failed")], value: Double(counts.failedProbes)),
                 ]),
+        ]
+    }
+
+    /// What became of the calls to a Redis; nothing where there is none.
+    private var client: [MetricFamily] {
+        guard let statistics = (state.failover.server as? RedisStore)?.statistics else { return [] }
+        return [
+            .counter("holdfast_redis_calls_total", "Commands and batches, each attempt counted.", statistics.calls),
+            .gauge("holdfast_redis_outstanding", "Calls that were sent and have no reply yet.", Double(statistics.outstanding)),
+            MetricFamily(
+                "holdfast_redis_abandoned_total", .counter, "Calls that nobody waits for any more, or that were refused.",
+                [("cancelled", statistics.cancelled), ("timeout", statistics.timedOut), ("overloaded", statistics.overloaded)]
+                    .map { MetricFamily.Sample(labels: [("reason", $0)], value: Double($1)) }),
+            .counter("holdfast_redis_connections_total", "Shared connections that were made.", statistics.connected),
+            .counter("holdfast_redis_failed_attempts_total", "Attempts to connect that failed.", statistics.failedAttempts),
+            .counter("holdfast_redis_lost_connections_total", "Shared connections that ended by themselves.", statistics.lost),
         ]
     }
 

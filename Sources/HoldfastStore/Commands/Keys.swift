@@ -204,10 +204,10 @@ extension KeyOperation: OperationFamily {
     }
 
     static let table: [CommandSpec] = [
-        CommandSpec("DEL", arity: -2, [.write, .idempotent], keys: .all) { r throws(ReplyError) in
+        CommandSpec("DEL", arity: -2, [.write], keys: .all) { r throws(ReplyError) in
             .keys(.del(try r.restKeys()))
         },
-        CommandSpec("UNLINK", arity: -2, [.write, .idempotent], keys: .all) { r throws(ReplyError) in
+        CommandSpec("UNLINK", arity: -2, [.write], keys: .all) { r throws(ReplyError) in
             .keys(.unlink(try r.restKeys()))
         },
         CommandSpec("EXISTS", arity: -2, [.readOnly, .idempotent], keys: .all) { r throws(ReplyError) in
@@ -225,10 +225,10 @@ extension KeyOperation: OperationFamily {
         CommandSpec("PEXPIRE", arity: -3, [.write], keys: .first) { r throws(ReplyError) in
             try parseExpire(&r, scale: 1, absolute: false)
         },
-        CommandSpec("EXPIREAT", arity: -3, [.write, .idempotent], keys: .first) { r throws(ReplyError) in
+        CommandSpec("EXPIREAT", arity: -3, [.write], keys: .first) { r throws(ReplyError) in
             try parseExpire(&r, scale: 1000, absolute: true)
         },
-        CommandSpec("PEXPIREAT", arity: -3, [.write, .idempotent], keys: .first) { r throws(ReplyError) in
+        CommandSpec("PEXPIREAT", arity: -3, [.write], keys: .first) { r throws(ReplyError) in
             try parseExpire(&r, scale: 1, absolute: true)
         },
         CommandSpec("TTL", arity: 2, [.readOnly, .idempotent], keys: .first) { r throws(ReplyError) in
@@ -243,7 +243,7 @@ extension KeyOperation: OperationFamily {
         CommandSpec("PEXPIRETIME", arity: 2, [.readOnly, .idempotent], keys: .first) { r throws(ReplyError) in
             .keys(.pexpiretime(try r.key()))
         },
-        CommandSpec("PERSIST", arity: 2, [.write, .idempotent], keys: .first) { r throws(ReplyError) in
+        CommandSpec("PERSIST", arity: 2, [.write], keys: .first) { r throws(ReplyError) in
             .keys(.persist(try r.key()))
         },
         CommandSpec("RENAME", arity: 3, [.write], keys: .firstTwo) { r throws(ReplyError) in

@@ -154,7 +154,7 @@ extension ListOperation: OperationFamily {
         CommandSpec("LINDEX", arity: 3, [.readOnly, .idempotent], keys: .first) { r throws(ReplyError) in
             .lists(.lindex(try r.key(), try r.integer()))
         },
-        CommandSpec("LSET", arity: 4, [.write, .denyOOM, .idempotent], keys: .first) { r throws(ReplyError) in
+        CommandSpec("LSET", arity: 4, [.write, .denyOOM], keys: .first) { r throws(ReplyError) in
             .lists(.lset(try r.key(), try r.integer(), try r.bytes()))
         },
         CommandSpec("LINSERT", arity: 5, [.write, .denyOOM], keys: .first) { r throws(ReplyError) in

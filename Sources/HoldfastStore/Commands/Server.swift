@@ -40,7 +40,7 @@ extension ServerOperation: OperationFamily {
         CommandSpec("DBSIZE", arity: 1, [.readOnly, .idempotent, .administrative], keys: .none) { _ throws(ReplyError) in
             .server(.dbsize)
         },
-        CommandSpec("FLUSHDB", arity: 1, [.write, .idempotent, .administrative], keys: .none) { _ throws(ReplyError) in
+        CommandSpec("FLUSHDB", arity: 1, [.write, .administrative], keys: .none) { _ throws(ReplyError) in
             .server(.flushdb)
         },
         CommandSpec("INFO", arity: -1, [.readOnly, .idempotent, .administrative], keys: .none) { r throws(ReplyError) in

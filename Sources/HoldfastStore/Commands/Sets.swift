@@ -82,10 +82,10 @@ extension SetOperation: OperationFamily {
     }
 
     static let table: [CommandSpec] = [
-        CommandSpec("SADD", arity: -3, [.write, .denyOOM, .idempotent], keys: .first) { r throws(ReplyError) in
+        CommandSpec("SADD", arity: -3, [.write, .denyOOM], keys: .first) { r throws(ReplyError) in
             .sets(.sadd(try r.key(), try r.rest()))
         },
-        CommandSpec("SREM", arity: -3, [.write, .idempotent], keys: .first) { r throws(ReplyError) in
+        CommandSpec("SREM", arity: -3, [.write], keys: .first) { r throws(ReplyError) in
             .sets(.srem(try r.key(), try r.rest()))
         },
         CommandSpec("SMEMBERS", arity: 2, [.readOnly, .idempotent], keys: .first) { r throws(ReplyError) in

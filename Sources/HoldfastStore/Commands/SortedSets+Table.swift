@@ -10,7 +10,7 @@ extension SortedSetOperation {
         CommandSpec("ZINCRBY", arity: 4, [.write, .denyOOM], keys: .first) { r throws(ReplyError) in
             .sortedSets(.zincrby(try r.key(), try r.double(), try r.bytes()))
         },
-        CommandSpec("ZREM", arity: -3, [.write, .idempotent], keys: .first) { r throws(ReplyError) in
+        CommandSpec("ZREM", arity: -3, [.write], keys: .first) { r throws(ReplyError) in
             .sortedSets(.zrem(try r.key(), try r.rest()))
         },
         CommandSpec("ZSCORE", arity: 3, [.readOnly, .idempotent], keys: .first) { r throws(ReplyError) in
@@ -84,13 +84,13 @@ extension SortedSetOperation {
             let (destination, source) = (try r.key(), try r.key())
             return .sortedSets(.zrangestore(destination, source, try SortedSetRange.parse(&r, .any).range))
         },
-        CommandSpec("ZREMRANGEBYSCORE", arity: 4, [.write, .idempotent], keys: .first) { r throws(ReplyError) in
+        CommandSpec("ZREMRANGEBYSCORE", arity: 4, [.write], keys: .first) { r throws(ReplyError) in
             .sortedSets(.zremrangebyscore(try r.key(), try ScoreRange.parse(&r)))
         },
         CommandSpec("ZREMRANGEBYRANK", arity: 4, [.write], keys: .first) { r throws(ReplyError) in
             .sortedSets(.zremrangebyrank(try r.key(), try r.integer(), try r.integer()))
         },
-        CommandSpec("ZREMRANGEBYLEX", arity: 4, [.write, .idempotent], keys: .first) { r throws(ReplyError) in
+        CommandSpec("ZREMRANGEBYLEX", arity: 4, [.write], keys: .first) { r throws(ReplyError) in
             .sortedSets(.zremrangebylex(try r.key(), try LexRange.parse(&r)))
         },
     ]

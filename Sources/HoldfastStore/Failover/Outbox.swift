@@ -64,6 +64,8 @@ public final class Outbox: Sendable {
         var rank: [Int64] = []
         /// Whether somebody has begun to carry it out, or what it has taken the place of: it may have happened.
         var isTried = false
+        /// How many callers are having it kept, by themselves or in place of what another one has added.
+        var writers = 0
     }
 
     struct State {
@@ -130,16 +132,25 @@ public final class Outbox: Sendable {
     ///
     /// - Throws: ``ErrorCode/outboxFull`` with effect none; ``ErrorCode/storageFailed`` where the folder fails.
     public func add(_ item: Item) async throws(StoreError) {
-        let (number, isNew) = try state.withLock { (state) throws(StoreError) in try place(item, &state) }
+        let number = try state.withLock { (state) throws(StoreError) in try place(item, &state) }
         do throws(StoreError) {
             try await write(number)
         } catch {
-            // In the place of another one it stays: it contains that one, which was accepted.
-            if isNew { state.withLock { state in state.entries[number].map { remove($0, &state) } } }
+            let isGone = state.withLock { state in
+                guard let waiting = state.entries[number] else { return false }
+                state.entries[number]?.writers -= 1
+                // It stays where it contains what was accepted, or what somebody else is about to have accepted.
+                guard !waiting.isKept, waiting.writers == 1 else { return false }
+                remove(waiting, &state)
+                return true
+            }
+            if isGone { _ = try? await store?(.hdel(Self.entriesKey, [Bytes(number)])) }
             throw StoreError(error.code, error.message, effect: .unknown, operation: item.action)
         }
         state.withLock { state in
-            guard let waiting = state.entries[number], !waiting.isKept else { return }
+            guard let waiting = state.entries[number] else { return }
+            state.entries[number]?.writers -= 1
+            guard !waiting.isKept else { return }
             state.entries[number]?.isKept = true
             kept.add(1, ordering: .releasing)
         }
@@ -155,9 +166,12 @@ public final class Outbox: Sendable {
         }
     }
 
-    private func place(_ item: Item, _ state: inout State) throws(StoreError) -> (number: Int64, isNew: Bool) {
+    private func place(_ item: Item, _ state: inout State) throws(StoreError) -> Int64 {
         let present = item.name.flatMap { state.names[$0] }.flatMap { state.entries[$0] }
-        if let present, item.rank.lexicographicallyPrecedes(present.rank) { return (present.entry.number, false) }
+        if let present, item.rank.lexicographicallyPrecedes(present.rank) {
+            state.entries[present.entry.number]?.writers += 1
+            return present.entry.number
+        }
         // It has waited since the first of its name was accepted.
         let accepted = present?.entry.accepted ?? time.now
         state.revision += 1
@@ -166,10 +180,16 @@ public final class Outbox: Sendable {
         guard present != nil || hasRoom(bytes: entry.size, state),
             state.bytes + entry.size - (present?.entry.size ?? 0) <= configuration.maximumBytes
         else { throw refusal(item.action, state) }
-        if let present { remove(present, &state) } else { state.next += 1 }
-        insert(
-            Waiting(entry: entry, isKept: present?.isKept ?? false, rank: item.rank, isTried: present?.isTried ?? false), &state)
-        return (entry.number, present == nil)
+        var waiting = Waiting(entry: entry, isKept: false, rank: item.rank, writers: 1)
+        if let present {
+            (waiting.isKept, waiting.isTried, waiting.writers) = (present.isKept, present.isTried, present.writers + 1)
+            drop(present, &state)
+        } else {
+            state.next += 1
+        }
+        // A kept one in the place of a kept one: the number of those does not change for a moment, for calls read it without the lock.
+        enter(waiting, &state)
+        return entry.number
     }
 
     private func hasRoom(bytes: Int, _ state: State) -> Bool {
@@ -279,20 +299,28 @@ public final class Outbox: Sendable {
     // MARK: - Under the lock
 
     func insert(_ waiting: Waiting, _ state: inout State) {
+        enter(waiting, &state)
+        if waiting.isKept { kept.add(1, ordering: .releasing) }
+    }
+
+    func remove(_ waiting: Waiting, _ state: inout State) {
+        drop(waiting, &state)
+        if waiting.isKept { kept.subtract(1, ordering: .releasing) }
+    }
+
+    private func enter(_ waiting: Waiting, _ state: inout State) {
         state.entries[waiting.entry.number] = waiting
         state.first = min(state.first, waiting.entry.number)
         if let name = waiting.entry.name { state.names[name] = waiting.entry.number }
         state.counts[waiting.entry.action, default: 0] += 1
         state.bytes += waiting.entry.size
-        if waiting.isKept { kept.add(1, ordering: .releasing) }
     }
 
-    func remove(_ waiting: Waiting, _ state: inout State) {
+    private func drop(_ waiting: Waiting, _ state: inout State) {
         state.entries[waiting.entry.number] = nil
         if let name = waiting.entry.name, state.names[name] == waiting.entry.number { state.names[name] = nil }
         state.counts[waiting.entry.action, default: 0] -= 1
         state.bytes -= waiting.entry.size
-        if waiting.isKept { kept.subtract(1, ordering: .releasing) }
     }
 
     func bury(_ letter: DeadLetter, _ state: inout State) {

@@ -79,7 +79,9 @@ extension StoreError {
             case "ERR" where reply.line.hasPrefix("ERR max number of clients"): .serverBusy
             default: .commandFailed
             }
-        self.init(code, reply.line, effect: scriptMayHaveRun ? .unknown : .none, operation: operation)
+        // It goes on with the command's arguments, which may be a password or a value.
+        let line = code == .unknownCommand ? reply.line.before(", with args") : reply.line
+        self.init(code, line, effect: scriptMayHaveRun ? .unknown : .none, operation: operation)
     }
 
     /// Whether the call failed because the server is away or failing, so that trying again later can help: ``ErrorCode/unavailable`` where
@@ -94,5 +96,12 @@ extension StoreError {
         case .outOfMemory, .storageFailed: true
         default: false
         }
+    }
+}
+
+extension String {
+    /// What stands before the first such text, or all of it.
+    fileprivate func before(_ text: String) -> String {
+        firstRange(of: text).map { String(self[..<$0.lowerBound]) } ?? self
     }
 }

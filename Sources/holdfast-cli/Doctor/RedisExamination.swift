@@ -144,7 +144,7 @@ struct RedisExamination {
 
     private func advice(_ error: StoreError) -> String {
         if error.message.contains("CERTIFICATE_VERIFY_FAILED") || error.message.contains("UNKNOWN_CA") {
-            return "the certificate is not trusted; name its authority with REDIS_SSL_CA_CERTS"
+            return "the certificate is not trusted, or has expired; name its authority with REDIS_SSL_CA_CERTS, or renew it"
         }
         if error.message.contains("WRONG_VERSION_NUMBER") { return "the port speaks no TLS; use redis:// or REDIS_SSL=false" }
         if error.message.contains("CERTIFICATE_REQUIRED") { return "the server wants a certificate; set REDIS_SSL_CERTFILE" }
@@ -161,7 +161,8 @@ struct RedisExamination {
         first.database = 0
         let user = redis.username ?? "default"
         switch await introduce(first) {
-        case nil where redis.password == nil: return [.right("AUTH", "no password is needed")]
+        case nil where redis.password == nil:
+            return [.right("AUTH", redis.username == nil ? "no password is needed" : "user \(user) needs no password")]
         case nil: return [.right("AUTH", "the server accepts the password of user \(user)")]
         case let error? where error.message.hasPrefix("NOAUTH"):
             return [.wrong("AUTH", "the server requires a password: set REDIS_PASSWORD")]

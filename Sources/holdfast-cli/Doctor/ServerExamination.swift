@@ -54,11 +54,18 @@ struct ServerExamination {
     private func capabilities() async -> Finding? {
         guard let found = try? await store.capabilities() else { return nil }
         let has = ServerCapabilities.Feature.allCases.filter(found.features.contains).map(\.rawValue)
-        let lacks = ServerCapabilities.Feature.allCases.filter { !found.features.contains($0) }.map(\.rawValue)
+        // What the user may not ask for is not known, and not absent.
+        let untold = found.refusedQuestions
+        let lacks = ServerCapabilities.Feature.allCases.filter { feature in
+            !found.features.contains(feature) && !untold.contains(feature == .scriptFlags ? "EVAL" : "COMMAND")
+        }.map(\.rawValue)
         let parts = [
-            found.speaksRESP3 ? "RESP3" : "RESP2", found.mode,
-            found.modules.isEmpty ? "no modules" : "modules \(found.modules.joined(separator: ", "))",
-            "has \(has.joined(separator: ", "))", lacks.isEmpty ? "" : "has not \(lacks.joined(separator: ", "))",
+            untold.contains("HELLO") ? "" : found.speaksRESP3 ? "RESP3" : "RESP2", found.mode,
+            untold.contains("MODULE")
+                ? "" : found.modules.isEmpty ? "no modules" : "modules \(found.modules.joined(separator: ", "))",
+            has.isEmpty ? "" : "has \(has.joined(separator: ", "))",
+            lacks.isEmpty ? "" : "has not \(lacks.joined(separator: ", "))",
+            untold.isEmpty ? "" : "not known, because the user may not call it: \(untold.sorted().joined(separator: ", "))",
         ]
         return .right("Capabilities", parts.filter { !$0.isEmpty }.joined(separator: "; "))
     }

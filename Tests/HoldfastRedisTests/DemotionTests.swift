@@ -1,0 +1,116 @@
+import HoldfastStore
+import TestServers
+import Testing
+
+@testable import HoldfastRedis
+
+/// A primary that has become a replica while a connection to it was open: what it refuses is done by the new one, once.
+@Suite struct DemotionTests {
+    /// A sentinel, the server that it names first, which refuses writes from the second on, and the one that it names then.
+    private struct Scene {
+        let sentinel: ScriptedPeer
+        let old: ScriptedPeer
+        let new: ScriptedPeer
+        let taken: Locked<[String]>
+
+        static func start() async throws -> Scene {
+            let (taken, isDemoted) = (Locked<[String]>([]), Locked(false))
+            let old = try await ScriptedPeer.start { command in
+                switch command[0] {
+                case "ROLE": return "*1\r\n$6\r\nmaster\r\n"
+                case "MULTI", "PING": return "+OK\r\n"
+                case "EXEC": return "-EXECABORT Transaction discarded because of previous errors.\r\n"
+                case "SET":
+                    let refuses = isDemoted.withLock { isDemoted in
+                        defer { isDemoted = true }
+                        return isDemoted
+                    }
+                    if refuses { return "-READONLY You can't write against a read only replica.\r\n" }
+                    taken.withLock { $0.append("old \(command[1])") }
+                    return "+OK\r\n"
+                default: return nil
+                }
+            }
+            let queued = Locked<[String]?>(nil)
+            let new = try await ScriptedPeer.start { command in
+                switch command[0] {
+                case "ROLE": return "*1\r\n$6\r\nmaster\r\n"
+                case "PING": return "+OK\r\n"
+                case "MULTI":
+                    queued.withLock { $0 = [] }
+                    return "+OK\r\n"
+                case "SET":
+                    let isQueued = queued.withLock { queued in
+                        queued?.append(command[1])
+                        return queued != nil
+                    }
+                    if isQueued { return "+QUEUED\r\n" }
+                    taken.withLock { $0.append("new \(command[1])") }
+                    return "+OK\r\n"
+                case "EXEC":
+                    let keys = queued.withLock { queued in
+                        defer { queued = nil }
+                        return queued ?? []
+                    }
+                    taken.withLock { $0 += keys.map { "new \($0)" } }
+                    return "*\(keys.count)\r\n" + String(repeating: "+OK\r\n", count: keys.count)
+                default: return nil
+                }
+            }
+            let (first, second) = (old.port, new.port)
+            let sentinel = try await ScriptedPeer.start { command in
+                if command[0] == "PING" { return "+PONG\r\n" }
+                guard command[0] == "SENTINEL" else { return nil }
+                let port = isDemoted.withLock { $0 } ? second : first
+                switch command[1] {
+                case "GET-MASTER-ADDR-BY-NAME": return "*2\r\n$9\r\n127.0.0.1\r\n$\("\(port)".count)\r\n\(port)\r\n"
+                default: return "*0\r\n"
+                }
+            }
+            return Scene(sentinel: sentinel, old: old, new: new, taken: taken)
+        }
+
+        func store() throws -> RedisStore {
+            let node = RedisConfiguration.Node(host: "127.0.0.1", port: sentinel.port)
+            var configuration = RedisConfiguration(endpoint: .sentinel(.init(nodes: [node], primary: "main"))).patient
+            configuration.protocolVersion = .resp2
+            return try RedisStore(configuration)
+        }
+
+        func stop() async throws { for peer in [sentinel, old, new] { try await peer.stop() } }
+    }
+
+    private static func set(_ key: String) -> Operation { .raw(["SET", Bytes(key), "1"]) }
+
+    @Test func aSingleCommandIsSentToTheNewOne() async throws {
+        let scene = try await Scene.start()
+        let store = try scene.store()
+        #expect(try await store.execute(Self.set("a")) == .ok)
+        #expect(try await store.execute(Self.set("b")) == .ok)
+        #expect(scene.taken.withLock { $0 } == ["old a", "new b"])
+        await store.shutdown()
+        try await scene.stop()
+    }
+
+    /// The old primary carries out the first of them, and is a replica by the second.
+    @Test func ofAPipelineOnlyWhatWasRefusedIsSentAgain() async throws {
+        let scene = try await Scene.start()
+        let store = try scene.store()
+        let replies = try await store.execute(Batch(.pipeline, ["a", "b", "c"].map(Self.set)))
+        #expect(replies == [.ok, .ok, .ok])
+        #expect(scene.taken.withLock { $0 } == ["old a", "new b", "new c"])
+        await store.shutdown()
+        try await scene.stop()
+    }
+
+    @Test func aTransactionThatWasRefusedIsDoneByTheNewOneAsAWhole() async throws {
+        let scene = try await Scene.start()
+        let store = try scene.store()
+        #expect(try await store.execute(Self.set("a")) == .ok)
+        let replies = try await store.execute(Batch(.transaction, ["b", "c"].map(Self.set)))
+        #expect(replies == [.ok, .ok])
+        #expect(scene.taken.withLock { $0 } == ["old a", "new b", "new c"])
+        await store.shutdown()
+        try await scene.stop()
+    }
+}

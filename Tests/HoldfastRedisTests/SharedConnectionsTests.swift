@@ -1,0 +1,60 @@
+import HoldfastStore
+import TestServers
+import Testing
+
+@testable import HoldfastRedis
+
+/// Several connections that all calls share.
+@Suite struct SharedConnectionsTests {
+    private func store(_ server: RedisProcess, connections: Int) throws -> RedisStore {
+        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), clientName: "shared").patient
+        configuration.sharedConnections = connections
+        return try RedisStore(configuration)
+    }
+
+    private func ids(_ store: RedisStore) async throws -> Set<Int64> {
+        var ids = Set<Int64>()
+        for _ in 0..<12 { ids.insert(try await store(.raw("CLIENT", "ID")).integer ?? 0) }
+        return ids
+    }
+
+    @Test func callsTakeTurnsAndLostOnesAreMadeAgain() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try store(server, connections: 3)
+        let first = try await ids(store)
+        #expect(first.count == 3)
+        _ = try await server.ask("CLIENT", "KILL", "TYPE", "normal")
+        try await eventually("all are lost") { store.statistics.lost == 3 }
+        #expect(try await ids(store).isDisjoint(with: first))
+        #expect(store.statistics.connected == 6 && store.statistics.outstanding == 0 && store.statistics.calls >= 24)
+        await store.shutdown()
+    }
+
+    @Test func callersOnALoopStayOnItsConnection() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try store(server, connections: 3)
+        let found = try await withTaskExecutorPreference(store.taskExecutor) { try await ids(store) }
+        #expect(found.count == 1)
+        await store.shutdown()
+    }
+
+    @Test func whatIsGivenUpIsCounted() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try store(server, connections: 1)
+        try await store(.ping)
+        server.pause()
+        let deadline = SystemTime().uptime + .milliseconds(100)
+        let error = await #expect(throws: StoreError.self) {
+            _ = try await CallContext(actor: "test", deadline: deadline).run { () async throws(StoreError) -> Int in
+                try await store(.incr(Key(raw: "n")))
+            }
+        }
+        server.resume()
+        #expect(error?.code == .deadlineExceeded)
+        #expect(store.statistics.timedOut == 1 && store.statistics.connected == 1)
+        await store.shutdown()
+    }
+}
