@@ -43,8 +43,10 @@ public enum SessionProcedures {
               redis.call('HSET', KEYS[1], 'accessed', text(now), 'expires', text(expires))
               redis.call('PEXPIREAT', KEYS[1], text(expires))
             end
+            -- An expiry that passes while the script runs removes the session at once.
             local function answer()
               local reply = redis.call('HGETALL', KEYS[1])
+              if #reply == 0 then return false end
               reply[#reply + 1] = 'now'
               reply[#reply + 1] = text(now)
               return reply
@@ -105,6 +107,7 @@ public enum SessionProcedures {
             redis.call('HINCRBY', KEYS[1], 'version', ARGV[3])
             redis.call('PEXPIREAT', KEYS[1], ARGV[2])
             local reply = redis.call('HGETALL', KEYS[1])
+            if #reply == 0 then return false end
             reply[#reply + 1] = 'now'
             reply[#reply + 1] = string.format('%.0f', now)
             return reply
@@ -143,8 +146,8 @@ public enum SessionProcedures {
         "session.extend", version: 1, needsMemory: false,
         lua: existing + """
             if isDone() then return answer() end
-            slide(tonumber(ARGV[2]) or idle)
             redis.call('HINCRBY', KEYS[1], 'version', 1)
+            slide(tonumber(ARGV[2]) or idle)
             mark(ARGV[3])
             return answer()
             """
