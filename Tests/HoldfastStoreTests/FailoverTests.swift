@@ -139,6 +139,20 @@ import Testing
         #expect(decided == Decided(1, by: .server))
     }
 
+    @Test func withoutAServerNoFailureMakesAnOutage() async throws {
+        let failover = Failover(
+            local: EmbeddedStore(time: time), configuration: .init(thresholds: .init(failures: 1)), time: time)
+        let failure = StoreError(.connectionLost, "of another store", effect: .unknown)
+        for _ in 1...2 {
+            await #expect(throws: failure) {
+                try await failover.perform(.local) { _, _ throws(StoreError) -> Int in throw failure }
+            }
+        }
+        #expect(failover.status == .embedded)
+        #expect(failover.health.state == .up)
+        #expect(failover.statistics == Failover.Statistics())
+    }
+
     @Test func aFailingServerIsLeftAfterTheThresholdAndPoliciesDecide() async throws {
         let server = FaultyStore(EmbeddedStore(time: time))
         let failover = makeFailover(server)

@@ -1,3 +1,4 @@
+import ClientLoads
 import Foundation
 import Holdfast
 import HoldfastRedis
@@ -156,56 +157,41 @@ enum OutageBenchmark: Benchmark {
     }
 }
 
-/// One call through failover while the server is there, on a store that does nothing. ``DirectBenchmark`` is what to take off.
+/// One call through failover while the server is there. ``DirectBenchmark`` is what to take off.
 enum FailoverBenchmark: Benchmark {
-    static let name = "failover"
+    static let name = FailoverLoad.through.rawValue
 
     static func run(_ options: Options) async throws -> [Row] {
-        let failover = Failover(server: CallOverhead.store(), local: EmbeddedStore())
-        return [
-            try await CallOverhead.row("a call through failover while the server is there", options) { (operation) in
-                try await failover.perform(.local) { (store, _) async throws(StoreError) in try await store.execute(operation) }
-                    .value
-            }
-        ]
+        [try await FailoverLoad.through.row("a call through failover while the server is there", options)]
     }
 }
 
 /// The same call without failover.
 enum DirectBenchmark: Benchmark {
-    static let name = "failover-none"
+    static let name = FailoverLoad.without.rawValue
 
     static func run(_ options: Options) async throws -> [Row] {
-        let store = CallOverhead.store()
-        return [try await CallOverhead.row("the same call without failover", options) { try await store.execute($0) }]
+        [try await FailoverLoad.without.row("the same call without failover", options)]
     }
 }
 
-private enum CallOverhead {
-    /// Which store it is only shows at run time, as in a service: otherwise the call without failover would be no call at all.
-    @inline(never) @_optimize(none) static func store() -> any Store {
-        CommandLine.arguments.isEmpty ? EmbeddedStore() : SwitchedStore(nil)
-    }
-
-    static func row(_ name: String, _ options: Options, _ call: (HoldfastStore.Operation) async throws -> Reply) async throws
-        -> Row
-    {
-        let operation = HoldfastStore.Operation.strings(.get(Key(raw: "k")))
+extension FailoverLoad {
+    fileprivate func row(_ name: String, _ options: Options) async throws -> Row {
         let count = options.count(200_000)
         var meter = Meter()
         for _ in 0..<(options.onlyCount == nil ? options.rounds : 1) {
-            try await meter.round(operations: count) { for _ in 0..<count { _ = try await call(operation) } }
+            try await meter.round(operations: count) { try await run(count) }
         }
         return meter.row(name)
     }
 }
 
-/// A store that can be away; without one behind it, it answers nothing to everything.
+/// A store that can be away.
 private final class SwitchedStore: Store {
-    private let base: (any Store)?
+    private let base: any Store
     private let there = Locked(true)
 
-    init(_ base: (any Store)?) { self.base = base }
+    init(_ base: any Store) { self.base = base }
 
     var isThere: Bool {
         get { there.withLock { $0 } }
@@ -213,23 +199,21 @@ private final class SwitchedStore: Store {
     }
 
     private func check() throws(StoreError) {
-        guard base == nil || isThere else { throw StoreError(.connectionFailed) }
+        guard isThere else { throw StoreError(.connectionFailed) }
     }
 
     func execute(_ operation: HoldfastStore.Operation) async throws(StoreError) -> Reply {
-        guard let base else { return .null }
         try check()
         return try await base.execute(operation)
     }
 
     func execute(_ batch: Batch) async throws(StoreError) -> [Reply] {
         try check()
-        return try await base?.execute(batch) ?? []
+        return try await base.execute(batch)
     }
 
     func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output {
         try check()
-        guard let base else { throw StoreError(.unknownCommand) }
         return try await base.run(procedure)
     }
 
@@ -237,7 +221,6 @@ private final class SwitchedStore: Store {
         to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
     ) async throws -> Result {
         try check()
-        guard let base else { throw StoreError(.unknownCommand) }
         return try await base.withSubscription(to: channels, whenFull: overflow, body)
     }
 }

@@ -18,35 +18,62 @@ enum SessionFields {
 
     /// Reads a session from fields and values by turns.
     static func session(_ id: SessionID, _ pairs: [Bytes]) -> Session? {
-        var texts: [String: Bytes] = [:]
+        var head = Head()
         var data: [String: JSONValue] = [:]
         var messages: [Session.Message] = []
         for place in stride(from: 0, to: pairs.count - 1, by: 2) {
             let (name, value) = (pairs[place], pairs[place + 1])
-            if name.starts(with: "d:".utf8) {
+            switch name.prefixLetter {
+            case UInt8(ascii: "d"):
                 guard let field = name.dropFirst(2).string, value.count >= SessionProcedures.stampLength else { return nil }
                 let text = value.dropFirst(SessionProcedures.stampLength)
                 // Only the stamp: it was removed.
                 if text.isEmpty { continue }
                 guard let json = JSONValue(json: text) else { return nil }
                 data[field] = json
-            } else if name.starts(with: "m:".utf8) {
+            case UInt8(ascii: "m"):
                 guard let number = name.dropFirst(2).integer, let message = message(number, value) else { return nil }
                 messages.append(message)
-            } else {
-                texts[name.lossyString] = value
+            default:
+                head.take(name, value)
             }
         }
-        func moment(_ name: String) -> Timestamp? { texts[name]?.integer.map(Timestamp.init(milliseconds:)) }
-        guard let user = texts["user"]?.string, let kind = texts["kind"]?.string.flatMap(Session.Kind.init),
-            let created = moment("created"), let accessed = moment("accessed"), let expires = moment("expires"),
-            let ends = moment("ends"), let idle = texts["idle"]?.integer, let version = texts["version"]?.integer
-        else { return nil }
-        return Session(
-            id: id, userID: user, workspaceID: texts["workspace"]?.string, kind: kind, data: data,
-            messages: messages.sorted { $0.number < $1.number }, created: created, lastAccessed: accessed, expires: expires,
-            ends: ends, idleTTL: .milliseconds(idle), version: version, clientAddress: texts["address"]?.string,
-            userAgent: texts["agent"]?.string)
+        return head.session(id, data, messages.sorted { $0.number < $1.number })
+    }
+
+    /// The fields that stand for themselves.
+    private struct Head {
+        var user, workspace, kind, address, agent: Bytes?
+        var created, accessed, expires, ends, idle, version: Int64?
+
+        mutating func take(_ name: Bytes, _ value: Bytes) {
+            switch name.lossyString {
+            case "user": user = value
+            case "workspace": workspace = value
+            case "kind": kind = value
+            case "address": address = value
+            case "agent": agent = value
+            case "created": created = value.integer
+            case "accessed": accessed = value.integer
+            case "expires": expires = value.integer
+            case "ends": ends = value.integer
+            case "idle": idle = value.integer
+            case "version": version = value.integer
+            default: break
+            }
+        }
+
+        /// Nil where one is missing that every session has.
+        func session(_ id: SessionID, _ data: [String: JSONValue], _ messages: [Session.Message]) -> Session? {
+            guard let user = user?.string, let kind = kind?.string.flatMap(Session.Kind.init), let created, let accessed,
+                let expires, let ends, let idle, let version
+            else { return nil }
+            return Session(
+                id: id, userID: user, workspaceID: workspace?.string, kind: kind, data: data, messages: messages,
+                created: Timestamp(milliseconds: created), lastAccessed: Timestamp(milliseconds: accessed),
+                expires: Timestamp(milliseconds: expires), ends: Timestamp(milliseconds: ends),
+                idleTTL: .milliseconds(idle), version: version, clientAddress: address?.string, userAgent: agent?.string)
+        }
     }
 
     // MARK: - Messages
@@ -65,4 +92,9 @@ enum SessionFields {
             number: number, role: role, content: json["content"] ?? .null, metadata: json["metadata"]?.object ?? [:],
             sent: Timestamp(milliseconds: sent))
     }
+}
+
+extension Bytes {
+    /// The letter of a field's name that stands before its colon, as in `d:cart`; nil for other names.
+    fileprivate var prefixLetter: UInt8? { count >= 2 && self[startIndex + 1] == UInt8(ascii: ":") ? self[startIndex] : nil }
 }

@@ -13,15 +13,20 @@ extension SessionProcedures {
         "session.merge", version: 1, isIdempotent: true,
         lua: """
             if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-            local mine = {}
-            for i = 2, #ARGV, 2 do mine[ARGV[i]] = ARGV[i + 1] end
-            local function text(number) return string.format('%.0f', number) end
+            local function mine(name)
+              for i = #ARGV - 1, 2, -2 do
+                if ARGV[i] == name then return ARGV[i + 1] end
+              end
+              return nil
+            end
             if redis.call('EXISTS', KEYS[1]) == 0 then
-              if not (tonumber(mine.expires) and tonumber(mine.expires) > now) then return 0 end
+              local expires = mine('expires')
+              if not (tonumber(expires) and tonumber(expires) > now) then return 0 end
               redis.call('HSET', KEYS[1], unpack(ARGV, 2))
-              redis.call('PEXPIREAT', KEYS[1], mine.expires)
+              redis.call('PEXPIREAT', KEYS[1], expires)
               return 1
             end
+            local function text(number) return string.format('%.0f', number) end
             local meta = redis.pcall('HMGET', KEYS[1], 'expires', 'ends', 'accessed', 'version', 'size', 'fields', 'stones')
             if meta.err then return {'refused', 'damaged'} end
             local expires, ends, accessed, version = tonumber(meta[1]), tonumber(meta[2]), tonumber(meta[3]), tonumber(meta[4])
@@ -50,9 +55,9 @@ extension SessionProcedures {
                 end
               end
             end
-            expires = math.max(expires, math.min(tonumber(mine.expires) or 0, ends))
-            accessed = math.max(accessed, tonumber(mine.accessed) or 0)
-            version = math.max(version, tonumber(mine.version) or 0)
+            expires = math.max(expires, math.min(tonumber(mine('expires')) or 0, ends))
+            accessed = math.max(accessed, tonumber(mine('accessed')) or 0)
+            version = math.max(version, tonumber(mine('version')) or 0)
             if #set > 0 then version = version + 1 end
             redis.call('HSET', KEYS[1], 'expires', text(expires), 'accessed', text(accessed), 'version', text(version),
               'size', text(size), 'fields', text(number), 'stones', text(stones), unpack(set))

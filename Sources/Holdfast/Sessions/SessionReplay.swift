@@ -33,7 +33,8 @@ enum SessionReplay {
             Procedure(SessionProcedures.merge, keys: pair, arguments: Array(entry.arguments[3...])) { $0 })
         if let list = reply.list, list.first == "refused" { throw .damagedSession(id) }
         guard reply.integer == 1 else { return }
-        // Once more: a reader of the index may have found the entry without its session meanwhile and removed it.
+        // A reader of the index may have found the entry without its session meanwhile and removed it: then once more.
+        if try await store(.zscore(entry.keys[2], entry.arguments[0])) != nil { return }
         if try await index(entry, store) < 0 { _ = try await end(pair, in: store) }
     }
 

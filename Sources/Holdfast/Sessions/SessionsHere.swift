@@ -30,7 +30,12 @@ struct SessionsHere: Sendable {
     private func here(_ key: Key) -> Key { Self.here(key, epoch) }
     private func here(_ keys: [Key]) -> [Key] { keys.map(here) }
 
-    static func here(_ key: Key, _ epoch: Int) -> Key { Key(raw: Bytes(Array("away:\(epoch):".utf8) + Array(key.bytes))) }
+    static func here(_ key: Key, _ epoch: Int) -> Key {
+        var name = Array("away:\(epoch):".utf8)
+        name.reserveCapacity(name.count + key.bytes.count)
+        name.append(contentsOf: key.bytes)
+        return Key(raw: Bytes(name))
+    }
 
     /// Removes what is left of earlier outages.
     static func removeOld(from local: any Store, present epoch: Int) async throws(StoreError) {
@@ -45,16 +50,17 @@ struct SessionsHere: Sendable {
 
     /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` where this process knows nothing of the session.
     func read(_ id: SessionID, touchEvery interval: Bytes) async throws(StoreError) -> Session? {
-        let procedure = Procedure(
-            SessionProcedures.read, keys: here(keys.pair(id)), arguments: [interval], decode: SessionReply.init)
+        let pair = keys.pair(id)
+        let places = here(pair)
+        let procedure = Procedure(SessionProcedures.read, keys: places, arguments: [interval], decode: SessionReply.init)
         let reply = try await local.run(procedure)
         if let (session, now) = try reply.session(id) {
             // It was let stay longer, which the server should know; where that cannot be kept it ends sooner.
             if !interval.isEmpty, session.lastAccessed == now { try? await keep(session, reply) }
             return own(session, reply)
         }
-        if try await local(.exists(here(keys.pair(id)[1]))) { return nil }
-        guard var copy = sessions.near.session(id, at: keys.session(id), clocks: .init(sessions.failover.time)) else {
+        if try await local(.exists(places[1])) { return nil }
+        guard var copy = sessions.near.session(id, at: pair[0], clocks: .init(sessions.failover.time)) else {
             throw unknown(SessionProcedures.read)
         }
         copy.by = decider
@@ -64,7 +70,7 @@ struct SessionsHere: Sendable {
     private func own(_ session: Session, _ reply: SessionReply) -> Session {
         var session = session
         session.by = decider
-        if let seen = reply.fields["seen"]?.integer {
+        if let seen = reply.stored.fieldValue("seen")?.integer {
             session.staleAge = max(.zero, sessions.failover.time.now - Timestamp(milliseconds: seen))
         }
         return session
@@ -205,9 +211,6 @@ struct SessionsHere: Sendable {
 extension SessionReply {
     /// The session's fields as stored, without what the reply adds.
     var stored: [Bytes] { Array(all.dropLast(2)) }
-    var fields: [Bytes: Bytes] {
-        Dictionary(stride(from: 0, to: all.count - 1, by: 2).map { (all[$0], all[$0 + 1]) }) { _, last in last }
-    }
 }
 
 /// Names and values by turns.

@@ -98,20 +98,25 @@ public struct KeyPattern: ExpressibleByStringInterpolation, Hashable, Sendable {
             bytes.reserveCapacity(literalCapacity + 36 * interpolationCount)
         }
         public mutating func appendLiteral(_ literal: String) { bytes.append(contentsOf: literal.utf8) }
-        public mutating func appendInterpolation(_ identifier: some StringProtocol) {
-            KeyPattern.encode(identifier, into: &bytes)
-        }
+        @inlinable public mutating func appendInterpolation(_ identifier: some StringProtocol) { encode(String(identifier)) }
         public mutating func appendInterpolation(_ number: Int64) { bytes.append(contentsOf: number.description.utf8) }
+
+        @usableFromInline mutating func encode(_ identifier: String) { KeyPattern.encode(identifier, into: &bytes) }
     }
 
-    static func encode(_ identifier: some StringProtocol, into bytes: inout [UInt8]) {
-        for byte in identifier.utf8 {
-            if needsEncoding(byte) {
-                bytes.append(UInt8(ascii: "%"))
-                bytes.append(hexDigits[Int(byte >> 4)])
-                bytes.append(hexDigits[Int(byte & 15)])
-            } else {
-                bytes.append(byte)
+    static func encode(_ identifier: String, into bytes: inout [UInt8]) {
+        var identifier = identifier
+        identifier.withUTF8 { text in
+            // Most need none, and are copied as they are.
+            guard text.contains(where: needsEncoding) else { return bytes.append(contentsOf: text) }
+            for byte in text {
+                if needsEncoding(byte) {
+                    bytes.append(UInt8(ascii: "%"))
+                    bytes.append(hexDigits[Int(byte >> 4)])
+                    bytes.append(hexDigits[Int(byte & 15)])
+                } else {
+                    bytes.append(byte)
+                }
             }
         }
     }

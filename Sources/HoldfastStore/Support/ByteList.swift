@@ -13,15 +13,16 @@ package enum ByteList {
 
     /// The strings, which share the memory of the bytes; nil where the bytes are no such list.
     package static func decode(_ bytes: Bytes) -> [Bytes]? {
-        var rest = bytes
         var list: [Bytes] = []
-        while !rest.isEmpty {
-            guard rest.count >= 4 else { return nil }
-            let count = rest.prefix(4).reduce(0) { $0 << 8 | Int($1) }
-            rest = rest.dropFirst(4)
-            guard rest.count >= count else { return nil }
-            list.append(rest.prefix(count))
-            rest = rest.dropFirst(count)
+        var place = bytes.startIndex
+        while place < bytes.endIndex {
+            guard bytes.endIndex - place >= 4 else { return nil }
+            var count = 0
+            for byte in place..<(place + 4) { count = count << 8 | Int(bytes[byte]) }
+            place += 4
+            guard bytes.endIndex - place >= count else { return nil }
+            list.append(bytes[place..<(place + count)])
+            place += count
         }
         return list
     }
