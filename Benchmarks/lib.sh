@@ -33,8 +33,10 @@ start_redis() {
 
 instructions() {
   # Without the compiler's debug information, which valgrind 3.19 cannot read. With symbols, for callgrind_annotate.
-  [ .build/stripped -nt "$binary" ] || strip -g -o .build/stripped "$binary"
-  valgrind --tool=callgrind --callgrind-out-file=.build/callgrind.out .build/stripped "$@" 2>&1 |
+  local stripped
+  stripped=.build/stripped-$(basename "$binary")
+  [ "$stripped" -nt "$binary" ] || strip -g -o "$stripped" "$binary"
+  valgrind --tool=callgrind --callgrind-out-file=.build/callgrind.out "$stripped" "$@" 2>&1 |
     sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
 }
 

@@ -28,10 +28,17 @@ final class ScriptDigests: Sendable {
     func evaluate(
         _ script: Script, _ keys: [Key], _ arguments: [Bytes], send: ([Bytes]) async throws(StoreError) -> Reply
     ) async throws(StoreError) -> Reply {
-        let tail = [Bytes(Int64(keys.count))] + keys.map(\.bytes) + arguments
-        let reply = try await send(["EVALSHA", digest(of: script)] + tail)
+        let reply = try await send(Self.command("EVALSHA", digest(of: script), keys, arguments))
         guard case .error(let error) = reply, error.prefix == "NOSCRIPT" else { return reply }
-        return try await send(["EVAL", Bytes(script.lua)] + tail)
+        return try await send(Self.command("EVAL", Bytes(script.lua), keys, arguments))
+    }
+
+    private static func command(_ name: Bytes, _ script: Bytes, _ keys: [Key], _ arguments: [Bytes]) -> [Bytes] {
+        var command = [name, script, Bytes(Int64(keys.count))]
+        command.reserveCapacity(3 + keys.count + arguments.count)
+        for key in keys { command.append(key.bytes) }
+        command.append(contentsOf: arguments)
+        return command
     }
 
     static func sha1(_ text: String) -> Bytes { Bytes(hex: Insecure.SHA1.hash(data: Array(text.utf8))) }
