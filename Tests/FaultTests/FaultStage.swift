@@ -132,7 +132,9 @@ struct FaultStage: Sendable {
         for process in processes {
             let (failover, cache) = (process.services.failover, process.services.cache)
             try await eventually(within: .seconds(120), "process \(process.name.number) is back: \(failover.status)") {
-                failover.status == .server && cache.pendingChanges == 0 && failover.outbox.isEmpty
+                // Asked of the server, and not of a process that may not have noticed yet that it was away.
+                let answer = try? await failover.perform(.fail) { (store, _) throws(StoreError) in try await store(.ping) }
+                return answer != nil && failover.status == .server && cache.pendingChanges == 0 && failover.outbox.isEmpty
             }
         }
         let end = ContinuousClock.now + Self.nearTTL
