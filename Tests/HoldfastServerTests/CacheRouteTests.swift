@@ -11,11 +11,12 @@ import Testing
     @Test(arguments: ["null", "0", "1.5", "true", #""text""#, "[]", #"{"a":[1,{"b":null}]}"#, "9007199254740993"])
     func aValueComesBackAsItWent(text: String) async throws {
         let server = try ServerUnderTest()
-        let kept = try await server.send(.put, Self.entry, text: #"{"value":\#(text),"ttl_seconds":60}"#)
+        let kept = try await server.send(.put, Self.entry, text: #"{"value":\#(text),"ttl_seconds":86400}"#)
         #expect(kept.status == 200 && kept.json["decided_by"] == "server")
         let reply = try await server.send(.get, Self.entry + "?ttl=true", key: ServerUnderTest.reader)
         #expect(reply.status == 200 && reply.json["value"] == JSONValue(json: Array(text.utf8)))
-        #expect((reply.json["ttl_seconds"]?.double ?? 0) > 50)
+        // Nearer to what was asked for than to the default of an hour, however long a loaded machine takes.
+        #expect((43_200...86_400).contains(reply.json["ttl_seconds"]?.double ?? 0))
         let tag = try #require(reply.header("ETag"))
         #expect(try await server.send(.get, Self.entry, headers: ["If-None-Match": tag]).status == 304)
         #expect(try await server.send(.delete, Self.entry).json["deleted"] == true)
