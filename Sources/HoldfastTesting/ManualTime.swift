@@ -9,7 +9,8 @@ public final class ManualTime: TimeSource {
     }
 
     private struct State {
-        var now: Timestamp
+        /// What the wall clock would have said when `uptime` began.
+        var start: Timestamp
         var uptime: Duration = .zero
         var sleepers: [Sleeper] = []
         var nextID = 0
@@ -17,9 +18,9 @@ public final class ManualTime: TimeSource {
 
     private let state: Locked<State>
 
-    public init(now: Timestamp = Timestamp(milliseconds: 1_700_000_000_000)) { state = Locked(State(now: now)) }
+    public init(now: Timestamp = Timestamp(milliseconds: 1_700_000_000_000)) { state = Locked(State(start: now)) }
 
-    public var now: Timestamp { state.withLock { $0.now } }
+    public var now: Timestamp { state.withLock { $0.start + $0.uptime } }
     public var uptime: Duration { state.withLock { $0.uptime } }
 
     /// How many tasks are asleep: what a test waits for before it moves the clock.
@@ -31,7 +32,6 @@ public final class ManualTime: TimeSource {
     /// Moves both clocks forward and wakes whoever has slept long enough.
     public func advance(by span: Duration) {
         let awake = state.withLock { state -> [Sleeper] in
-            state.now = state.now + span
             state.uptime += span
             let (due, waiting) = (
                 state.sleepers.filter { $0.until <= state.uptime }, state.sleepers.filter { $0.until > state.uptime }
@@ -43,7 +43,7 @@ public final class ManualTime: TimeSource {
     }
 
     /// Lets the wall clock step, as an operator or NTP would; ``uptime`` goes on.
-    public func stepWallClock(by span: Duration) { state.withLock { $0.now = $0.now + span } }
+    public func stepWallClock(by span: Duration) { state.withLock { $0.start = $0.start + span } }
 
     public func sleep(for span: Duration) async throws {
         let id = state.withLock { state in

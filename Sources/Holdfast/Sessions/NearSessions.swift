@@ -42,9 +42,22 @@ final class NearSessions: Sendable {
         var youngCost = 0
         var epoch: UInt64 = 0
         /// When keys and users were last dropped; bounded like the copies.
-        var drops: [Bytes: UInt64] = [:]
+        var drops: [Bytes: Drop] = [:]
         /// Drops up to this one may have been forgotten, so that no ticket from before it is accepted.
         var forgottenDrops: UInt64 = 0
+        /// When everything was dropped last.
+        var lastReturn: UInt64 = 0
+
+        func isDropped(_ key: Key, _ index: Key, since ticket: Ticket) -> Bool {
+            func isHit(by drop: Drop?) -> Bool { drop.map { $0.epoch > ticket.epoch && $0.except != key } ?? false }
+            return ticket.epoch < forgottenDrops || isHit(by: drops[key.bytes]) || isHit(by: drops[index.bytes])
+        }
+    }
+
+    private struct Drop {
+        let epoch: UInt64
+        /// The session of the user's that stayed.
+        let except: Key?
     }
 
     private let limits: Sessions.NearCopies
@@ -68,12 +81,15 @@ final class NearSessions: Sendable {
             id: session.id, userID: session.userID, rank: Rank(session), fields: bytes, cost: bytes.count + 512, seen: clocks,
             remaining: session.expires - serverNow)
         state.withLock { state in
-            guard ticket.epoch >= state.forgottenDrops, ticket.epoch >= state.drops[key.bytes] ?? 0,
-                ticket.epoch >= state.drops[index.bytes] ?? 0
-            else { return }
+            guard ticket.epoch >= state.lastReturn, !state.isDropped(key, index, since: ticket) else { return }
             if let present = state.young[key] ?? state.old[key], present.rank > copy.rank { return }
             insert(copy, at: key, &state)
         }
+    }
+
+    /// Whether a session was dropped, by itself or with its user's others, after a ticket was taken, or nobody can tell any more.
+    func isDropped(_ key: Key, index: Key, since ticket: Ticket) -> Bool {
+        state.withLock { $0.isDropped(key, index, since: ticket) }
     }
 
     /// A copy that may still answer.
@@ -125,7 +141,7 @@ final class NearSessions: Sendable {
                 remove(key, &state)
                 dropped.append(copy.id)
             }
-            noteDrop(of: index.bytes, &state)
+            noteDrop(of: index.bytes, except: kept, &state)
             return dropped
         }
     }
@@ -134,7 +150,8 @@ final class NearSessions: Sendable {
     func dropAll() {
         state.withLock { state in
             state.epoch += 1
-            state = State(epoch: state.epoch, forgottenDrops: state.epoch)
+            state = State(
+                epoch: state.epoch, drops: state.drops, forgottenDrops: state.forgottenDrops, lastReturn: state.epoch)
         }
     }
 
@@ -159,13 +176,13 @@ final class NearSessions: Sendable {
         state.old[key] = nil
     }
 
-    private func noteDrop(of name: Bytes, _ state: inout State) {
+    private func noteDrop(of name: Bytes, except kept: Key? = nil, _ state: inout State) {
         state.epoch += 1
         if state.drops.count >= max(1024, limits.entries) {
             state.drops = [:]
             state.forgottenDrops = state.epoch
         }
-        state.drops[name] = state.epoch
+        state.drops[name] = Drop(epoch: state.epoch, except: kept)
     }
 }
 

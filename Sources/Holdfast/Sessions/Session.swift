@@ -32,6 +32,7 @@ public struct Session: Hashable, Sendable {
     public let data: [String: JSONValue]
     /// The last messages of a conversation, oldest first; empty for other kinds.
     public let messages: [Message]
+    /// By the server's clock, as far as it is known to the process that made it.
     public let created: Timestamp
     /// The last read or change that was written down; see ``Sessions/Configuration/touchInterval``.
     public let lastAccessed: Timestamp

@@ -5,7 +5,8 @@ import HoldfastStore
 /// | Field | Value |
 /// |---|---|
 /// | `user` `workspace` `kind` `address` `agent` | text |
-/// | `created` `accessed` `expires` `ends` | moments, Unix milliseconds |
+/// | `created` | a moment, Unix milliseconds; by the server's clock, as far as it is known, also where it was made while that was away |
+/// | `accessed` `expires` `ends` | moments, Unix milliseconds |
 /// | `idle` | the idle TTL in milliseconds |
 /// | `version` | a counter from 1 |
 /// | `size` `fields` `stones` | bytes of all data fields and messages, names included and stamps not; the number of data fields; that of stamps of removed ones |

@@ -67,12 +67,13 @@ enum SessionReplay {
         let (index, kept) = (entry.keys[0], entry.arguments[1])
         // Whatever the clocks say. The loop below takes them out of the index.
         for member in entry.arguments.dropFirst(3) { _ = try await end(pair(member, entry), in: store) }
-        _ = try await store.run(Procedure.indexRevoke(entry.keys[1], at: moment))
+        // Not later than now on the server. A later mark is another revocation's, which has ended what it had to.
+        let settled = min(moment, try await store.run(Procedure.indexRevoke(entry.keys[1], at: moment)))
         var staying = 0
         while true {
             let members = try await store(.zrange(index, staying, staying + Sessions.maximumPage - 1))
             for member in members {
-                if try await stays(pair(member, entry), member, after: moment, kept: kept, index, store) { staying += 1 }
+                if try await stays(pair(member, entry), member, after: settled, kept: kept, index, store) { staying += 1 }
             }
             if members.count < Sessions.maximumPage { return }
         }
@@ -149,16 +150,18 @@ enum SessionReplay {
         }
     }
 
+    /// There may be two of one session (``SessionsHere/entryName(_:)``): what is seen here is what both bring.
     private static func recallMerge(_ entry: OutboxEntry, _ local: any Store) async throws(StoreError) {
         guard entry.keys.count == 4, entry.arguments.count > 3 else { throw unreadable(entry) }
         let here = entry.here
         let fields = Array(entry.arguments[3...])
         let more: [Bytes] = ["base", fields.fieldValue("next") ?? "0", "seen", Bytes(entry.accepted.milliseconds)]
-        _ = try await local.run(
+        let pair = Array(here.keys[..<2])
+        let adopted = try await local.run(
             Procedure(
-                SessionProcedures.adopt, keys: Array(here.keys[..<2]),
-                arguments: [fields.fieldValue("expires") ?? "0", "0"] + fields + more
+                SessionProcedures.adopt, keys: pair, arguments: [fields.fieldValue("expires") ?? "0", "0"] + fields + more
             ) { $0 })
+        if adopted.isNull { _ = try await local.run(Procedure(SessionProcedures.merge, keys: pair, arguments: fields) { $0 }) }
         _ = try await local.run(
             Procedure(
                 SessionProcedures.indexAdd, keys: Array(here.keys[2...]), arguments: Array(here.arguments[..<2]) + [Bytes()]

@@ -66,6 +66,8 @@ extension Sessions {
     /// - Parameter kept: one that stays, as for "log out everywhere else".
     /// - Returns: how many were ended, damaged ones included. While the server is away: how many of those that this process knew; the others
     ///   are ended when it is back, and this process answers none of them until then.
+    /// - Throws: while the server is away ``/HoldfastStore/ErrorCode/outboxFull`` with an unknown effect where they have ended in this process
+    ///   and the server will not hear of it: repeat it.
     @discardableResult
     public func revokeAll(userID: String, keeping kept: SessionID? = nil) async throws(StoreError) -> Decided<Int> {
         try checkUser(userID)
@@ -117,7 +119,7 @@ extension Sessions {
     }
 
     @discardableResult
-    private func dropNear(_ userID: String, _ index: Key, _ kept: SessionID?) -> [SessionID] {
+    func dropNear(_ userID: String, _ index: Key, _ kept: SessionID?) -> [SessionID] {
         near.dropAll(
             ofUser: userID, index: index, isOwn: { keys.names.suffix(of: $0.bytes) != nil }, except: kept.map(keys.session))
     }

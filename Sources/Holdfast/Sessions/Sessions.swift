@@ -78,8 +78,8 @@ public struct Sessions: Sendable {
     ///   - operation: a name, under which one session is created however often it is called: its id comes from the name, which
     ///     must therefore be as secret as an id. A repetition is answered the session as it is (three round trips).
     /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` or ``/HoldfastStore/ErrorCode/tooLarge`` naming the parameter, with nothing written;
-    ///   ``/HoldfastStore/ErrorCode/unavailable`` while the server is away; ``/HoldfastStore/ErrorCode/conflict`` where the operation's session has been ended. An
-    ///   error after the first trip has the effect `unknown`: it can leave a session behind whose id nobody knows, which ends by
+    ///   ``/HoldfastStore/ErrorCode/unavailable`` while the server is away; ``/HoldfastStore/ErrorCode/conflict`` where the operation's session has been ended, or all
+    ///   sessions of the user meanwhile. An error after the first trip has the effect `unknown`: it can leave a session behind whose id nobody knows, which ends by
     ///   itself unless the operation is repeated.
     public func create(
         userID: String, workspaceID: String? = nil, kind: Session.Kind = .user, data: [String: JSONValue] = [:],
@@ -194,7 +194,9 @@ public struct Sessions: Sendable {
     ///
     /// - Parameter version: end it only at this version.
     /// - Returns: whether there was one. While the server is away true, whatever is known here: it will be ended there too.
-    /// - Throws: ``/HoldfastStore/ErrorCode/preconditionFailed``; while the server is away ``/HoldfastStore/ErrorCode/unavailable`` where a version is expected.
+    /// - Throws: ``/HoldfastStore/ErrorCode/preconditionFailed``; while the server is away ``/HoldfastStore/ErrorCode/unavailable`` where a version is expected,
+    ///   and ``/HoldfastStore/ErrorCode/outboxFull`` with an unknown effect where it has ended in this process and the server will not hear of
+    ///   it: repeat it.
     @discardableResult
     public func delete(_ id: SessionID, ifVersion version: Int64? = nil) async throws(StoreError) -> Decided<Bool> {
         try await end(id, ifVersion: version, epitaph: "deleted")
@@ -230,7 +232,10 @@ public struct Sessions: Sendable {
         let arguments = Self.endArguments(ifVersion: version, epitaph: epitaph, always: failover.server != nil)
         let reply = try await store.run(
             Procedure(SessionProcedures.delete, keys: pair, arguments: arguments, decode: SessionReply.init))
-        guard let pairs = try reply.pairs(of: id) else { return nil }
+        let pairs = try reply.pairs(of: id)
+        // While something waits for the server the session may lie here too, to be read in the next outage.
+        if !failover.outbox.isEmpty { _ = try? await SessionsHere(self, .server).bury(id, arguments) }
+        guard let pairs else { return nil }
         return pairs.count > 1 ? pairs[1].string : nil
     }
 
@@ -262,7 +267,7 @@ public struct Sessions: Sendable {
         _ script: Script, _ id: SessionID, _ arguments: [Bytes], once operation: OperationID? = nil, in store: any Store,
         _ ticket: NearSessions.Ticket
     ) async throws(StoreError) -> Session? {
-        let sent = failover.time.now
+        let sent = failover.time.uptime
         let reply = try await store.run(
             Procedure(script, keys: keys.keys(id, once: operation), arguments: arguments, decode: SessionReply.init))
         let key = keys.session(id)

@@ -8,7 +8,8 @@ import HoldfastStore
 ///
 /// What the server has to hear of a session is one entry, which holds the session as it is here and is replaced by every change
 /// (``SessionProcedures/merge``), and one for each append. Both are about the user's index, and so are revocations: of one user all
-/// happens in order.
+/// happens in order. What ends a session takes the place of what was kept of it, so that it has room also where the outbox is full; for
+/// one that has only been seen here it has none then, but it holds here.
 struct SessionsHere: Sendable {
     let sessions: Sessions
     let decider: Decider
@@ -85,11 +86,19 @@ struct SessionsHere: Sendable {
     /// - Returns: nil where there is one of this id.
     func create(_ id: SessionID, _ arguments: [Bytes]) async throws(StoreError) -> Session? {
         try outbox.checkRoom()
+        // By the server's clock, as revocations are; of two values of a field the last counts.
+        let created: [Bytes] = ["created", Bytes(sessions.serverClock.now.milliseconds)]
         let procedure = Procedure(
-            SessionProcedures.create, keys: here(keys.pair(id)), arguments: arguments, decode: SessionReply.init)
+            SessionProcedures.create, keys: here(keys.pair(id)), arguments: arguments + created, decode: SessionReply.init)
         let reply = try await local.run(procedure)
         guard let (session, _) = try reply.session(id) else { return nil }
-        try await index(session)
+        try await index(id, until: session.ends, of: session.userID)
+        // A revocation that was noted after this finds it in the index.
+        if isDropped(session) {
+            _ = try await bury(id, Self.ending)
+            throw StoreError(
+                .conflict, "All sessions of the user were revoked meanwhile", operation: SessionProcedures.create.identifier)
+        }
         try await keep(session, reply)
         return own(session, reply)
     }
@@ -106,19 +115,30 @@ struct SessionsHere: Sendable {
         let procedure = Procedure(
             script, keys: here(keys.keys(id, once: operation)), arguments: arguments, decode: SessionReply.init)
         var reply = try await local.run(procedure)
-        if try reply.session(id) == nil {
+        let isAdopted = try reply.session(id) == nil
+        if isAdopted {
             guard try await adopt(id, for: script) else { return nil }
             reply = try await local.run(procedure)
         }
         guard let (session, _) = try reply.session(id) else { return nil }
         try await keep(session, reply)
         if script === SessionProcedures.append {
-            try await outbox.add(
+            try await tell(
                 Outbox.Item(
                     script.identifier, keys: keys.keys(id, once: operation), arguments: arguments,
                     about: keys.index(of: session.userID).bytes))
         }
+        // Ended meanwhile, perhaps on the server, by somebody who could not find it here yet. Who comes after this finds the outbox not
+        // empty, and looks (``Sessions/remove``).
+        if isAdopted, isDropped(session) {
+            _ = try await local(.unlink([here(keys.session(id))]))
+            throw unknown(script).withUnknownEffect()
+        }
         return own(session, reply)
+    }
+
+    private func isDropped(_ session: Session) -> Bool {
+        sessions.near.isDropped(keys.session(session.id), index: keys.index(of: session.userID), since: ticket)
     }
 
     /// Takes the near copy of a session over; false where it was ended here.
@@ -136,27 +156,34 @@ struct SessionsHere: Sendable {
             Procedure(
                 SessionProcedures.adopt, keys: here(keys.pair(id)), arguments: [expires, "0"] + copy.fields + more,
                 decode: SessionReply.init))
-        try await index(session)
+        try await index(id, until: session.ends, of: session.userID)
         return true
     }
 
-    private func index(_ session: Session) async throws(StoreError) {
+    private func index(_ id: SessionID, until ends: Timestamp, of userID: String) async throws(StoreError) {
         _ = try await local.run(
             Procedure(
-                SessionProcedures.indexAdd, keys: here(keys.indexPair(of: session.userID)),
-                arguments: [Bytes(session.id.text), Bytes(session.ends.milliseconds), Bytes()]
+                SessionProcedures.indexAdd, keys: here(keys.indexPair(of: userID)),
+                arguments: [Bytes(id.text), Bytes(ends.milliseconds), Bytes()]
             ) { $0.integer })
     }
 
+    /// Of this epoch: a session that lies here twice, because a call that began in an earlier epoch adopted it too, has two entries,
+    /// neither of which contains the other. The server merges both.
     private func entryName(_ id: SessionID) -> Bytes {
-        Bytes(Array("session.merge:".utf8) + Array(keys.session(id).bytes))
+        Bytes(Array("session.merge:\(epoch):".utf8) + Array(keys.session(id).bytes))
+    }
+
+    /// Adds what has been done here already: where there is no room for it the caller must not take it for undone.
+    private func tell(_ item: Outbox.Item) async throws(StoreError) {
+        do throws(StoreError) { try await outbox.add(item) } catch { throw error.withUnknownEffect() }
     }
 
     /// Keeps a session as it is here for the server, in place of what was kept of it before.
     private func keep(_ session: Session, _ reply: SessionReply) async throws(StoreError) {
         let (pair, index) = (keys.pair(session.id), keys.indexPair(of: session.userID))
         let head = [Bytes(session.id.text), Bytes(session.ends.milliseconds), Bytes(session.created.milliseconds)]
-        try await outbox.add(
+        try await tell(
             Outbox.Item(
                 SessionProcedures.merge.identifier, keys: pair + index,
                 arguments: head + SessionFields.merged(reply.stored),
@@ -170,37 +197,62 @@ struct SessionsHere: Sendable {
 
     // MARK: - Ending
 
+    private static var ending: [Bytes] { Sessions.endArguments(ifVersion: nil, epitaph: "deleted", always: true) }
+
+    /// - Throws: ``/HoldfastStore/ErrorCode/outboxFull`` with an unknown effect where it has ended here and the server cannot be told.
     func end(_ id: SessionID, epitaph: Bytes) async throws(StoreError) {
-        try outbox.checkRoom()
         let copy = sessions.near.copy(at: keys.session(id), clocks: .init(sessions.failover.time))
+        // Of ids that are not known here nothing is kept that the outbox does not bound.
+        if copy == nil, try await !local(.exists(here(keys.session(id)))) { try outbox.checkRoom(named: entryName(id)) }
         let arguments = Sessions.endArguments(ifVersion: nil, epitaph: epitaph, always: true)
         let user = try await bury(id, arguments) ?? copy?.fields.fieldValue("user")?.string
-        try await outbox.add(
-            Outbox.Item(
-                SessionProcedures.delete.identifier, keys: keys.pair(id), arguments: arguments,
-                about: user.map { keys.index(of: $0).bytes }))
+        try await tell(deletion(id, arguments, about: user.map(keys.index(of:))))
+    }
+
+    private func deletion(_ id: SessionID, _ arguments: [Bytes], about index: Key?) -> Outbox.Item {
+        Outbox.Item(
+            SessionProcedures.delete.identifier, keys: keys.pair(id), arguments: arguments, about: index?.bytes,
+            named: entryName(id), rank: [.max])
     }
 
     /// - Returns: how many sessions of the user this process knew.
+    /// - Throws: as ``end(_:epitaph:)``.
     func endAll(ofUser userID: String, _ known: [SessionID], keeping kept: SessionID?) async throws(StoreError) -> Int {
-        try outbox.checkRoom()
+        // Before the drop: whoever begins to create a session after that is later.
+        let moment = sessions.serverClock.now
         let index = keys.indexPair(of: userID)
+        let dropped = sessions.dropNear(userID, index[0], kept)
         let members = try await local(.zrange(here(index[0]), 0, -1))
-        var ids = Set(known + members.compactMap { try? SessionID($0.lossyString) })
+        var ids = Set(known + dropped + members.compactMap { try? SessionID($0.lossyString) })
         if let kept { ids.remove(kept) }
-        let arguments = Sessions.endArguments(ifVersion: nil, epitaph: "deleted", always: true)
-        for id in ids { _ = try await bury(id, arguments) }
-        try await outbox.add(
-            Outbox.Item(
-                SessionReplay.revokeAll, keys: index,
-                arguments: [keys.names.head, Bytes(kept?.text ?? ""), Bytes(sessions.serverClock.now.milliseconds)]
-                    + ids.map { Bytes($0.text) },
-                about: index[0].bytes))
+        for id in ids { _ = try await bury(id, Self.ending) }
+        do throws(StoreError) {
+            try await tell(
+                Outbox.Item(
+                    SessionReplay.revokeAll, keys: index,
+                    arguments: [keys.names.head, Bytes(kept?.text ?? ""), Bytes(moment.milliseconds)]
+                        + ids.map { Bytes($0.text) },
+                    about: index[0].bytes))
+        } catch {
+            try await endWhatWaits(ids, of: userID)
+            throw error
+        }
         return ids.count
     }
 
-    /// Ends a session here and answers its user.
-    private func bury(_ id: SessionID, _ arguments: [Bytes]) async throws(StoreError) -> String? {
+    /// Where a revocation has no room: what waits for the server must not bring a session there that has ended here, and who repeats
+    /// the revocation must find the others.
+    private func endWhatWaits(_ ids: Set<SessionID>, of userID: String) async throws(StoreError) {
+        let end = sessions.failover.time.now + Sessions.maximumTombstoneTTL
+        for id in ids {
+            try await index(id, until: end, of: userID)
+            guard outbox.contains(named: entryName(id)) else { continue }
+            try? await outbox.add(deletion(id, Self.ending, about: keys.index(of: userID)))
+        }
+    }
+
+    /// Ends a session here; answers its user where it lay here.
+    func bury(_ id: SessionID, _ arguments: [Bytes]) async throws(StoreError) -> String? {
         sessions.near.drop(keys.session(id))
         let reply = try await local.run(
             Procedure(SessionProcedures.delete, keys: here(keys.pair(id)), arguments: arguments, decode: SessionReply.init))

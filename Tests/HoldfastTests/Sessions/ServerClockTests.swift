@@ -12,9 +12,9 @@ import Testing
 
     /// A call that takes so long, and is carried out as soon as it is sent, by a server that is ahead by so much.
     private func call(taking span: Duration, lead: Duration) {
-        let sent = time.now
+        let (sent, server) = (time.uptime, time.now + lead)
         time.advance(by: span)
-        clock.heard(sent + lead, sent: sent)
+        clock.heard(server, sent: sent)
     }
 
     private var lead: Duration { clock.now - time.now }
@@ -31,5 +31,14 @@ import Testing
         #expect((.milliseconds(119_980)...(.seconds(120))).contains(lead))
         call(taking: .milliseconds(20), lead: .seconds(-60))
         #expect((.milliseconds(-60_020)...(.seconds(-60))).contains(lead))
+    }
+
+    @Test func itGoesOnWhereThisProcessesClockIsSet() {
+        call(taking: .zero, lead: .seconds(120))
+        let server = clock.now
+        time.stepWallClock(by: .seconds(-3600))
+        #expect(clock.now == server)
+        time.advance(by: .seconds(5))
+        #expect(clock.now == server + .seconds(5))
     }
 }
