@@ -31,6 +31,9 @@ public final class FolderLock: Sendable {
         throw StoreError(.folderInUse, "The data folder \(path) is in use by \(owner)", field: "HOLDFAST_DATA")
     }
 
+    /// By word: closing the file does not do while a child that is being started has a copy of it.
+    deinit { file.unlock() }
+
     private func writeOwner() throws(DataFileError) {
         try file.truncate(to: 0)
         let bytes = Array("\(getpid())\n".utf8)

@@ -139,6 +139,8 @@ final class SystemFile: DataFile {
         guard errno == EWOULDBLOCK || errno == EINTR else { throw DataFileError("flock", path) }
         return false
     }
+
+    func unlock() { flock(descriptor, LOCK_UN) }
 }
 
 extension DataFileError {
