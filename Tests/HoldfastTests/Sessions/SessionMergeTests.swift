@@ -289,6 +289,64 @@ private func code(_ body: () async throws -> some Any) async -> ErrorCode? { awa
         #expect(process.failover.outbox.isEmpty && process.failover.localSince == nil)
     }
 
+    /// One call after the other fails, before its effect or after it, until the whole life of some sessions passes untouched.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func everyCallFailsInTurnAndNothingIsLostDoubledOrRevived(_ moment: FaultyStore.Moment) async throws {
+        let error = StoreError(.connectionLost, effect: moment == .beforeEffect ? .none : .unknown)
+        var failing = 0
+        while true {
+            failing += 1
+            let fleet = Fleet()
+            let (process, other) = (fleet.process(), fleet.process())
+            let sessions = process.sessions
+            process.line.fail(call: failing, with: error, moment)
+            func create(_ user: String, _ kind: Session.Kind = .user, _ data: [String: JSONValue] = [:]) async throws -> SessionID
+            {
+                let operation = OperationID.random()
+                return try await carefully { try await sessions.create(userID: user, kind: kind, data: data, once: operation) }.id
+            }
+            let kept = try await create("u", .conversation, ["a": 1])
+            try await carefully { try await sessions.update(kept, set: ["b": 2]) }
+            for text in ["one", "two"] {
+                let (operation, message) = (OperationID.random(), NewSessionMessage(role: "user", content: .string(text)))
+                try await carefully { try await sessions.append([message], to: kept, once: operation) }
+            }
+            let ended = try await create("u")
+            try await carefully { try await sessions.delete(ended) }
+            try await carefully { try await sessions.extend(kept) }
+            let revoked = try await create("v")
+            fleet.time.advance(by: .seconds(1))
+            try await carefully { try await sessions.revokeAll(userID: "v") }
+            fleet.time.advance(by: .seconds(1))
+            let later = try await create("v")
+            // What the last call left here goes with the next one.
+            try await carefully { try await sessions.get(kept) }
+            let isUntouched = process.line.calls < failing
+            process.line.recover()
+            #expect(process.failover.outbox.isEmpty && process.failover.localSince == nil, "call \(failing)")
+            for sessions in [other.sessions, sessions] {
+                let found = try #require(try await sessions.get(kept).value)
+                #expect(found.data == ["a": 1, "b": 2] && found.messages.map(\.content) == ["one", "two"], "call \(failing)")
+                for id in [ended, revoked] { #expect(try await sessions.get(id).value == nil, "call \(failing)") }
+                #expect(try await sessions.list(userID: "u").sessions.map(\.id) == [kept], "call \(failing)")
+                #expect(try await sessions.list(userID: "v").sessions.map(\.id) == [later], "call \(failing)")
+            }
+            if isUntouched { break }
+        }
+        #expect(failing > 15)
+    }
+
+    /// As a careful caller does: again, while the outcome may be either.
+    @discardableResult
+    private func carefully<Output>(_ body: () async throws -> Output) async throws -> Output {
+        for _ in 0..<3 {
+            do { return try await body() } catch let error as StoreError {
+                guard error.isOutage || error.effect == .unknown else { throw error }
+            }
+        }
+        return try await body()
+    }
+
     /// A session was changed here over a single failure, and elsewhere since: the next outage begins with the later state.
     @Test func nothingOfAnEarlierOutageIsServedInTheNext() async throws {
         let (process, other) = (fleet.process(), fleet.process())
