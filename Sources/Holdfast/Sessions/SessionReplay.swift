@@ -33,9 +33,14 @@ enum SessionReplay {
             Procedure(SessionProcedures.merge, keys: pair, arguments: Array(entry.arguments[3...])) { $0 })
         if let list = reply.list, list.first == "refused" { throw .damagedSession(id) }
         guard reply.integer == 1 else { return }
-        // A reader of the index may have found the entry without its session meanwhile and removed it: then once more.
-        if try await store(.zscore(entry.keys[2], entry.arguments[0])) != nil { return }
-        if try await index(entry, store) < 0 { _ = try await end(pair, in: store) }
+        // A reader of the index may have found the entry without its session meanwhile and removed it: then once more. And a revocation
+        // has left the entry alone: whoever brings the session looks at the mark, now that it is there.
+        let (place, mark) = try await store.pipeline(.zscore(entry.keys[2], entry.arguments[0]), .get(entry.keys[3]))
+        let isRevoked = entry.arguments[2].integer ?? 0 < mark?.integer ?? 0
+        if place != nil, !isRevoked { return }
+        if !isRevoked, try await index(entry, store) >= 0 { return }
+        _ = try await end(pair, in: store)
+        _ = try await store(.zrem(entry.keys[2], entry.arguments[0]))
     }
 
     /// Enters a session into its user's index; negative where all of the user's sessions were revoked since it was created.
@@ -65,8 +70,11 @@ enum SessionReplay {
             throw unreadable(entry)
         }
         let (index, kept) = (entry.keys[0], entry.arguments[1])
-        // Whatever the clocks say. The loop below takes them out of the index.
-        for member in entry.arguments.dropFirst(3) { _ = try await end(pair(member, entry), in: store) }
+        // Whatever the clocks say.
+        for member in entry.arguments.dropFirst(3) {
+            _ = try await end(pair(member, entry), in: store)
+            _ = try await store(.zrem(index, member))
+        }
         // Not later than now on the server. A later mark is another revocation's, which has ended what it had to.
         let settled = min(moment, try await store.run(Procedure.indexRevoke(entry.keys[1], at: moment)))
         var staying = 0
@@ -84,26 +92,20 @@ enum SessionReplay {
         _ pair: [Key], _ member: Bytes, after moment: Int64, kept: Bytes, _ index: Key, _ store: any Store
     ) async throws(StoreError) -> Bool {
         if member == kept { return true }
-        var found = try await created(pair[0], in: store)
-        if found == .never {
-            // It may be on its way here, after its entry. It looks for its entry once more when it has arrived; so that first, and then
-            // whether it has arrived before that.
-            _ = try await store(.zrem(index, member))
-            found = try await created(pair[0], in: store)
-            if found == .never { return false }
-            if case .at(let created, let ends) = found, created > moment {
-                _ = try await store(.zadd(index, member, Double(ends)))
-                return true
-            }
+        switch try await created(pair[0], in: store) {
+        // It may be on its way here, after its entry: whoever brings it looks at the mark when it has arrived (``merge(_:_:)``). What is
+        // only left over is removed by whoever reads the index.
+        case .never: return true
+        case .at(let created) where created > moment: return true
+        case .at, .unknown: break
         }
-        if case .at(let created, _) = found, created > moment { return true }
         _ = try await end(pair, in: store)
         _ = try await store(.zrem(index, member))
         return false
     }
 
-    private enum Creation: Equatable {
-        case at(Int64, ends: Int64)
+    private enum Creation {
+        case at(Int64)
         case never
         /// Something lies there that is no session: it is ended with the others.
         case unknown
@@ -113,7 +115,7 @@ enum SessionReplay {
         do throws(StoreError) {
             // All in one trip: what comes between two would look like something else.
             let fields = try await store(.hgetall(session))
-            if let created = fields["created"]?.integer, let ends = fields["ends"]?.integer { return .at(created, ends: ends) }
+            if let created = fields["created"]?.integer { return .at(created) }
             return fields.isEmpty ? .never : .unknown
         } catch {
             guard error.code == .wrongType else { throw error }
