@@ -8,7 +8,7 @@ public import HoldfastStore
 /// ``HoldfastStore/ErrorCode/connectionFailed`` and has no effect. Requests and keys beyond the limits are refused with
 /// ``HoldfastStore/ErrorCode/tooLarge`` before they are sent. Any bytes are carried, in both directions (see `RESTCarrier`).
 ///
-/// A read-only token can read; what it may not do is refused with ``HoldfastStore/ErrorCode/serverRefused`` and the advice to
+/// A read-only token can read; what it may not do is refused with ``HoldfastStore/ErrorCode/permissionMissing`` and the advice to
 /// check the token. Blocking commands, WATCH and CLIENT do not exist over REST; the endpoint refuses them.
 ///
 /// Subscriptions are one event stream for each channel or pattern, so the order of messages is kept within each of them. A stream that is

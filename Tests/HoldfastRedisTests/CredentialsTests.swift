@@ -150,20 +150,55 @@ import Testing
         #expect(!shown.contains("hunter2"))
     }
 
-    @Test func aMissingPermissionIsTypedAndNamesItself() async throws {
-        let server = try await server("user bob on >b ~mine:* +get +ping")
+    /// A user who may do some things: what else he does is refused with the permission that would be needed.
+    @Test func aMissingPermissionIsTypedAndSaysWhatToGrant() async throws {
+        let server = try await server("user bob on >b ~mine:* resetchannels &open +get +ping +publish +subscribe +evalsha +eval")
         defer { server.stop() }
         let store = try RedisStore(
             RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), username: "bob", password: "b"))
-        #expect(try await store(.get(Key(raw: "mine:1"))) == nil)
-        for error in [
-            await failure { try await store(.set(Key(raw: "mine:1"), "x")) },
-            await failure { try await store(.get(Key(raw: "yours"))) },
-        ] {
-            #expect(error?.code == .serverRefused)
-            #expect(error?.isServerFailure == false)
-            #expect(error?.message.hasPrefix("NOPERM") == true)
+        let mine = Key(raw: "mine:1")
+        #expect(try await store(.get(mine)) == nil)
+        let script = Script("test.write", version: 1, lua: "return redis.call('SET', KEYS[1], 1)") { _, _, _, _ in .ok }
+        for (name, granting, call) in [
+            ("SET", " +set", { try await store(.set(mine, "x")) }),
+            ("CONFIG", " +config|set", { _ = try await store(.raw("CONFIG", "SET", "maxmemory", "0")) }),
+            ("GET", " ~<pattern>", { _ = try await store(.get(Key(raw: "yours"))) }),
+            ("PUBLISH", " &<pattern>", { _ = try await store(.publish(Channel("closed"), "x")) }),
+            ("SUBSCRIBE", " &<pattern>", { try await store.withSubscription(to: [.channel(Channel("closed"))]) { _ in } }),
+            ("test.write@1", " +<command>", { _ = try await store.run(Procedure(script, keys: [mine], arguments: []) { $0 }) }),
+        ] as [(String, String, () async throws -> Void)] {
+            let error = await failure { try await call() }
+            #expect(error?.code == .permissionMissing && error?.operation == name, "\(error as Any)")
+            #expect(error?.isServerFailure == false && error?.isRefusal == true)
+            #expect(
+                error?.message.contains("ACL SETUSER ") == true && error?.message.hasSuffix(granting) == true, "\(error as Any)")
         }
+        await store.shutdown()
+    }
+
+    @Test(arguments: [
+        // Redis 7.2 and later name the user.
+        ("NOPERM User ann has no permissions to run the 'config|set' command", "ACL SETUSER ann +config|set"),
+        ("NOPERM No permissions to access a key", "ACL SETUSER <user> ~<pattern>"),
+        ("NOPERM No permissions to access a channel", "ACL SETUSER <user> &<pattern>"),
+        ("NOPERM ACL failure in script: User ann has no permissions to run the 'set' command", "ACL SETUSER ann +set"),
+        ("NOPERM may not", "or connect as another user"),
+        ("NOPERM User ", "or connect as another user"),
+    ])
+    func whatToGrantIsReadFromWhatTheServerSays(line: String, advice: String) {
+        let error = StoreError(ReplyError(line))
+        #expect(error.code == .permissionMissing && error.message.hasPrefix(line) && error.message.hasSuffix(advice), "\(error)")
+    }
+
+    /// Without HELLO, AUTH or SELECT nothing can be done as this user at all.
+    @Test func aMissingPermissionAtTheHandshakeRefusesTheConnection() async throws {
+        let server = try await server("user bob on >b ~* +get +ping")
+        defer { server.stop() }
+        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), username: "bob", password: "b")
+        configuration.database = 1
+        let store = try RedisStore(configuration)
+        let error = await failure { try await store(.get(Key(raw: "k"))) }
+        #expect(error?.code == .serverRefused && error?.message.hasSuffix(" +select") == true, "\(error as Any)")
         await store.shutdown()
     }
 

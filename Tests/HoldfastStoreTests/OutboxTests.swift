@@ -209,9 +209,22 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         f.server.fail(with: StoreError(.serverRefused, "WRONGPASS invalid username-password pair"))
         await #expect(throws: StoreError.self) { try await outbox.replay(on: f.server) }
         #expect(outbox.status.backlog == 1)
-        f.server.fail(with: StoreError(.serverRefused, "NOPERM no permissions for this key"))
+        // Refused as a whole, whatever the words are.
+        f.server.fail(with: StoreError(.serverRefused, "NOPERM this user has no permissions to run the 'hello' command"))
+        await #expect(throws: StoreError.self) { try await outbox.replay(on: f.server) }
+        #expect(outbox.status.backlog == 1 && outbox.status.deadLetters == 0)
+    }
+
+    /// Of one entry, by a server that takes the others: they do not wait behind it.
+    @Test func aPermissionThatIsMissingForOneEntryMakesItADeadLetter() async throws {
+        let outbox = f.outbox()
+        try await outbox.add(Counter.item("0"))
+        let refusal = ReplyError("NOPERM this user has no permissions to access one of the keys used as arguments")
+        f.server.fail(call: 1, with: StoreError(refusal), .beforeEffect)
+        try await outbox.add(Counter.item("1", to: "other"))
         try await outbox.replay(on: f.server)
-        #expect(outbox.status.deadLetters == 1)
+        #expect(outbox.deadLetters().map(\.code) == ["permission-missing"])
+        #expect(outbox.isEmpty && outbox.status.handedOver == 1)
     }
 
     /// What cannot be kept is not accepted, and what was accepted before stays as it was.

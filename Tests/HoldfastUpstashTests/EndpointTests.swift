@@ -112,7 +112,7 @@ import Testing
         #expect(try await reader(.get(key)) == Bytes([255]))
         for value in [Bytes("text"), Bytes([255])] {
             let error = await #expect(throws: StoreError.self) { try await reader(.set(key, value)) }
-            #expect(error?.code == .serverRefused && error?.message.contains("read-only token") == true)
+            #expect(error?.code == .permissionMissing && error?.message.contains("read-only token") == true)
         }
         let stranger = try UpstashStore(try await SharedEndpoint.configuration(token: "wrong"))
         let error = await #expect(throws: StoreError.self) { try await stranger(.get(key)) }

@@ -139,7 +139,7 @@ import Testing
             ("400 Bad Request", #"{"error":"WRONGTYPE Operation against a key holding the wrong kind of value"}"#, .wrongType),
             ("401 Unauthorized", #"{"error":"WRONGPASS invalid or missing auth token"}"#, .serverRefused),
             ("401 Unauthorized", "Unauthorized", .serverRefused), ("405 Method Not Allowed", "", .protocolViolation),
-            ("400 Bad Request", #"{"error":"NOPERM this user has no permissions to run the 'get' command"}"#, .serverRefused),
+            ("400 Bad Request", #"{"error":"NOPERM this user has no permissions to run the 'get' command"}"#, .permissionMissing),
             ("404 Not Found", "<html>", .protocolViolation), ("200 OK", "<html>", .protocolViolation),
             ("302 Found", "", .protocolViolation),
             ("429 Too Many Requests", #"{"error":"ERR max requests limit exceeded"}"#, .serverBusy),
@@ -160,7 +160,7 @@ import Testing
         let answer = #"{"error":"NOPERM this user has no permissions to run the 'set' command"}"#
         try await withStore(TranscriptPeer.json(answer, status: "400 Bad Request")) { store, _ async throws in
             let error = await #expect(throws: StoreError.self) { try await store(.set(foo, "x")) }
-            #expect(error?.code == .serverRefused && error?.message.contains("read-only token") == true)
+            #expect(error?.code == .permissionMissing && error?.message.contains("read-only token") == true)
             #expect(error?.effect == StoreError.Effect.none)
         }
     }

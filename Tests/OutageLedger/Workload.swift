@@ -94,7 +94,8 @@ public struct Workload: Sendable {
     private func judge(_ error: StoreError, of action: Action) {
         // A session may have been ended, and a request may be under way elsewhere.
         let isExpected =
-            [.deadlineExceeded, .cancelled, .notFound, .conflict, .inProgress, .serverRefused].contains(error.code)
+            [.deadlineExceeded, .cancelled, .notFound, .conflict, .inProgress, .serverRefused, .permissionMissing].contains(
+                error.code)
             || error.isOutage
         if !isExpected { note { $0.failed("\(action)", name, error) } }
     }

@@ -49,6 +49,10 @@ struct SlotMap: Equatable {
     private static func failure(_ error: ReplyError) -> StoreError {
         let failure = StoreError(error, operation: "CLUSTER SLOTS")
         guard !failure.isServerFailure else { return failure }
+        // Without the slots nothing can be done at all.
+        if failure.code == .permissionMissing {
+            return StoreError(.serverRefused, failure.message, operation: "CLUSTER SLOTS")
+        }
         return StoreError(.serverRefused, "The server is no node of a cluster: \(error.line)", operation: "CLUSTER SLOTS")
     }
 

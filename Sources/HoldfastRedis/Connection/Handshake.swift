@@ -137,7 +137,6 @@ struct Handshake {
         switch error.prefix {
         case "WRONGPASS": " Check the user name and the password."
         case "NOAUTH": " The server wants a password: set one."
-        case "NOPERM": " Grant it with ACL SETUSER, or connect as another user."
         default: ""
         }
     }

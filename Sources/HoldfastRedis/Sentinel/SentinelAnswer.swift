@@ -41,7 +41,7 @@ struct SentinelAnswer: Equatable {
     /// One that is starting or full may do better soon; what else it says is a matter of configuration.
     private static func refusal(_ error: ReplyError) -> StoreError {
         let failure = StoreError(error, operation: "SENTINEL")
-        return failure.isServerFailure ? failure : StoreError(.serverRefused, error.line, operation: "SENTINEL")
+        return failure.isServerFailure ? failure : StoreError(.serverRefused, failure.message, operation: "SENTINEL")
     }
 
     /// The address of a message such as `mymaster 127.0.0.1 6379 127.0.0.1 6380`, where it is about that name.

@@ -23,7 +23,7 @@ extension ErrorCode {
         // The caller's own deadline; the store's is the server's failure, below.
         case .deadlineExceeded: .gatewayTimeout
         case .cancelled, .shuttingDown, .overloaded, .unavailable, .connectionFailed, .connectionLost, .timeout,
-            .serverLoading, .serverReadOnly, .serverBusy, .serverRefused, .outOfMemory,
+            .serverLoading, .serverReadOnly, .serverBusy, .serverRefused, .permissionMissing, .outOfMemory,
             .outboxFull, .storageFailed:
             .serviceUnavailable
         // The server's answer makes no sense to us: a fault, not a state that passes by itself.

@@ -57,7 +57,7 @@ extension StoreError {
     /// are not the client's business.
     var publicMessage: String {
         switch code {
-        case .connectionFailed, .connectionLost, .serverRefused, .protocolViolation: code.title
+        case .connectionFailed, .connectionLost, .serverRefused, .permissionMissing, .protocolViolation: code.title
         default: message
         }
     }

@@ -390,6 +390,6 @@ public final class Failover: Sendable {
 }
 
 extension StoreError {
-    /// Whether the server refused our credentials or configuration: a mistake to mend, not an outage to wait out.
-    public var isRefusal: Bool { code == .serverRefused }
+    /// Whether the server refused our credentials, permissions or configuration: a mistake to mend, not an outage to wait out.
+    public var isRefusal: Bool { code == .serverRefused || code == .permissionMissing }
 }

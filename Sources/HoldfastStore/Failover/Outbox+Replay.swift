@@ -219,7 +219,7 @@ extension StoreError {
     /// Whether the same entry may succeed later without anybody's doing: the server failed, refused this process as a whole, or there
     /// was no time. A permission that is missing for a single command is a mistake about the entry.
     fileprivate var isWorthRepeating: Bool {
-        if isRefusal { return !message.hasPrefix("NOPERM") }
-        return isOutage || [.deadlineExceeded, .cancelled, .overloaded, .shuttingDown].contains(code)
+        if code == .permissionMissing { return false }
+        return isOutage || isRefusal || [.deadlineExceeded, .cancelled, .overloaded, .shuttingDown].contains(code)
     }
 }

@@ -58,7 +58,9 @@ extension ErrorCode {
     public static let serverReadOnly = ErrorCode("server-read-only", "The server accepts no writes")
     public static let serverBusy = ErrorCode("server-busy", "The server cannot take the command now")
     public static let outOfMemory = ErrorCode("out-of-memory", "The store has reached its memory limit")
-    public static let serverRefused = ErrorCode("server-refused", "The server refused the credentials or permissions")
+    public static let serverRefused = ErrorCode("server-refused", "The server refused the credentials")
+    /// Of one command, key or channel, by a server that otherwise lets us in.
+    public static let permissionMissing = ErrorCode("permission-missing", "The server's user may not do this")
     public static let protocolViolation = ErrorCode("protocol-violation", "The server's answer is no valid RESP")
     public static let unexpectedReply = ErrorCode("unexpected-reply", "The server's answer has another shape than expected")
     /// The feature cannot know or must not decide while the configured server is away.
@@ -90,7 +92,7 @@ extension ErrorCode {
         .unauthenticated, .forbidden, .methodNotAllowed, .unsupportedMediaType, .malformedRequest, .methodNotImplemented,
         .requestTimeout,
         .connectionFailed, .connectionLost, .timeout, .serverLoading, .serverReadOnly, .serverBusy, .outOfMemory, .serverRefused,
-        .protocolViolation, .unexpectedReply, .unavailable,
+        .permissionMissing, .protocolViolation, .unexpectedReply, .unavailable,
         .overloaded, .outboxFull, .tooOld, .deadlineExceeded, .cancelled, .shuttingDown, .storageFailed, .folderInUse,
         .dataUnreadable, .internalError,
     ]

@@ -63,15 +63,17 @@ extension StoreError {
     /// The error for a server's error line. A server that answers an error has not applied the command, except for scripts, which
     /// keep what they did before they failed (`scriptMayHaveRun`).
     public init(_ reply: ReplyError, operation: String? = nil, scriptMayHaveRun: Bool = false) {
+        let missing = MissingPermission(reply)
         let code: ErrorCode =
             switch reply.prefix {
+            case _ where missing != nil: .permissionMissing
             case "WRONGTYPE": .wrongType
             case "LOADING": .serverLoading
             case "READONLY": .serverReadOnly
             case "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN", "NOREPLICAS": .serverBusy
             case "MISCONF": .storageFailed
             case "OOM": .outOfMemory
-            case "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO": .serverRefused
+            case "NOAUTH", "WRONGPASS", "NOPROTO": .serverRefused
             case "CROSSSLOT": .crossSlot
             case "ERR" where reply.line.hasPrefix("ERR unknown command"): .unknownCommand
             // As Upstash words it.
@@ -81,7 +83,8 @@ extension StoreError {
             }
         // It goes on with the command's arguments, which may be a password or a value.
         let line = code == .unknownCommand ? reply.line.before(", with args") : reply.line
-        self.init(code, line, effect: scriptMayHaveRun ? .unknown : .none, operation: operation)
+        let text = missing.map { "\(line). \($0.advice)" } ?? line
+        self.init(code, text, effect: scriptMayHaveRun ? .unknown : .none, operation: operation)
     }
 
     /// Whether the call failed because the server is away or failing, so that trying again later can help: ``ErrorCode/unavailable`` where

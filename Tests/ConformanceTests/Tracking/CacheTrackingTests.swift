@@ -190,7 +190,7 @@ import Testing
             Issue.record("It tells all the same")
             return
         }
-        #expect(error.code == .serverRefused && error.message.hasPrefix("NOPERM"))
+        #expect(error.code == .permissionMissing && error.message.hasPrefix("NOPERM"))
         handle.end()
         let process = try TrackedProcess(configuration)
         try await process.cache.set("k", 1)
