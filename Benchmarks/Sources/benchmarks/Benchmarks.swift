@@ -6,7 +6,7 @@ import Foundation
 enum Benchmarks {
     static let all: [any Benchmark.Type] = [
         EmbeddedBenchmark.self, JournalBenchmark.self, NearCacheBenchmark.self, LimitsBenchmark.self, ClientBenchmark.self,
-        OutageBenchmark.self, FailoverBenchmark.self, DirectBenchmark.self,
+        OutageBenchmark.self, HandOverBenchmark.self, FailoverBenchmark.self, DirectBenchmark.self,
     ]
 
     static func main() throws {

@@ -25,4 +25,7 @@ final class ServerClock: Sendable {
         guard let lead = lead.withLock({ $0 }) else { return time.now }
         return Timestamp(milliseconds: time.uptime.milliseconds + lead)
     }
+
+    /// By how much it is ahead of this process's wall clock; negative where it is behind.
+    var ahead: Duration { now - time.now }
 }

@@ -18,7 +18,7 @@ public import HoldfastStore
 /// (``merge``). At most ``maximumStones`` of these are kept.
 public enum SessionProcedures {
     public static let all: [Script] = [
-        create, adopt, read, extend, delete, update, append, merge, indexAdd, indexRevoke, indexSweep,
+        create, adopt, read, extend, delete, update, append, merge, endBefore, indexAdd, indexRevoke, indexSweep,
     ]
 
     /// Reads the meta fields and says whether they are whole; ends the script with null where there is no session.

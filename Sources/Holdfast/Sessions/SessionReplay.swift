@@ -8,11 +8,21 @@ enum SessionReplay {
     static let revokeAll = "session.revokeAll@1"
 
     static func register(in outbox: Outbox) {
-        outbox.register(ReplayAction(SessionProcedures.merge.identifier, recall: recallMerge, carryOut: merge))
-        outbox.register(ReplayAction(SessionProcedures.append.identifier, recall: recall(append), carryOut: append))
-        outbox.register(
-            ReplayAction(SessionProcedures.delete.identifier, endures: true, recall: recall(delete), carryOut: delete))
-        outbox.register(ReplayAction(revokeAll, endures: true, recall: recallRevocation, carryOut: revoke))
+        // Weakly, because it has the actions.
+        func here(_ step: @escaping @Sendable (OutboxEntry, Away) async throws(StoreError) -> Void) -> ReplayAction.Step {
+            { [weak outbox] (entry, local) throws(StoreError) in try await step(entry, Away(local, epoch: outbox?.epoch ?? 0)) }
+        }
+        func again(_ step: @escaping ReplayAction.Step) -> ReplayAction.Step {
+            here { (entry, away) throws(StoreError) in try await step(entry.mappingKeys(away.key), away.store) }
+        }
+        let all = [
+            ReplayAction(SessionProcedures.merge.identifier, recall: here(recallMerge), carryOut: merge),
+            ReplayAction(SessionProcedures.append.identifier, recall: again(append), carryOut: append),
+            ReplayAction(SessionProcedures.extend.identifier, recall: again(extend), carryOut: extend),
+            ReplayAction(SessionProcedures.delete.identifier, endures: true, recall: again(delete), carryOut: delete),
+            ReplayAction(revokeAll, endures: true, recall: here(recallRevocation), carryOut: revoke),
+        ]
+        for action in all { outbox.register(action) }
     }
 
     // MARK: - On the server
@@ -33,12 +43,10 @@ enum SessionReplay {
             Procedure(SessionProcedures.merge, keys: pair, arguments: Array(entry.arguments[3...])) { $0 })
         if let list = reply.list, list.first == "refused" { throw .damagedSession(id) }
         guard reply.integer == 1 else { return }
-        // A reader of the index may have found the entry without its session meanwhile and removed it: then once more. And a revocation
-        // has left the entry alone: whoever brings the session looks at the mark, now that it is there.
-        let (place, mark) = try await store.pipeline(.zscore(entry.keys[2], entry.arguments[0]), .get(entry.keys[3]))
-        let isRevoked = entry.arguments[2].integer ?? 0 < mark?.integer ?? 0
-        if place != nil, !isRevoked { return }
-        if !isRevoked, try await index(entry, store) >= 0 { return }
+        // A reader of the index may have found the entry without its session meanwhile and removed it: then once more, or, where a
+        // revocation has not found it either, not at all.
+        if try await store(.zscore(entry.keys[2], entry.arguments[0])) != nil { return }
+        if try await index(entry, store) >= 0 { return }
         _ = try await end(pair, in: store)
         _ = try await store(.zrem(entry.keys[2], entry.arguments[0]))
     }
@@ -57,6 +65,13 @@ enum SessionReplay {
         // Null: it was ended meanwhile, which is stronger.
         guard let list = reply.list, list.first == "refused" else { return }
         throw StoreError(.commandFailed, "The session cannot take the messages (\(list.last?.lossyString ?? ""))")
+    }
+
+    /// As of its acceptance. The merge has brought the expiry; what follows is the marker.
+    private static func extend(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
+        let reply = try await store.run(
+            Procedure(SessionProcedures.extend, keys: entry.keys, arguments: entry.arguments, now: entry.accepted) { $0 })
+        if let list = reply.list, list.first == "refused" { throw StoreError(.commandFailed, "The session cannot be read") }
     }
 
     private static func delete(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
@@ -81,46 +96,22 @@ enum SessionReplay {
         while true {
             let members = try await store(.zrange(index, staying, staying + Sessions.maximumPage - 1))
             for member in members {
-                if try await stays(pair(member, entry), member, after: settled, kept: kept, index, store) { staying += 1 }
+                if member != kept, try await ends(pair(member, entry), before: settled, in: store) {
+                    _ = try await store(.zrem(index, member))
+                } else {
+                    staying += 1
+                }
             }
             if members.count < Sessions.maximumPage { return }
         }
     }
 
-    /// Ends a session of an index, unless it was created after the revocation.
-    private static func stays(
-        _ pair: [Key], _ member: Bytes, after moment: Int64, kept: Bytes, _ index: Key, _ store: any Store
-    ) async throws(StoreError) -> Bool {
-        if member == kept { return true }
-        switch try await created(pair[0], in: store) {
-        // It may be on its way here, after its entry: whoever brings it looks at the mark when it has arrived (``merge(_:_:)``). What is
-        // only left over is removed by whoever reads the index.
-        case .never: return true
-        case .at(let created) where created > moment: return true
-        case .at, .unknown: break
-        }
-        _ = try await end(pair, in: store)
-        _ = try await store(.zrem(index, member))
-        return false
-    }
-
-    private enum Creation {
-        case at(Int64)
-        case never
-        /// Something lies there that is no session: it is ended with the others.
-        case unknown
-    }
-
-    private static func created(_ session: Key, in store: any Store) async throws(StoreError) -> Creation {
-        do throws(StoreError) {
-            // All in one trip: what comes between two would look like something else.
-            let fields = try await store(.hgetall(session))
-            if let created = fields["created"]?.integer { return .at(created) }
-            return fields.isEmpty ? .never : .unknown
-        } catch {
-            guard error.code == .wrongType else { throw error }
-            return .unknown
-        }
+    /// Ends a session that was not created after that moment. One that is not there may be on its way, after its index entry: that is
+    /// left to whoever brings it.
+    private static func ends(_ pair: [Key], before moment: Int64, in store: any Store) async throws(StoreError) -> Bool {
+        let arguments = [Bytes(moment), Bytes(Sessions.maximumTombstoneTTL.milliseconds)]
+        return try await store.run(
+            Procedure(SessionProcedures.endBefore, keys: pair, arguments: arguments) { $0.integer.map { $0 == 1 } })
     }
 
     /// The session of an index's member, and its tombstone.
@@ -140,25 +131,34 @@ enum SessionReplay {
 
     // MARK: - In this process, after a restart
 
-    private static func recall(_ step: @escaping ReplayAction.Step) -> ReplayAction.Step {
-        { (entry, local) throws(StoreError) in try await step(entry.here, local) }
+    /// Where sessions lie in this process while the server is away; see ``SessionsHere``.
+    private struct Away: Sendable {
+        let store: any Store
+        private let epoch: Int
+
+        init(_ store: any Store, epoch: Int) {
+            self.store = store
+            self.epoch = epoch
+        }
+
+        func key(_ key: Key) -> Key { SessionsHere.here(key, epoch) }
     }
 
     /// What was created here before has been recalled before.
-    private static func recallRevocation(_ entry: OutboxEntry, _ local: any Store) async throws(StoreError) {
+    private static func recallRevocation(_ entry: OutboxEntry, _ away: Away) async throws(StoreError) {
         guard entry.keys.count == 2, entry.arguments.count >= 3 else { throw unreadable(entry) }
-        for member in try await local(.zrange(entry.here.keys[0], 0, -1)) where member != entry.arguments[1] {
-            _ = try await end(pair(member, entry).map { SessionsHere.here($0, 0) }, in: local)
+        for member in try await away.store(.zrange(away.key(entry.keys[0]), 0, -1)) where member != entry.arguments[1] {
+            _ = try await end(pair(member, entry).map(away.key), in: away.store)
         }
     }
 
     /// There may be two of one session (``SessionsHere/entryName(_:)``): what is seen here is what both bring.
-    private static func recallMerge(_ entry: OutboxEntry, _ local: any Store) async throws(StoreError) {
+    private static func recallMerge(_ entry: OutboxEntry, _ away: Away) async throws(StoreError) {
         guard entry.keys.count == 4, entry.arguments.count > 3 else { throw unreadable(entry) }
-        let here = entry.here
+        let (keys, local) = (entry.keys.map(away.key), away.store)
         let fields = Array(entry.arguments[3...])
         let more: [Bytes] = ["base", fields.fieldValue("next") ?? "0", "seen", Bytes(entry.accepted.milliseconds)]
-        let pair = Array(here.keys[..<2])
+        let pair = Array(keys[..<2])
         let adopted = try await local.run(
             Procedure(
                 SessionProcedures.adopt, keys: pair, arguments: [fields.fieldValue("expires") ?? "0", "0"] + fields + more
@@ -166,14 +166,9 @@ enum SessionReplay {
         if adopted.isNull { _ = try await local.run(Procedure(SessionProcedures.merge, keys: pair, arguments: fields) { $0 }) }
         _ = try await local.run(
             Procedure(
-                SessionProcedures.indexAdd, keys: Array(here.keys[2...]), arguments: Array(here.arguments[..<2]) + [Bytes()]
+                SessionProcedures.indexAdd, keys: Array(keys[2...]), arguments: Array(entry.arguments[..<2]) + [Bytes()]
             ) { $0 })
     }
-}
-
-extension OutboxEntry {
-    /// The entry about the same things as they lie in this process; see ``SessionsHere``.
-    fileprivate var here: OutboxEntry { mappingKeys { SessionsHere.here($0, 0) } }
 }
 
 extension Procedure where Output == Int64 {

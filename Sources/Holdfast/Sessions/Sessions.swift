@@ -291,7 +291,7 @@ public struct Sessions: Sendable {
         let age = failover.time.now - made
         // One from the future, but for what clocks differ by, was made by nobody.
         guard (.seconds(-300)..<failover.outbox.configuration.longestOutage).contains(age) else { return }
-        if try await store(.exists(keys.pair(id)[1])) { return }
+        if let stone = try await store(.get(keys.pair(id)[1])), SessionProcedures.momentBefore(stone) == nil { return }
         throw StoreError(.unavailable, "The process that made the session has not handed it over yet", field: "id")
     }
 

@@ -110,8 +110,8 @@ struct SessionsHere: Sendable {
     func change(
         _ id: SessionID, _ script: Script, _ arguments: [Bytes], once operation: OperationID?
     ) async throws(StoreError) -> Session? {
-        // An append needs a place of its own.
-        try outbox.checkRoom(named: script === SessionProcedures.append ? nil : entryName(id))
+        // What bears a marker is done on the server by itself, and needs a place of its own.
+        try outbox.checkRoom(named: operation == nil ? entryName(id) : nil)
         let procedure = Procedure(
             script, keys: here(keys.keys(id, once: operation)), arguments: arguments, decode: SessionReply.init)
         var reply = try await local.run(procedure)
@@ -122,7 +122,7 @@ struct SessionsHere: Sendable {
         }
         guard let (session, _) = try reply.session(id) else { return nil }
         try await keep(session, reply)
-        if script === SessionProcedures.append {
+        if operation != nil {
             try await tell(
                 Outbox.Item(
                     script.identifier, keys: keys.keys(id, once: operation), arguments: arguments,
@@ -170,9 +170,7 @@ struct SessionsHere: Sendable {
 
     /// Of this epoch: a session that lies here twice, because a call that began in an earlier epoch adopted it too, has two entries,
     /// neither of which contains the other. The server merges both.
-    private func entryName(_ id: SessionID) -> Bytes {
-        Bytes(Array("session.merge:\(epoch):".utf8) + Array(keys.session(id).bytes))
-    }
+    private func entryName(_ id: SessionID) -> Bytes { Outbox.name("session.merge", of: keys.session(id), in: epoch) }
 
     /// Adds what has been done here already: where there is no room for it the caller must not take it for undone.
     private func tell(_ item: Outbox.Item) async throws(StoreError) {
@@ -182,11 +180,11 @@ struct SessionsHere: Sendable {
     /// Keeps a session as it is here for the server, in place of what was kept of it before.
     private func keep(_ session: Session, _ reply: SessionReply) async throws(StoreError) {
         let (pair, index) = (keys.pair(session.id), keys.indexPair(of: session.userID))
-        let head = [Bytes(session.id.text), Bytes(session.ends.milliseconds), Bytes(session.created.milliseconds)]
+        let fields = SessionFields.merged(reply.stored, serverIsAhead: sessions.serverClock.ahead)
+        let head = [Bytes(session.id.text), fields.fieldValue("ends") ?? "0", Bytes(session.created.milliseconds)]
         try await tell(
             Outbox.Item(
-                SessionProcedures.merge.identifier, keys: pair + index,
-                arguments: head + SessionFields.merged(reply.stored),
+                SessionProcedures.merge.identifier, keys: pair + index, arguments: head + fields,
                 about: index[0].bytes, named: entryName(session.id),
                 rank: [session.version, session.lastAccessed.milliseconds, session.expires.milliseconds]))
         let time = sessions.failover.time
@@ -277,10 +275,16 @@ extension [Bytes] {
 }
 
 extension SessionFields {
-    /// What the server is given of a session that lies here: without the messages that were appended here, which follow by themselves.
-    static func merged(_ stored: [Bytes]) -> [Bytes] {
+    /// What the server is given of a session that lies here: without the messages that were appended here, which follow by themselves;
+    /// and its moments by the server's clock, but for those that came from there.
+    static func merged(_ stored: [Bytes], serverIsAhead lead: Duration) -> [Bytes] {
         let base = stored.fieldValue("base")?.integer ?? 0
         var rest = stored.droppingFields(["base", "seen", "first", "next", "size"])
+        let isMadeHere = stored.fieldValue("base") == nil
+        let ours: Set<Bytes> = isMadeHere ? ["accessed", "expires", "ends"] : ["accessed", "expires"]
+        for place in stride(from: 0, to: rest.count - 1, by: 2) where ours.contains(rest[place]) {
+            if let moment = rest[place + 1].integer { rest[place + 1] = Bytes(moment + lead.milliseconds) }
+        }
         rest = stride(from: 0, to: rest.count - 1, by: 2).flatMap { place -> [Bytes] in
             let isNew = rest[place].starts(with: "m:".utf8) && rest[place].dropFirst(2).integer ?? 0 >= base
             return isNew ? [] : [rest[place], rest[place + 1]]

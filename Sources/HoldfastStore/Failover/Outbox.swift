@@ -281,6 +281,8 @@ public final class Outbox: Sendable {
             letters.append(letter)
         }
         let actions = state.withLock { state in
+            // Names of an epoch must go on to be found.
+            state.epoch = max(state.epoch, found.compactMap { $0.name.flatMap(Self.epoch) }.max() ?? 0)
             for entry in found { insert(Waiting(entry: entry, isKept: true, isTried: true), &state) }
             for letter in letters { bury(letter, &state) }
             for (name, value) in notes { state.notes[name.lossyString] = value }
@@ -290,6 +292,18 @@ public final class Outbox: Sendable {
         }
         // What cannot be done here is done on the server all the same.
         for entry in found { try? await actions[entry.action]?.recall(entry, local) }
+    }
+
+    // MARK: - Names of an epoch
+
+    /// A name under which an entry is replaced by those of its own epoch only, and after a restart as before it.
+    public static func name(_ word: String, of key: Key, in epoch: Int) -> Bytes {
+        Bytes(Array("\(word):\(epoch):".utf8) + Array(key.bytes))
+    }
+
+    private static func epoch(of name: Bytes) -> Int? {
+        let parts = name.lossyString.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+        return parts.count == 3 ? Int(parts[1]) : nil
     }
 
     private static var unreadable: StoreError {

@@ -32,8 +32,10 @@ let sessionGenerators: [ProcedureGenerator] = [
             Bytes(Int64(g.int(1...9))), "size", "20", "fields", "1", "stones", "1",
         ]
         if g.chance(0.9) { fields += ["expires", expires] }
+        if g.chance(0.9) { fields += ["created", Bytes(g.moment().milliseconds)] }
         return (g.sessionKeys(), fields + g.storedFields())
     },
+    ProcedureGenerator(SessionProcedures.endBefore) { g in (g.sessionKeys(), [Bytes(g.moment().milliseconds), g.span()]) },
     ProcedureGenerator(SessionProcedures.read, isReplyUnordered: true) { g in
         (g.sessionKeys(), [g.pick(["", "0", "1000", "5000"])])
     },
@@ -43,7 +45,10 @@ let sessionGenerators: [ProcedureGenerator] = [
     ProcedureGenerator(SessionProcedures.delete) { g in
         (
             g.sessionKeys(),
-            [g.expectedVersion(), g.pick(["1", "30000", "600000"]), g.pick(["deleted", "rotated:1"]), g.pick(["", "1"])]
+            [
+                g.expectedVersion(), g.pick(["1", "30000", "600000"]), g.pick(["deleted", "rotated:1", "before:1", "before:x"]),
+                g.pick(["", "1"]),
+            ]
         )
     },
     ProcedureGenerator(SessionProcedures.update, isReplyUnordered: true) { g in

@@ -4,70 +4,8 @@ import Testing
 
 @testable import Holdfast
 
-/// Processes on one server, each with a line of its own that can be cut.
-private struct Fleet {
-    let time = ManualTime()
-    let server: EmbeddedStore
-
-    init() { server = EmbeddedStore(time: time) }
-
-    func process(outbox: Outbox? = nil, time: ManualTime? = nil) -> Process {
-        Process(time: time ?? self.time, server: server, outbox: outbox)
-    }
-}
-
-private struct Process {
-    let time: ManualTime
-    /// The server behind the line, and the store in this process.
-    let remote: HookedStore
-    let local: HookedStore
-    let line: FaultyStore
-    let failover: Failover
-    let sessions: Sessions
-
-    init(time: ManualTime, server: EmbeddedStore, outbox: Outbox?) {
-        self.time = time
-        remote = HookedStore(server)
-        local = HookedStore(EmbeddedStore(time: time))
-        line = FaultyStore(remote)
-        failover = Failover(
-            server: line, local: local, outbox: outbox,
-            configuration: .init(thresholds: .init(failures: 2, successes: 1)), time: time)
-        sessions = Sessions(
-            failover: failover, configuration: .init(idleTTL: .seconds(600), absoluteTTL: .seconds(86_400), touchInterval: .zero))
-    }
-
-    /// The server's next call fails once.
-    func missOnce() { line.fail(call: line.calls + 1, with: StoreError(.connectionLost)) }
-
-    func cut() async {
-        line.fail(with: StoreError(.connectionFailed))
-        await failover.start()
-        #expect(failover.localSince != nil)
-    }
-
-    func mend() async {
-        line.recover()
-        let failover = failover
-        let watch = Task { await failover.run() }
-        #expect(await time.advanceUntil(by: .milliseconds(100)) { failover.localSince == nil })
-        watch.cancel()
-        await watch.value
-        #expect(failover.outbox.isEmpty && failover.outbox.status.deadLetters == 0)
-    }
-}
-
-private func failure(_ body: () async throws -> some Any) async -> StoreError? {
-    do {
-        _ = try await body()
-        return nil
-    } catch { return error as? StoreError }
-}
-
-private func code(_ body: () async throws -> some Any) async -> ErrorCode? { await failure(body)?.code }
-
 @Suite struct SessionMergeTests {
-    private let fleet = Fleet()
+    private let fleet = SessionFleet()
 
     @Test func aSessionThatWasCreatedHereIsSeenEverywhereAfterwards() async throws {
         let (away, other) = (fleet.process(), fleet.process())
@@ -296,7 +234,7 @@ private func code(_ body: () async throws -> some Any) async -> ErrorCode? { awa
         var failing = 0
         while true {
             failing += 1
-            let fleet = Fleet()
+            let fleet = SessionFleet()
             let (process, other) = (fleet.process(), fleet.process())
             let sessions = process.sessions
             process.line.fail(call: failing, with: error, moment)
@@ -368,7 +306,7 @@ private func code(_ body: () async throws -> some Any) async -> ErrorCode? { awa
     /// The process dies while the server is away, and at each call of the hand-over in turn.
     @Test func whatWasAcceptedOutlivesTheProcess() async throws {
         for call in 1...8 {
-            let fleet = Fleet()
+            let fleet = SessionFleet()
             let disk = SimulatedFolder()
             func outbox(_ disk: SimulatedFolder) async throws -> Outbox {
                 Outbox(
