@@ -122,6 +122,38 @@ import Testing
         }
     }
 
+    /// Made in one outage, settled on the server between the two: what is left here must not speak for the key in the next one.
+    @Test func whatIsReleasedAfterTheReturnIsFreeInTheNextOutageToo() async throws {
+        await goDown()
+        let first = try await attempt(1)
+        await comeBack()
+        #expect(try await service.release(first))
+        await goDown()
+        guard case .begun(let second) = try await service.begin(key: "k", of: "me", content: "other") else {
+            Issue.record("the key is not free")
+            return
+        }
+        #expect(second.operation != first.operation)
+    }
+
+    @Test func whatIsSuspendedAfterTheReturnIsFreeForTheNextAttemptInTheNextOutage() async throws {
+        await goDown()
+        let first = try await attempt(1)
+        await comeBack()
+        #expect(try await service.suspend(first))
+        await goDown()
+        #expect(try await attempt(2).operation == first.operation)
+    }
+
+    @Test func whatIsAnsweredAfterTheReturnIsAnsweredInTheNextOutageToo() async throws {
+        await goDown()
+        let first = try await attempt(1)
+        await comeBack()
+        #expect(try await service.complete(first, with: "done"))
+        await goDown()
+        #expect(try await begin(2) == .answered("done"))
+    }
+
     /// The first attempt may have had its effect; that a later one had none says nothing about it.
     @Test(arguments: [false, true]) func aLaterAttemptDoesNotMakeTheOperationForgotten(isAway: Bool) async throws {
         let first = try await attempt(1)

@@ -153,17 +153,29 @@ public struct Idempotency: Sendable {
     public func complete(_ attempt: Attempt, with answer: Bytes) async throws(StoreError) -> Bool {
         try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) in
             let content = decider.isLocal ? try await store(.hget(attempt.key, "content")) : nil
-            let isKept = try await store.run(
-                Procedure(
-                    IdempotencyProcedures.complete, keys: [attempt.key],
-                    arguments: [attempt.owner, answer, Bytes(configuration.retention.milliseconds)]
-                ) { $0.integer.map { $0 == 1 } })
+            let isKept = try await keep(answer, of: attempt, in: store)
             if isKept, let content {
                 try await failover.outbox.add(
                     IdempotencyReplay.record(attempt.key, content, Bytes(attempt.operation.text), answer: answer))
             }
+            if !decider.isLocal { await settleHere { (local) throws(StoreError) in _ = try await keep(answer, of: attempt, in: local) } }
             return isKept
         }.value
+    }
+
+    private func keep(_ answer: Bytes, of attempt: Attempt, in store: any Store) async throws(StoreError) -> Bool {
+        try await store.run(
+            Procedure(
+                IdempotencyProcedures.complete, keys: [attempt.key],
+                arguments: [attempt.owner, answer, Bytes(configuration.retention.milliseconds)]
+            ) { $0.integer.map { $0 == 1 } })
+    }
+
+    /// Does to the record that was made here, in an outage that has ended since, what the server has done to its own: what is left of it
+    /// would speak for the key in the next outage. It changes nothing where the attempt has no record here.
+    private func settleHere(_ body: (_ local: any Store) async throws(StoreError) -> Void) async {
+        guard failover.server != nil else { return }
+        try? await body(failover.local)
     }
 
     /// Forgets the request, after an attempt that had no effect: the key is free for anything, unless an earlier attempt may have had
@@ -190,7 +202,13 @@ public struct Idempotency: Sendable {
                     throw error
                 }
             }
-            return try await give(key, owner, forgetting: forgetting, in: store)
+            let done = try await give(key, owner, forgetting: forgetting, in: store)
+            if !decider.isLocal {
+                await settleHere { (local) throws(StoreError) in
+                    _ = try await give(key, owner, forgetting: forgetting, in: local)
+                }
+            }
+            return done
         }.value
         if done == 2 { begun.forget(key) }
         return done > 0
