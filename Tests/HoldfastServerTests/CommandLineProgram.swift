@@ -70,6 +70,21 @@ struct CommandLineProgram {
         return Running(process: process, standardOutput: files.0, standardError: files.1, ends: ends)
     }
 
+    /// Runs `serve` on a free port while the body runs, with its files in the program's folder, and lets it end gracefully.
+    func serving(
+        environment: [String: String] = [:], _ body: (_ server: Running, _ url: String) async throws -> Void
+    ) async throws {
+        let server = try start("serve", "--port", "0", environment: environment)
+        defer { if server.process.isRunning { kill(server.process.processIdentifier, SIGKILL) } }
+        try await server.waitUntilItSays("API key")
+        let line = try #require(server.output.split(separator: "\n").first { $0.contains("http://") })
+        try await body(server, String(line[try #require(line.firstRange(of: "http://")).lowerBound...]))
+        let clock = ContinuousClock()
+        let start = clock.now
+        #expect(await server.terminate() == 0, "\(server.complaints)")
+        #expect(clock.now - start < .seconds(10))
+    }
+
     /// A program that runs until it is told to end.
     struct Running {
         let process: Process

@@ -11,15 +11,7 @@ import Testing
         _ holdfast: CommandLineProgram, environment: [String: String] = [:],
         _ body: (_ server: CommandLineProgram.Running, _ url: String) async throws -> Void
     ) async throws {
-        let server = try holdfast.start("serve", "--port", "0", environment: environment)
-        defer { if server.process.isRunning { kill(server.process.processIdentifier, SIGKILL) } }
-        try await server.waitUntilItSays("API key")
-        let line = try #require(server.output.split(separator: "\n").first { $0.contains("http://") })
-        try await body(server, String(line[try #require(line.firstRange(of: "http://")).lowerBound...]))
-        let clock = ContinuousClock()
-        let start = clock.now
-        #expect(await server.terminate() == 0, "\(server.complaints)")
-        #expect(clock.now - start < .seconds(10))
+        try await holdfast.serving(environment: environment, body)
     }
 
     private func json(_ text: String) -> JSONValue { JSONValue(json: text.utf8) ?? .null }
@@ -82,6 +74,22 @@ import Testing
             let report = try await json(holdfast("status", "--json", "--url", url).output)
             #expect(["healthy", "degraded"].contains(report["health"]?["status"]))
             #expect(report["cache"]?.object != nil)
+        }
+    }
+
+    @Test func statusShowsWhatBecomesOfCallsWhileTheServerIsAway() async throws {
+        let redis = try await RedisProcess.start()
+        defer { redis.stop() }
+        let holdfast = try CommandLineProgram()
+        let environment = [
+            "REDIS_URL": "redis://127.0.0.1:\(redis.port)", "CACHE_OUTAGE": "closed", "RATE_LIMIT_OUTAGE": "open",
+        ]
+        try await serving(holdfast, environment: environment) { (_, url) async throws in
+            let features = try await json(holdfast("status", "--json", "--url", url).output)["health"]?["features"]
+            #expect(features?["cache"]?["outage"] == "closed" && features?["cache"]?["mode"] == "server")
+            #expect(features?["rate_limits"]?["outage"] == "open" && features?["sessions"]?["outage"] == "local")
+            let table = try await holdfast("status", "--url", url).output
+            #expect(table.split(separator: "\n").contains { $0.contains("features.cache.outage") && $0.hasSuffix("closed") })
         }
     }
 

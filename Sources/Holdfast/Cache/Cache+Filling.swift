@@ -9,7 +9,8 @@ extension Cache {
     /// deleted, invalidated or written since the miss; otherwise it is returned and forgotten (see ``CacheProcedures``).
     ///
     /// Cost: nothing for a near hit, one round trip for a hit; two before the factory and one after it for a miss. While the server is
-    /// away: near cache, local store, then the factory. Where the store fails to keep the value, the call succeeds all the same.
+    /// away: near cache, local store, then the factory; with ``OutageBehavior/closed`` the call throws and the factory is not run, unless
+    /// the outage begins while it runs. Where the store fails to keep the value, the call succeeds all the same.
     ///
     /// - Parameters:
     ///   - ttl: as for ``set(_:_:ttl:if:)``; zero returns the value without keeping it.
@@ -102,7 +103,9 @@ extension Cache {
         do throws(StoreError) {
             return try await core.read { (store, _) async throws(StoreError) in try await store.run(lookup) }
         } catch {
-            guard error.code == .outOfMemory else { throw error }
+            // A server that is full counts as away.
+            let isRefused = core.failover.server != nil && core.configuration.outage == .closed
+            guard error.code == .outOfMemory, !isRefused else { throw error }
             return Decided(CacheLookup(bytes: nil, token: Bytes()), by: core.failover.decider)
         }
     }

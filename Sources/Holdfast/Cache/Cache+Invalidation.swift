@@ -8,7 +8,7 @@ extension Cache {
     ///
     /// Every entry that was there when the call began is gone when it returns. Cost: two SCANs over the store's keys, in pages of
     /// about 500, and an UNLINK for each match; never KEYS. A caller that is cancelled may leave a part undone. While the server is away
-    /// it is done here, and on the server before calls go to it again.
+    /// it is done here, and on the server before calls go to it again, with ``OutageBehavior/closed`` too.
     ///
     /// - Returns: how many entries were removed, where that was decided.
     /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` or ``/HoldfastStore/ErrorCode/tooLarge`` naming `pattern`.
@@ -34,7 +34,9 @@ extension Cache {
     }
 
     private func invalidate(_ change: CacheChange) async throws(StoreError) -> Decided<Int> {
-        let decided = try await core.write([change]) { (store) async throws(StoreError) in try await change.remove(from: store) }
+        let decided = try await core.write([change], policy: .localThenReplay) { (store) async throws(StoreError) in
+            try await change.remove(from: store)
+        }
         core.near.count(scope) { $0.removals += decided.value }
         return decided
     }

@@ -5,7 +5,8 @@ extension Cache {
     ///
     /// Cost: nothing but this process for a near hit, which does not suspend; one round trip otherwise. While the server is away:
     /// what is near (its age is in ``CacheSource/stale(age:)`` once it could not be confirmed in time), then this process's local
-    /// store; a miss then means "not known here".
+    /// store; a miss then means "not known here". With ``OutageBehavior/closed`` a value is served that is near and fresh until the server
+    /// counts as away, and everything else refused.
     ///
     /// - Throws: ``/HoldfastStore/ErrorCode/decodingFailed`` where the entry was written as another type. An entry that a newer version of
     ///   Holdfast wrote is a miss.

@@ -4,7 +4,8 @@ extension Cache {
     /// Keeps a value, replacing what was there.
     ///
     /// A fill that is still under way for the key (``getOrSet(_:ttl:as:factory:)``) can no longer overwrite it. One round trip, atomic.
-    /// While the server is away the value is kept here, and the server's older one is removed before calls go to it again.
+    /// While the server is away the value is kept here, and the server's older one is removed before calls go to it again; with
+    /// ``OutageBehavior/closed`` it is refused, unless the TTL is zero.
     ///
     /// - Parameters:
     ///   - value: nil is a value too, and is told from a miss.
@@ -56,7 +57,9 @@ extension Cache {
         if operations.isEmpty { return Decided(0, by: core.failover.decider) }
         let batch = Batch(.pipeline, operations)
         core.near.count(scope) { $0.writes += values.count }
-        return try await core.write(changes) { [kept] (store) async throws(StoreError) in
+        // Where nothing is kept it only removes.
+        let policy = kept == 0 ? OutagePolicy.localThenReplay : core.outagePolicy
+        return try await core.write(changes, policy: policy) { [kept] (store) async throws(StoreError) in
             for reply in try await store.execute(batch) {
                 if case .error(let error) = reply { throw StoreError(error, operation: "SET") }
             }
@@ -66,7 +69,7 @@ extension Cache {
 
     /// Removes an entry, and keeps a fill that is under way from bringing it back. One round trip.
     ///
-    /// While the server is away it is removed here, and on the server before calls go to it again.
+    /// While the server is away it is removed here, and on the server before calls go to it again, with ``OutageBehavior/closed`` too.
     ///
     /// - Parameter condition: as for ``set(_:_:ttl:if:)``.
     /// - Returns: whether there was one, where that decided.
@@ -74,7 +77,9 @@ extension Cache {
     public func delete(_ key: String, if condition: CacheCondition? = nil) async throws(StoreError) -> Decided<Bool> {
         let change = scope.change(try checked(key))
         if let condition { return try await deleteConditionally(key, change, condition) }
-        let decided = try await core.write([change]) { (store) async throws(StoreError) in try await change.remove(from: store) }
+        let decided = try await core.write([change], policy: .localThenReplay) { (store) async throws(StoreError) in
+            try await change.remove(from: store)
+        }
         core.near.count(scope) { $0.removals += decided.value }
         return decided.map { $0 > 0 }
     }
@@ -93,7 +98,7 @@ extension Cache {
         let ticket = core.ticket(scope, key)
         do throws(StoreError) {
             // What cannot be known here is not decided here.
-            let decided = try await core.perform([change], policy: condition == nil ? .local : .fail) {
+            let decided = try await core.perform([change], policy: condition == nil ? core.outagePolicy : .fail) {
                 (store) async throws(StoreError) in
                 if let condition {
                     let step = Procedure.cacheWrite(entry, if: condition, value: write.bytes, kept: write.kept)

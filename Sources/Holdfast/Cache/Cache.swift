@@ -14,7 +14,9 @@ public import HoldfastStore
 ///
 /// **Outages.** While a configured server is away, reads are answered by the near cache and this process's local store, writes and
 /// invalidations are made there and remembered, and before calls go to the server again what was remembered is removed there, so
-/// that nothing outlives its invalidation. No call fails because the server is away.
+/// that nothing outlives its invalidation. No call fails because the server is away; or, with ``OutageBehavior/closed``
+/// (``CacheConfiguration/outage``), every one that does not only remove, and nothing is served from here but what is near, until the server
+/// counts as away.
 ///
 /// **Limits.** Keys of 1 to 1,024 bytes, values up to 16 MiB encoded, 1,000 entries a call; see ``CacheConfiguration``.
 public struct Cache: Sendable {

@@ -10,6 +10,8 @@ public struct CacheConfiguration: Sendable {
     /// How long a miss may take to be filled. A factory that takes longer answers its callers, but its value is not kept.
     public var leaseTime: Duration
     public var near: NearCacheConfiguration
+    /// What becomes of calls while the configured server is away.
+    public var outage: OutageBehavior
     public var categories: [CacheCategory]
     /// Limits on what callers give, in bytes of UTF-8 and of encoded values.
     public var maximumKeyBytes: Int
@@ -20,7 +22,7 @@ public struct CacheConfiguration: Sendable {
     public init(
         defaultTTL: Duration = .seconds(3600), jitter: Double = 0, failSafe: Duration = .zero,
         leaseTime: Duration = .seconds(30), near: NearCacheConfiguration = NearCacheConfiguration(),
-        categories: [CacheCategory] = CacheCategory.presets, maximumKeyBytes: Int = 1024,
+        outage: OutageBehavior = .local, categories: [CacheCategory] = CacheCategory.presets, maximumKeyBytes: Int = 1024,
         maximumValueBytes: Int = 16 * 1024 * 1024, maximumBatch: Int = 1000
     ) {
         self.defaultTTL = defaultTTL
@@ -28,6 +30,7 @@ public struct CacheConfiguration: Sendable {
         self.failSafe = failSafe
         self.leaseTime = leaseTime
         self.near = near
+        self.outage = outage
         self.categories = categories
         self.maximumKeyBytes = maximumKeyBytes
         self.maximumValueBytes = maximumValueBytes

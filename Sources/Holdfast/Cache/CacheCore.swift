@@ -42,6 +42,7 @@ import HoldfastStore
             })
         failover.whenServerReturns { [weak self] (_) async throws(StoreError) in await self?.serverReturns() }
         failover.whenServerHasReturned { [weak self] in self?.serverHasReturned() }
+        if configuration.outage == .closed { failover.whenServerGoesAway { [weak self] in self?.near.removeAll() } }
     }
 
     var now: Timestamp { failover.time.now }
@@ -70,11 +71,14 @@ import HoldfastStore
 
     // MARK: - Calls to the store
 
-    /// A look into the store that decides: the server, or while that is away this process's local store.
+    /// What an outage means for a call that does not only remove.
+    var outagePolicy: OutagePolicy { configuration.outage == .closed ? .fail : .local }
+
+    /// A look into the store that decides: the server, or while that is away this process's local store, unless calls are refused then.
     func read<Output: Sendable>(
         _ body: (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
-        try await failover.perform(.local, body)
+        try await failover.perform(outagePolicy, body)
     }
 
     /// A change: made where it is decided, and remembered for the server where that is not the server.
@@ -82,16 +86,16 @@ import HoldfastStore
     /// The near cache and flights hear of it before, so that nothing new joins what is about to be invalid, and after, so that nothing
     /// that was read meanwhile stays; whether it succeeded or not, for a lost reply says nothing.
     func write<Output: Sendable>(
-        _ changes: [CacheChange], _ body: (_ store: any Store) async throws(StoreError) -> Output
+        _ changes: [CacheChange], policy: OutagePolicy, _ body: (_ store: any Store) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
         for change in changes { announce(change) }
         defer { for change in changes { announce(change) } }
-        return try await perform(changes, body)
+        return try await perform(changes, policy: policy, body)
     }
 
-    /// As ``write(_:_:)`` without telling the near cache, for a writer that does so itself.
+    /// As ``write(_:policy:_:)`` without telling the near cache, for a writer that does so itself.
     func perform<Output: Sendable>(
-        _ changes: [CacheChange], policy: OutagePolicy = .localThenReplay,
+        _ changes: [CacheChange], policy: OutagePolicy,
         _ body: (_ store: any Store) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
         try await failover.perform(policy) { (store, decider) async throws(StoreError) in

@@ -4,7 +4,8 @@ public import HoldfastStore
 ///
 /// The record is kept beside the data, so all instances on one server know it; while the server is away it is kept here, as is
 /// what the request changes then, and handed over with it. A request that was begun on the server and is repeated here while that is
-/// away is known again by the process that began it, among the last 10,000. A record belongs to one caller (an API key's name) of one tenant.
+/// away is known again by the process that began it, among the last 10,000. This is so whatever the guarded feature does then
+/// (``OutageBehavior``), for it does not know which that is: where the feature refuses, the request is released, and the record is taken back. A record belongs to one caller (an API key's name) of one tenant.
 ///
 /// The record alone cannot promise one effect: a process may die between the effect and keeping the answer. So each record holds the
 /// name of its operation (``OperationID``), the same for every attempt, and the services write that name in the step that has the
@@ -158,7 +159,9 @@ public struct Idempotency: Sendable {
                 try await failover.outbox.add(
                     IdempotencyReplay.record(attempt.key, content, Bytes(attempt.operation.text), answer: answer))
             }
-            if !decider.isLocal { await settleHere { (local) throws(StoreError) in _ = try await keep(answer, of: attempt, in: local) } }
+            if !decider.isLocal {
+                await settleHere { (local) throws(StoreError) in _ = try await keep(answer, of: attempt, in: local) }
+            }
             return isKept
         }.value
     }

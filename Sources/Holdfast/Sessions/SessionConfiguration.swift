@@ -17,11 +17,14 @@ extension Sessions {
         public var cleanupInterval: Duration
         public var limits: Limits
         public var nearCopies: NearCopies
+        /// What becomes of calls while the configured server is away.
+        public var outage: OutageBehavior
 
         public init(
             storage: Storage = .configured, idleTTL: Duration = .seconds(3600), absoluteTTL: Duration = .seconds(86_400),
             lifetimes: [Session.Kind: Lifetime] = [:], conversationWindow: Int = 20, touchInterval: Duration = .seconds(1),
-            cleanupInterval: Duration = .seconds(300), limits: Limits = Limits(), nearCopies: NearCopies = NearCopies()
+            cleanupInterval: Duration = .seconds(300), limits: Limits = Limits(), nearCopies: NearCopies = NearCopies(),
+            outage: OutageBehavior = .local
         ) {
             self.storage = storage
             self.idleTTL = idleTTL
@@ -32,6 +35,7 @@ extension Sessions {
             self.cleanupInterval = cleanupInterval
             self.limits = limits
             self.nearCopies = nearCopies
+            self.outage = outage
         }
 
         /// The lifetime of new sessions of a kind.

@@ -24,6 +24,9 @@ public import HoldfastStore
 /// created here; ids that it has not seen are `unavailable`, never "not found". What ends a session is accepted for any id and holds here at
 /// once. When the server is back all of it is merged: of each field the later change counts, and a session that was ended anywhere stays
 /// ended. Lists, counts, rotation and changes with an expectation are ``/HoldfastStore/ErrorCode/unavailable`` until then. Each result says who decided.
+///
+/// With ``OutageBehavior/closed`` (``Configuration/outage``) everything is refused while the server is away but what ends sessions, and no
+/// near copy is served.
 public struct Sessions: Sendable {
     public let configuration: Configuration
     let failover: Failover
@@ -91,7 +94,7 @@ public struct Sessions: Sendable {
         let arguments = [Bytes(lifetime.idle.milliseconds), Bytes(lifetime.absolute.milliseconds)] + fields
         let named = operation.map { SessionID(high: $0.high, low: $0.low) }
         let ticket = near.ticket()
-        return try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) -> Session in
+        return try await failover.perform(outagePolicy) { (store, decider) async throws(StoreError) -> Session in
             if decider.isLocal {
                 let id = named ?? makeID().madeAway(at: failover.time.now)
                 let here = SessionsHere(self, decider)
@@ -126,12 +129,12 @@ public struct Sessions: Sendable {
     /// - Parameter touch: false to look without letting it stay longer.
     /// - Returns: the session, or nil where there is none (it never was, has expired or was deleted). While the server is away:
     ///   the near copy, ``Session/isStale``, within its expiry and ``NearCopies/staleLimit``, which does not slide.
-    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the server is away and this process has no copy; ``/HoldfastStore/ErrorCode/unsupportedFormat`` naming
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the server is away and this process has no copy, or serves none; ``/HoldfastStore/ErrorCode/unsupportedFormat`` naming
     ///   `id` where something else has been written to the session's key. ``delete(_:ifVersion:)`` removes that.
     public func get(_ id: SessionID, touch: Bool = true) async throws(StoreError) -> Decided<Session?> {
         let interval = touch ? Bytes(max(0, configuration.touchInterval.milliseconds)) : Bytes()
         let ticket = near.ticket()
-        return try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) -> Session? in
+        return try await failover.perform(outagePolicy) { (store, decider) async throws(StoreError) -> Session? in
             if decider.isLocal { return try await SessionsHere(self, decider).read(id, touchEvery: interval) }
             return try await run(SessionProcedures.read, id, [interval], in: store, ticket)
         }
@@ -151,7 +154,7 @@ public struct Sessions: Sendable {
         _ id: SessionID, set: [String: JSONValue] = [:], remove: Set<String> = [], expecting: SessionExpectation = .none
     ) async throws(StoreError) -> Session {
         let arguments = try updateArguments(set, remove, expecting)
-        let policy: OutagePolicy = expecting == .none ? .localThenReplay : .fail
+        let policy = expecting == .none ? outagePolicy : .fail
         return try found(await change(id, SessionProcedures.update, arguments, policy))
     }
 
@@ -168,9 +171,11 @@ public struct Sessions: Sendable {
         // With a name from the first send on: its reply may be lost before anybody knows that the server is away.
         // Its marker stays for the longest outage.
         let longest = failover.outbox.configuration.longestOutage
-        let operation = failover.server == nil ? operation : (operation ?? OperationID.random()).retained(for: longest)
+        // Nothing is handed over where nothing is decided here.
+        let isReplayed = failover.server != nil && configuration.outage == .local
+        let operation = isReplayed ? (operation ?? OperationID.random()).retained(for: longest) : operation
         let arguments = try appendArguments(messages, operation)
-        return try found(await change(id, SessionProcedures.append, arguments, .localThenReplay, once: operation))
+        return try found(await change(id, SessionProcedures.append, arguments, outagePolicy, once: operation))
     }
 
     /// Lets a session stay at least this long from now on, within its absolute TTL; never shortens it. One round trip.
@@ -185,7 +190,7 @@ public struct Sessions: Sendable {
     ) async throws(StoreError) -> Session {
         if let ttl { try checkTTL(ttl, "ttl") }
         let arguments = [ttl.map { Bytes($0.milliseconds) } ?? Bytes(), operation?.retentionArgument ?? Bytes()]
-        return try found(await change(id, SessionProcedures.extend, arguments, .localThenReplay, once: operation))
+        return try found(await change(id, SessionProcedures.extend, arguments, outagePolicy, once: operation))
     }
 
     /// Ends a session. Two round trips: the session, then its user's index.
@@ -203,6 +208,9 @@ public struct Sessions: Sendable {
     }
 
     // MARK: - Inside
+
+    /// What an outage means for a call that does not only end sessions.
+    private var outagePolicy: OutagePolicy { configuration.outage == .closed ? .fail : .localThenReplay }
 
     /// - Parameter epitaph: what the tombstone says.
     func end(_ id: SessionID, ifVersion version: Int64?, epitaph: Bytes) async throws(StoreError) -> Decided<Bool> {

@@ -65,11 +65,12 @@ extension HoldfastConfiguration {
         plan.isEnabled = limits.isEnabled
         return AgentState.Configuration(
             cache: CacheConfiguration(
-                defaultTTL: cache.defaultTTL, near: NearCacheConfiguration(entries: cache.nearEntries)),
+                defaultTTL: cache.defaultTTL, near: NearCacheConfiguration(entries: cache.nearEntries), outage: cache.outage),
             sessions: Holdfast.Sessions.Configuration(
                 storage: sessions.storage == .memory ? .memory : .configured, idleTTL: sessions.ttl,
-                absoluteTTL: max(.seconds(86_400), sessions.ttl), cleanupInterval: sessions.cleanupInterval),
-            limits: RateLimiter.Configuration(plan: plan),
+                absoluteTTL: max(.seconds(86_400), sessions.ttl), cleanupInterval: sessions.cleanupInterval,
+                outage: sessions.outage),
+            limits: RateLimiter.Configuration(plan: plan, outage: limits.outage),
             instances: Instances.Configuration(fixed: server.instances))
     }
 }

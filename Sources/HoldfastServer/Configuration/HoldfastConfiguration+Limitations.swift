@@ -1,3 +1,4 @@
+import Holdfast
 import HoldfastStore
 
 extension HoldfastConfiguration {
@@ -48,6 +49,11 @@ extension HoldfastConfiguration {
         }
         if !redis.isEnabled, server.outbox != Outbox.Configuration() {
             lines.append("HOLDFAST_OUTBOX_MAX_ENTRIES and HOLDFAST_OUTBOX_MAX_SIZE have no effect without a server")
+        }
+        if !redis.isEnabled, cache.outage != .local || limits.outage != .local || sessions.outage != .local {
+            lines.append("CACHE_OUTAGE, RATE_LIMIT_OUTAGE and SESSION_OUTAGE have no effect without a server")
+        } else if sessions.storage == .memory, sessions.outage != .local {
+            lines.append("SESSION_OUTAGE has no effect with SESSION_STORAGE=memory: no outage touches such sessions")
         }
         if server.dataFolder == nil, server.journal != JournalConfiguration() {
             lines.append("HOLDFAST_APPENDFSYNC and HOLDFAST_AOF_… have no effect without HOLDFAST_DATA")

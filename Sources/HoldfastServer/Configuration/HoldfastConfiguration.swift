@@ -1,3 +1,4 @@
+public import Holdfast
 public import HoldfastStore
 public import Logging
 
@@ -23,6 +24,8 @@ extension HoldfastConfiguration {
         public var nearEntries = 1000
         /// How long an entry lives that was set without a time to live.
         public var defaultTTL: Duration = .seconds(3600)
+        /// What becomes of calls while the server is away.
+        public var outage = OutageBehavior.local
 
         public init() {}
     }
@@ -42,6 +45,8 @@ extension HoldfastConfiguration {
         public var perMinute = 60
         public var perHour = 1000
         public var burst = 10
+        /// What becomes of calls while the server is away: of those by the default limits, and of those that name their own.
+        public var outage = RateLimiter.OutageBehavior.local
 
         public init() {}
     }
@@ -75,6 +80,8 @@ extension HoldfastConfiguration {
         /// Idle time after which a session ends.
         public var ttl: Duration = .seconds(3600)
         public var cleanupInterval: Duration = .seconds(300)
+        /// What becomes of calls while the server is away.
+        public var outage = OutageBehavior.local
         /// AES-256 keys of 32 bytes: the first encrypts, all decrypt. Empty means no encryption.
         public var encryptionKeys: [EncryptionKey] = []
 

@@ -97,6 +97,10 @@ extension Setting {
             "CACHE_MEMORY_SIZE", in: .memory, .count, \.configuration.cache.nearEntries,
             "most entries of the near cache in this process"),
         Setting(
+            "CACHE_OUTAGE", in: .memory, .choice, \.configuration.cache.outage,
+            "what becomes of the cache's calls while the server is away: decided in this process, or refused but for what removes"
+        ),
+        Setting(
             "REDIS_MAX_MEMORY", in: .memory, .size, \.configuration.memory.maxBytes, "the embedded store's memory limit"),
         Setting(
             "REDIS_MAX_MEMORY_POLICY", in: .memory, .choice, \.configuration.memory.policy,
@@ -109,6 +113,9 @@ extension Setting {
             "RATE_LIMIT_REQUESTS_PER_MINUTE", in: .limits, .count, \.configuration.limits.perMinute, "requests in any minute"),
         Setting("RATE_LIMIT_REQUESTS_PER_HOUR", in: .limits, .count, \.configuration.limits.perHour, "requests in any hour"),
         Setting("RATE_LIMIT_BURST_SIZE", in: .limits, .count, \.configuration.limits.burst, "requests at once"),
+        Setting(
+            "RATE_LIMIT_OUTAGE", in: .limits, .choice, \.configuration.limits.outage,
+            "what limits decide while the server is away: by this process's share, everything allowed, or everything denied"),
     ]
 
     private static let breaker: [Setting] = [
@@ -137,6 +144,10 @@ extension Setting {
         Setting(
             "SESSION_CLEANUP_INTERVAL", in: .sessions, .duration, \.configuration.sessions.cleanupInterval,
             "how often indexes of ended sessions are swept"),
+        Setting(
+            "SESSION_OUTAGE", in: .sessions, .choice, \.configuration.sessions.outage,
+            "what becomes of calls for sessions while the server is away: decided in this process, or refused but for what ends them"
+        ),
         Setting(
             "TOKEN_ENCRYPTION_KEY", in: .sessions, .keyRing, \.encryptionKeys,
             "the AES-256 keys for what is kept encrypted, the current one first"),

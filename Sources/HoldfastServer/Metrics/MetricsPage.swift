@@ -9,6 +9,8 @@ struct MetricsPage: Sendable {
     let requests: RequestMetrics
     let connections: ConnectionMetrics
     let state: AgentState
+    /// Of this server's own callers; nil where they are not limited.
+    let callers: RateLimiter?
     let version: String
 
     var families: [MetricFamily] {
@@ -16,7 +18,7 @@ struct MetricsPage: Sendable {
             MetricFamily(
                 "holdfast_build_info", .gauge, "The version that runs.",
                 [MetricFamily.Sample(labels: [("version", version)], value: 1)])
-        ] + requests.families + connections.families + store + client + outbox + cache + embedded + journal
+        ] + requests.families + connections.families + store + client + outbox + callerCharges + cache + embedded + journal
     }
 
     private var store: [MetricFamily] {
@@ -87,6 +89,20 @@ struct MetricsPage: Sendable {
                 "holdfast_rate_limits_lost_total", "Of those, given up: the server refused them while the outbox was full.",
                 charges.lost),
             .gauge("holdfast_instances", "Processes that share the limits, as last counted.", Double(state.instances.count)),
+        ]
+    }
+
+    /// What this server's own callers consumed while the server was away; nothing where they are not limited.
+    private var callerCharges: [MetricFamily] {
+        guard state.failover.server != nil, let charges = callers?.backlog else { return [] }
+        return [
+            .gauge(
+                "holdfast_caller_limits_pending_keys",
+                "As holdfast_rate_limits_pending_keys, of the limits of this server's own callers.", Double(charges.keys)),
+            .gauge("holdfast_caller_limits_pending_units", "What they consumed.", Double(charges.units)),
+            .counter(
+                "holdfast_caller_limits_lost_total", "Of those, given up: the server refused them while the outbox was full.",
+                charges.lost),
         ]
     }
 

@@ -51,7 +51,8 @@ enum CacheAnswer {
     static func health(_ state: AgentState) async throws(StoreError) -> Answer {
         let health = Health(failover: state.failover, namespace: state.namespace)
         let start = state.failover.time.uptime
-        let decided = try await state.failover.perform(.local) { (store, _) async throws(StoreError) in try await store(.ping) }
+        let policy: OutagePolicy = state.cache.configuration.outage == .closed ? .fail : .local
+        let decided = try await state.failover.perform(policy) { (store, _) async throws(StoreError) in try await store(.ping) }
         let milliseconds = ((state.failover.time.uptime - start).inSeconds * 1_000_000).rounded() / 1000
         return .json([
             "status": .string(health.status.rawValue), "latency_ms": JSONValue(milliseconds),

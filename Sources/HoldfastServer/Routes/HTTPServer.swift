@@ -34,6 +34,8 @@ public struct HTTPServer: Service {
         /// How often each API key, or each address without one, may call; nil, the default, for as often as it likes. See
         /// `CallerLimits` for why.
         public var callerPlan: RateLimitPlan?
+        /// What becomes of their calls by that plan while the configured server is away.
+        public var callerOutage = RateLimiter.OutageBehavior.local
         /// Addresses and networks (`10.0.0.7`, `fd00::/8`) of the proxies whose `X-Forwarded-For` is believed.
         public var trustedProxies: [String] = []
 
@@ -66,11 +68,12 @@ public struct HTTPServer: Service {
             CallerLimits(
                 limiter: RateLimiter(
                     state.failover, namespace: state.namespace.scoped(to: "holdfast server"),
-                    configuration: RateLimiter.Configuration(plan: plan), instances: state.instances),
+                    configuration: RateLimiter.Configuration(plan: plan, outage: configuration.callerOutage),
+                    instances: state.instances),
                 addresses: ClientAddress(proxies: configuration.trustedProxies))
         }
         responder = APIResponder(
-            table: Self.table(state, metrics, connections, audit, version: version), gatekeeper: gatekeeper,
+            table: Self.table(state, callers, metrics, connections, audit, version: version), gatekeeper: gatekeeper,
             idempotency: IdempotentCalls(service: Idempotency(failover: state.failover, namespace: state.namespace)),
             callers: callers, metrics: metrics, audit: audit,
             upstash: UpstashEndpoint(
@@ -84,12 +87,14 @@ public struct HTTPServer: Service {
 
     /// Every route. A new service adds its line here.
     private static func table(
-        _ state: AgentState, _ metrics: RequestMetrics, _ connections: ConnectionMetrics, _ audit: AuditLog, version: String
+        _ state: AgentState, _ callers: CallerLimits?, _ metrics: RequestMetrics, _ connections: ConnectionMetrics,
+        _ audit: AuditLog, version: String
     ) -> RouteTable {
         let document = Locked<JSONValue>(.null)
-        let page = MetricsPage(requests: metrics, connections: connections, state: state, version: version)
+        let page = MetricsPage(
+            requests: metrics, connections: connections, state: state, callers: callers?.limiter, version: version)
         var routes: [Route] = []
-        routes += HealthRoutes(state: state, version: version, backlog: { state.cache.pendingChanges }).routes
+        routes += HealthRoutes(state: state, callers: callers?.limiter, version: version).routes
         routes += SystemRoutes(metrics: page, document: document).routes
         routes += AuditRoutes(log: audit).routes
         routes += CacheRoutes(state: state).routes

@@ -5,8 +5,9 @@ import HoldfastStore
 /// The health family: little for anybody, details for those with a key.
 struct HealthRoutes: Sendable {
     let state: AgentState
+    /// Of this server's own callers; nil where they are not limited.
+    let callers: RateLimiter?
     let version: String
-    let backlog: @Sendable () -> Int
 
     private var health: Health { Health(failover: state.failover, namespace: state.namespace) }
 
@@ -78,21 +79,33 @@ struct HealthRoutes: Sendable {
             ]), report.status.code)
     }
 
-    /// How each feature is served now. All follow the one server; what is kept for it is the cache's invalidations.
+    /// How each feature is served now. All follow the one server, but for sessions that are kept in this process in any case.
     private func features(_ report: HealthReport) -> JSONValue {
-        var mode: [(String, JSONValue?)] = [("mode", state.failover.server == nil ? "embedded" : "server")]
-        if case .disconnected(let since) = report.server { mode = [("mode", "local"), ("since", JSONValue(since))] }
-        return [
-            "cache": .object(mode + [("backlog", JSONValue(backlog()))]), "rate_limits": .object(mode + waitingCharges),
-            "sessions": .object(mode),
-        ]
+        let sessions = state.sessions.configuration
+        return .object([
+            ("cache", mode(report, state.cache.configuration.outage.rawValue, backlog: state.cache.pendingChanges)),
+            ("rate_limits", mode(report, of: state.limits)), ("caller_limits", callers.map { mode(report, of: $0) }),
+            ("sessions", sessions.storage == .memory ? Self.embedded : mode(report, sessions.outage.rawValue)),
+        ])
     }
 
-    /// What was admitted here and is not charged to the server yet.
-    private var waitingCharges: [(String, JSONValue?)] {
-        guard state.failover.server != nil else { return [] }
-        let backlog = state.limits.backlog
-        return [("backlog", JSONValue(backlog.keys)), ("backlog_units", JSONValue(backlog.units))]
+    private static let embedded: JSONValue = ["mode": "embedded"]
+
+    /// - Parameter outage: what the feature does while the server is away.
+    private func mode(_ report: HealthReport, _ outage: String, backlog: Int? = nil, units: Int? = nil) -> JSONValue {
+        guard state.failover.server != nil else { return Self.embedded }
+        var (mode, since) = ("server", JSONValue?.none)
+        if case .disconnected(let moment) = report.server { (mode, since) = (outage, JSONValue(moment)) }
+        return .object([
+            ("mode", .string(mode)), ("outage", .string(outage)), ("since", since), ("backlog", backlog.map { JSONValue($0) }),
+            ("backlog_units", units.map { JSONValue($0) }),
+        ])
+    }
+
+    /// With what was admitted here and is not charged to the server yet.
+    private func mode(_ report: HealthReport, of limits: RateLimiter) -> JSONValue {
+        let waiting = limits.backlog
+        return mode(report, limits.configuration.outage.rawValue, backlog: waiting.keys, units: waiting.units)
     }
 
     /// Nothing without a server: there is nobody to keep anything for, nor to share with.
@@ -155,9 +168,21 @@ struct HealthRoutes: Sendable {
     private static func wordSchema(_ words: [String]) -> Schema { .object([.required("status", .oneOf(words))]) }
 
     private static let feature = Schema.object([
-        .required("mode", .oneOf(["server", "embedded", "local"])), .optional("since", .dateTime),
-        .optional("backlog", .integer(atLeast: 0)), .optional("backlog_units", .integer(atLeast: 0)),
+        .required(
+            "mode",
+            Schema.oneOf(["server", "embedded"] + behaviors).described(
+                "Who decides now: the configured server, or this process where none is configured (`embedded`). While the server is away "
+                    + "what `outage` says.")),
+        .optional(
+            "outage",
+            Schema.oneOf(behaviors).described(
+                "What becomes of calls while the server is away: decided in this process (`local`), refused or denied (`closed`), "
+                    + "admitted (`open`).")),
+        .optional("since", Schema.dateTime.described("Since when the server is away.")),
+        .optional("backlog", Schema.integer(atLeast: 0).described("How much of it waits for the server.")),
+        .optional("backlog_units", Schema.integer(atLeast: 0).described("What the keys that wait have consumed.")),
     ]).named("FeatureMode")
+    private static let behaviors = RateLimiter.OutageBehavior.allCases.map(\.rawValue)
 
     private static let aofSchema = Schema.object([
         .required("status", .oneOf(["ok", "failing"])), .optional("error", .string),
@@ -173,7 +198,10 @@ struct HealthRoutes: Sendable {
     private static let detailedSchema = Schema.object([
         .required("status", healthWord), .required("version", .string), .required("timestamp", .dateTime),
         .required("dependencies", dependencies),
-        .required("features", .map(of: feature)),
+        .required(
+            "features",
+            Schema.map(of: feature).described(
+                "`cache`, `rate_limits`, `sessions`, and `caller_limits` where this server limits its own callers.")),
         .required(
             "checks",
             .array(

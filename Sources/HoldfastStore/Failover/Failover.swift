@@ -59,6 +59,7 @@ public final class Failover: Sendable {
         var hooks: [ReturnHook] = []
         var answerHooks: [ReturnHook] = []
         var returnedHooks: [@Sendable () -> Void] = []
+        var awayHooks: [@Sendable () -> Void] = []
         var refusal: StoreError?
         var statistics = Statistics()
         /// Whether somebody is watching the server at this moment.
@@ -243,6 +244,10 @@ public final class Failover: Sendable {
     /// Adds something to do as soon as calls go to the server again: forget what was decided here while the hooks of other services ran.
     public func whenServerHasReturned(_ hook: @escaping @Sendable () -> Void) { state.withLock { $0.returnedHooks.append(hook) } }
 
+    /// Adds something to do as soon as the server counts as away: forget what must not be served then. No call goes to the server any
+    /// more when it is done.
+    public func whenServerGoesAway(_ hook: @escaping @Sendable () -> Void) { state.withLock { $0.awayHooks.append(hook) } }
+
     /// Adds something to do after each ping that the server answers while calls go to it: hand over what single failures, or decisions
     /// that ended after the return, have left here, also where no call comes any more. It must cost nothing where there is nothing to do.
     public func whileServerAnswers(_ hook: @escaping ReturnHook) { state.withLock { $0.answerHooks.append(hook) } }
@@ -371,17 +376,19 @@ public final class Failover: Sendable {
 
     /// Changes the state and tells who listens where that changes the status. A refusal for another reason is no change.
     private func change(_ body: (inout State) -> Void) {
-        let isChange = state.withLock { state in
-            let before = status(state)
+        let (isChange, hooks) = state.withLock { state in
+            let (before, wasAway) = (status(state), state.health.localSince != nil)
             body(&state)
             route.store(Self.route(state.health, configuration), ordering: .releasing)
             let after = status(state)
-            if case (.refused, .refused) = (before, after) { return false }
-            guard before != after else { return false }
+            let hooks = !wasAway && state.health.localSince != nil ? state.awayHooks : []
+            if case (.refused, .refused) = (before, after) { return (false, hooks) }
+            guard before != after else { return (false, hooks) }
             if case .refused = after { state.statistics.refusals += 1 }
             announcements.publish(after)
-            return true
+            return (true, hooks)
         }
+        for hook in hooks { hook() }
         if isChange { announcements.deliver() }
     }
 
