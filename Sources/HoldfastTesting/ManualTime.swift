@@ -86,4 +86,13 @@ extension ManualTime {
         }
         return true
     }
+
+    /// Lets a failover on these clocks watch its server, which answers again, until calls go to it.
+    public func letReturn(_ failover: Failover) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await failover.run() }
+            await advanceUntil(by: .milliseconds(100)) { failover.localSince == nil }
+            group.cancelAll()
+        }
+    }
 }

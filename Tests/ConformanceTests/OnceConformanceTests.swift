@@ -29,7 +29,7 @@ import Testing
         let ids = try await repeated { try await sessions.create(userID: "u", kind: .conversation, once: $0).id }
         let id = try #require(ids.first)
         #expect(ids.count == 1)
-        #expect(try await sessions.count(userID: "u") == 1)
+        #expect(try await sessions.count(userID: "u").value == 1)
         _ = try await repeated {
             try await sessions.append([NewSessionMessage(role: "user", content: "hi")], to: id, once: $0).messages.count
         }
@@ -57,7 +57,7 @@ import Testing
         try await sessions.delete(rotated)
         let gone = await #expect(throws: StoreError.self) { try await sessions.rotate(other, once: rotation) }
         #expect(gone?.code == .notFound)
-        #expect(try await sessions.count(userID: "u") == 0)
+        #expect(try await sessions.count(userID: "u").value == 0)
     }
 
     @Test(arguments: Backend.available, RateLimit.Algorithm.allCases)

@@ -38,11 +38,7 @@ import Testing
 
         func comeBack() async {
             store.recover()
-            let failover = failover
-            let watch = Task { await failover.run() }
-            await time.advanceUntil(by: .milliseconds(100)) { failover.localSince == nil }
-            watch.cancel()
-            await watch.value
+            await time.letReturn(failover)
         }
 
         func feature(_ name: String) async throws -> JSONValue {

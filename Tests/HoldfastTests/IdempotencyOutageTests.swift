@@ -40,7 +40,7 @@ import Testing
     }
 
     private func begin(_ attempt: UInt64) async throws -> Idempotency.Beginning {
-        try await service.begin(key: "k", of: "me", content: "x", attempt: attempt)
+        try await service.begin(key: "k", of: "me", content: "x", attempt: attempt).value
     }
 
     private func attempt(_ number: UInt64) async throws -> Idempotency.Attempt {
@@ -50,11 +50,11 @@ import Testing
 
     @Test func whatWasAnsweredHereIsAnsweredByTheServerAfterwards() async throws {
         await goDown()
-        #expect(try await service.complete(try await attempt(1), with: "done"))
+        #expect(try await service.complete(try await attempt(1), with: "done").value)
         #expect(failover.outbox.status.backlog == 1)
         await comeBack()
         #expect(try await begin(2) == .answered("done"))
-        #expect(try await other.begin(key: "k", of: "me", content: "x") == .answered("done"))
+        #expect(try await other.begin(key: "k", of: "me", content: "x").value == .answered("done"))
     }
 
     @Test func whatWasBegunHereIsTheSameOperationAfterwards() async throws {
@@ -70,8 +70,8 @@ import Testing
         await goDown()
         let first = try await attempt(1)
         await comeBack()
-        #expect(try await service.complete(first, with: "done"))
-        #expect(try await other.begin(key: "k", of: "me", content: "x") == .answered("done"))
+        #expect(try await service.complete(first, with: "done").value)
+        #expect(try await other.begin(key: "k", of: "me", content: "x").value == .answered("done"))
     }
 
     /// Its effect is on the server, its answer was lost with the server, and the client tries again.
@@ -87,10 +87,10 @@ import Testing
 
     @Test func whatHadNoEffectHereIsFreeAfterwards() async throws {
         await goDown()
-        #expect(try await service.release(try await attempt(1)))
+        #expect(try await service.release(try await attempt(1)).value)
         #expect(failover.outbox.isEmpty)
         await comeBack()
-        guard case .begun = try await service.begin(key: "k", of: "me", content: "other") else {
+        guard case .begun = try await service.begin(key: "k", of: "me", content: "other").value else {
             Issue.record("the key is not free")
             return
         }
@@ -103,20 +103,20 @@ import Testing
         let first = try await attempt(1)
         line.fail(with: StoreError(.connectionLost, effect: .unknown), moment)
         await #expect(throws: StoreError.self) { try await failover.outbox.replay(on: line) }
-        #expect(try await service.release(first))
+        #expect(try await service.release(first).value)
         let second = try await attempt(2)
         #expect(second.operation != first.operation)
         await comeBack()
-        #expect(try await service.complete(second, with: "done"))
-        #expect(try await other.begin(key: "k", of: "me", content: "x") == .answered("done"))
+        #expect(try await service.complete(second, with: "done").value)
+        #expect(try await other.begin(key: "k", of: "me", content: "x").value == .answered("done"))
     }
 
     @Test func whatIsReleasedAfterTheReturnIsFree() async throws {
         await goDown()
         let first = try await attempt(1)
         await comeBack()
-        #expect(try await service.release(first))
-        guard case .begun = try await other.begin(key: "k", of: "me", content: "other") else {
+        #expect(try await service.release(first).value)
+        guard case .begun = try await other.begin(key: "k", of: "me", content: "other").value else {
             Issue.record("the key is not free")
             return
         }
@@ -127,9 +127,9 @@ import Testing
         await goDown()
         let first = try await attempt(1)
         await comeBack()
-        #expect(try await service.release(first))
+        #expect(try await service.release(first).value)
         await goDown()
-        guard case .begun(let second) = try await service.begin(key: "k", of: "me", content: "other") else {
+        guard case .begun(let second) = try await service.begin(key: "k", of: "me", content: "other").value else {
             Issue.record("the key is not free")
             return
         }
@@ -140,7 +140,7 @@ import Testing
         await goDown()
         let first = try await attempt(1)
         await comeBack()
-        #expect(try await service.suspend(first))
+        #expect(try await service.suspend(first).value)
         await goDown()
         #expect(try await attempt(2).operation == first.operation)
     }
@@ -149,7 +149,7 @@ import Testing
         await goDown()
         let first = try await attempt(1)
         await comeBack()
-        #expect(try await service.complete(first, with: "done"))
+        #expect(try await service.complete(first, with: "done").value)
         await goDown()
         #expect(try await begin(2) == .answered("done"))
     }
@@ -157,9 +157,9 @@ import Testing
     /// The first attempt may have had its effect; that a later one had none says nothing about it.
     @Test(arguments: [false, true]) func aLaterAttemptDoesNotMakeTheOperationForgotten(isAway: Bool) async throws {
         let first = try await attempt(1)
-        #expect(try await service.suspend(first))
+        #expect(try await service.suspend(first).value)
         if isAway { await goDown() }
-        #expect(try await service.release(try await attempt(2)))
+        #expect(try await service.release(try await attempt(2)).value)
         #expect(try await attempt(3).operation == first.operation)
         if isAway { await comeBack() }
         time.advance(by: .seconds(61))
@@ -169,7 +169,7 @@ import Testing
     @Test func whatIsSuspendedHereIsFreeForTheNextAttemptAfterwards() async throws {
         await goDown()
         let first = try await attempt(1)
-        #expect(try await service.suspend(first))
+        #expect(try await service.suspend(first).value)
         await comeBack()
         #expect(try await attempt(2).operation == first.operation)
     }
@@ -187,7 +187,7 @@ import Testing
             } catch let error as StoreError { #expect(error.code == .outboxFull) }
         }
         #expect(try await test.failover.outbox.withdraw(named: "filler") { _ in true })
-        guard case .begun = try await test.service.begin(key: "k", of: "me", content: "other") else {
+        guard case .begun = try await test.service.begin(key: "k", of: "me", content: "other").value else {
             Issue.record("the key is not free")
             return
         }
@@ -200,8 +200,8 @@ import Testing
         outbox.register(
             ReplayAction("test@1") { (_, store) throws(StoreError) in _ = try await store(.ping) })
         try await outbox.add(Outbox.Item("test@1", keys: [Key(raw: "filler")]))
-        guard case .begun(let there) = try await test.other.begin(key: "k", of: "me", content: "x") else { return }
-        #expect(try await test.other.complete(there, with: "done"))
+        guard case .begun(let there) = try await test.other.begin(key: "k", of: "me", content: "x").value else { return }
+        #expect(try await test.other.complete(there, with: "done").value)
         test.line.fail(call: 1, with: StoreError(.connectionLost, effect: .unknown))
         do {
             _ = try await test.begin(1)

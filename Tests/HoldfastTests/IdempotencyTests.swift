@@ -13,7 +13,7 @@ import Testing
     }
 
     private func begin(_ content: Bytes = "x", of caller: String = "me", attempt: UInt64) async throws -> Idempotency.Beginning {
-        try await service.begin(key: "k", of: caller, content: content, attempt: attempt)
+        try await service.begin(key: "k", of: caller, content: content, attempt: attempt).value
     }
 
     private func attempt(_ number: UInt64) async throws -> Idempotency.Attempt {
@@ -23,7 +23,7 @@ import Testing
 
     @Test func theAnswerIsGivenAgainForADay() async throws {
         let first = try await attempt(1)
-        #expect(try await service.complete(first, with: "done"))
+        #expect(try await service.complete(first, with: "done").value)
         time.advance(by: .seconds(24 * 3600 - 1))
         #expect(try await begin(attempt: 2) == .answered("done"))
         time.advance(by: .seconds(1))
@@ -49,9 +49,9 @@ import Testing
 
     @Test func aReleasedKeyIsFree() async throws {
         let first = try await attempt(1)
-        #expect(try await service.release(first))
+        #expect(try await service.release(first).value)
         _ = try await attempt(2)
-        #expect(try await !service.release(first))
+        #expect(try await !service.release(first).value)
     }
 
     @Test func everyAttemptIsTheSameOperationAndRemembersItsRequest() async throws {
@@ -60,7 +60,7 @@ import Testing
         #expect(try await attempt(2).operation == first.operation)
         await #expect(throws: StoreError(.idempotencyMismatch, field: "Idempotency-Key")) { try await begin("y", attempt: 3) }
         let other = try await attempt(2)
-        #expect(try await service.suspend(other))
+        #expect(try await service.suspend(other).value)
         #expect(try await attempt(3).operation == first.operation)
         time.advance(by: .seconds(24 * 3600))
         #expect(try await attempt(4).operation != first.operation)
@@ -70,8 +70,8 @@ import Testing
         let slow = try await attempt(1)
         time.advance(by: .seconds(60))
         let next = try await attempt(2)
-        #expect(try await !service.complete(slow, with: "late"))
-        #expect(try await service.complete(next, with: "done"))
+        #expect(try await !service.complete(slow, with: "late").value)
+        #expect(try await service.complete(next, with: "done").value)
         #expect(try await begin(attempt: 3) == .answered("done"))
     }
 
@@ -81,7 +81,7 @@ import Testing
             Issue.record("another caller's record was seen")
             return
         }
-        guard case .begun = try await service.scoped(to: "acme").begin(key: "k", of: "me", content: "x", attempt: 3) else {
+        guard case .begun = try await service.scoped(to: "acme").begin(key: "k", of: "me", content: "x", attempt: 3).value else {
             Issue.record("another tenant's record was seen")
             return
         }

@@ -11,7 +11,7 @@ import Testing
         let state = AgentState.embedded()
         let profile = try await state.cache.workspace("research").getOrSet("profile-42", ttl: .seconds(300)) {
             try await loadProfile(42)
-        }
+        }.value
         let decision = try await state.limits.check(.user("user-123"), endpoint: "/agents/execute")
         let session = try await state.sessions.create(userID: "user-123")
 

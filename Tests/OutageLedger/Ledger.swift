@@ -197,7 +197,7 @@ public struct Ledger: Sendable {
                 case _ where old.ended < returned: true
                 // What it has written itself, cut off, is the latest that it can know of.
                 case .near: old.endedAt + nearTTL < uptime && !(isAway && isOurs)
-                case .stale(let age): old.endedAt + nearTTL < uptime - age && !isOurs
+                case .stale(let age, _): old.endedAt + nearTTL < uptime - age && !isOurs
                 case .local: false
                 }
             if isKnown {

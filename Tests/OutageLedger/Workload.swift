@@ -307,7 +307,8 @@ public struct Workload: Sendable {
         }
         let beginning = try await services.idempotency.begin(
             key: key, of: "caller", content: "content", attempt: number,
-            operation: OperationID(high: random(), low: random()))
+            operation: OperationID(high: random(), low: random())
+        ).value
         tell("request \(key): \(beginning)")
         switch beginning {
         case .answered(let answer): note { $0.answered(key, answer, name) }
@@ -329,7 +330,7 @@ public struct Workload: Sendable {
             let number = session.messages.first { $0.content.string == key }?.number ?? -1
             tell("request \(key) has had its effect: \(number)")
             // Where this fails the effect has been had all the same, and the lease ends by itself.
-            if try await services.idempotency.complete(attempt, with: Bytes(number)) {
+            if try await services.idempotency.complete(attempt, with: Bytes(number)).value {
                 note { $0.answered(key, Bytes(number), name) }
             }
         }

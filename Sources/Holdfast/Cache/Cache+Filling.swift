@@ -1,7 +1,7 @@
-import HoldfastStore
+public import HoldfastStore
 
 extension Cache {
-    /// The value of a key, computed by the factory where there is none.
+    /// The value of a key, computed by the factory where there is none; and who decided, as ``CacheSource/by`` says.
     ///
     /// **One at a time.** Of all callers in this process that miss the same key at the same time one runs the factory, the others
     /// get its result; a caller that is cancelled leaves alone. Who joins is answered what the store had when that one began, or later: what
@@ -20,15 +20,18 @@ extension Cache {
     @inlinable nonisolated(nonsending) public func getOrSet<Value: Codable & Sendable>(
         _ key: String, ttl: Duration? = nil, as type: Value.Type = Value.self,
         factory: @escaping @Sendable () async throws -> Value
-    ) async throws -> Value {
-        if let value: Value = near(key) { return value }
-        return try await fetchOrCompute(key, ttl: ttl, as: type, factory: factory).value
+    ) async throws -> Decided<Value> {
+        if let found: NearBox<Value> = near(key) { return Decided(found.value, by: found.by) }
+        let resolved = try await fetchOrCompute(key, ttl: ttl, as: type, factory: factory)
+        return Decided(resolved.value, by: resolved.source.by)
     }
 
     /// A value with its source.
     public struct Resolved<Value: Sendable>: Sendable {
         public let value: Value
         public let source: CacheSource
+        /// Who decided.
+        public var by: Decider { source.by }
 
         @usableFromInline init(value: Value, source: CacheSource) {
             self.value = value
@@ -41,21 +44,23 @@ extension Cache {
         _ key: String, ttl: Duration? = nil, as type: Value.Type = Value.self,
         factory: @escaping @Sendable () async throws -> Value
     ) async throws -> Resolved<Value> {
-        if let value: Value = near(key) { return Resolved(value: value, source: .near) }
+        if let found: NearBox<Value> = near(key) { return Resolved(value: found.value, source: found.source) }
         return try await fetchOrCompute(key, ttl: ttl, as: type, factory: factory)
     }
 
     /// Computes a value anew, whether or not there is one, and keeps it by the same rules as ``getOrSet(_:ttl:as:factory:)``: not if
     /// the key was changed meanwhile. Until then readers get the old one. Two round trips.
+    ///
+    /// - Returns: the value, and who keeps it, or, where it is not kept, gave leave to.
     @discardableResult
     public func refresh<Value: Codable & Sendable>(
         _ key: String, ttl: Duration? = nil, as type: Value.Type = Value.self,
         factory: @escaping @Sendable () async throws -> Value
-    ) async throws -> Value {
+    ) async throws -> Decided<Value> {
         let key = try checked(key)
         let ticket = core.ticket(scope, key)
         let lookup = try await lease(key, evenWhenPresent: true)
-        return try await compute(key, ttl, lease: lookup.value.token, ticket, factory)
+        return try await compute(key, ttl, lease: lookup, ticket, factory)
     }
 
     // MARK: - Inside
@@ -77,20 +82,19 @@ extension Cache {
         let ticket = core.ticket(scope, key)
         if case .hit(let value, let source) = try await fetch(key, as: type) { return Resolved(value: value, source: source) }
         // What is there and no hit is of no use, and must not keep the lease from being made.
-        let looked = try await lease(key, evenWhenPresent: false)
-        var (bytes, token) = (looked.value.bytes, looked.value.token)
-        if let present = bytes {
+        var looked = try await lease(key, evenWhenPresent: false)
+        if let present = looked.value.bytes {
             if let envelope = try envelope(present), core.isFresh(envelope, by: looked.by) {
                 return Resolved(value: try CacheCodec.decode(type, from: envelope), source: CacheSource(looked.by))
             }
-            (bytes, token) = try await { ($0.bytes, $0.token) }(lease(key, evenWhenPresent: true).value)
+            looked = try await lease(key, evenWhenPresent: true)
         }
         do {
-            let value = try await compute(key, ttl, lease: token, ticket, factory)
-            return Resolved(value: value, source: .factory)
+            let computed = try await compute(key, ttl, lease: looked, ticket, factory)
+            return Resolved(value: computed.value, source: .factory(by: computed.by))
         } catch {
             core.near.count(scope) { $0.factoryFailures += 1 }
-            guard let stale = stale(bytes, type) else { throw error }
+            guard let stale = stale(looked, type) else { throw error }
             core.near.count(scope) { $0.staleHits += 1 }
             return stale
         }
@@ -111,19 +115,20 @@ extension Cache {
     }
 
     private func compute<Value: Codable & Sendable>(
-        _ key: String, _ ttl: Duration?, lease: Bytes, _ ticket: NearCache.Ticket, _ factory: () async throws -> Value
-    ) async throws -> Value {
+        _ key: String, _ ttl: Duration?, lease: Decided<CacheLookup>, _ ticket: NearCache.Ticket,
+        _ factory: () async throws -> Value
+    ) async throws -> Decided<Value> {
         let value = try await factory()
-        guard let write = try prepare(try CacheCodec.encode(value), ttl: ttl) else { return value }
+        guard let write = try prepare(try CacheCodec.encode(value), ttl: ttl) else { return Decided(value, by: lease.by) }
         let moment = core.failover.time.uptime
-        let decider = await keep(write, at: scope.entry(key), lease: lease)
+        let decider = await keep(write, at: scope.entry(key), lease: lease.value.token)
         core.near.count(scope) { if decider != nil { $0.fills += 1 } else { $0.refusedFills += 1 } }
         if let decider {
             core.near.put(
                 value, scope, key, size: write.bytes.count, life: write.lifetime, grace: write.kept - write.lifetime,
                 ticket: ticket, asOf: moment, from: NearCache.Origin(decider, isRead: false))
         }
-        return value
+        return Decided(value, by: decider ?? lease.by)
     }
 
     /// Who keeps the value; nil for nobody. A fill that does not come about costs a later computation, nothing else: its error is no
@@ -141,10 +146,10 @@ extension Cache {
     }
 
     /// An entry past its TTL that is still within its fail-safe time.
-    private func stale<Value: Codable & Sendable>(_ bytes: Bytes?, _ type: Value.Type) -> Resolved<Value>? {
-        guard let bytes, let envelope = try? Envelope(decoding: bytes), let expiry = envelope.expiry,
+    private func stale<Value: Codable & Sendable>(_ found: Decided<CacheLookup>, _ type: Value.Type) -> Resolved<Value>? {
+        guard let bytes = found.value.bytes, let envelope = try? Envelope(decoding: bytes), let expiry = envelope.expiry,
             core.now < expiry + envelope.grace, let value = try? CacheCodec.decode(type, from: envelope)
         else { return nil }
-        return Resolved(value: value, source: .stale(age: max(.zero, core.now - expiry)))
+        return Resolved(value: value, source: .stale(age: max(.zero, core.now - expiry), by: found.by))
     }
 }

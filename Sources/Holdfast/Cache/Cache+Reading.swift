@@ -13,7 +13,7 @@ extension Cache {
     @inlinable nonisolated(nonsending) public func get<Value: Codable & Sendable>(
         _ key: String, as type: Value.Type = Value.self
     ) async throws(StoreError) -> Cached<Value> {
-        if let value: Value = near(key) { return .hit(value, from: .near) }
+        if let found: NearBox<Value> = near(key) { return .hit(found.value, from: found.source) }
         return try await fetch(key, as: type)
     }
 
@@ -22,7 +22,7 @@ extension Cache {
     nonisolated(nonsending) public func getVersioned<Value: Codable & Sendable>(
         _ key: String, as type: Value.Type = Value.self
     ) async throws(StoreError) -> Cached<Versioned<Value>> {
-        if let value: Versioned<Value> = near(key) { return .hit(value, from: .near) }
+        if let found: NearBox<Versioned<Value>> = near(key) { return .hit(found.value, from: found.source) }
         return try await fetch(try checked(key)) { (envelope) throws(StoreError) in
             Versioned(
                 value: try CacheCodec.decode(type, from: envelope), version: CacheVersion(stamp: envelope.stamp))
@@ -31,7 +31,7 @@ extension Cache {
 
     /// The bytes that ``setBytes(_:_:ttl:if:)`` kept. As ``get(_:as:)`` otherwise.
     nonisolated(nonsending) public func getBytes(_ key: String) async throws(StoreError) -> Cached<Bytes> {
-        if let value: Bytes = near(key) { return .hit(value, from: .near) }
+        if let found: NearBox<Bytes> = near(key) { return .hit(found.value, from: found.source) }
         return try await fetch(try checked(key)) { (envelope) throws(StoreError) in try CacheCodec.bytes(from: envelope) }
     }
 
@@ -46,11 +46,11 @@ extension Cache {
         var missing: [(place: Int, key: String, ticket: NearCache.Ticket)] = []
         for key in keys {
             let key = try checked(key)
-            if let value: Value = near(key) {
-                found.append(.hit(value, from: .near))
+            if let near: NearBox<Value> = near(key) {
+                found.append(.hit(near.value, from: near.source))
             } else {
                 missing.append((found.count, key, core.ticket(scope, key)))
-                found.append(.miss)
+                found.append(.miss(by: .server))
             }
         }
         if missing.isEmpty { return found }
@@ -63,18 +63,20 @@ extension Cache {
     }
 
     /// Whether there is a fresh value for a key, without reading it. One round trip.
-    public func exists(_ key: String) async throws(StoreError) -> Bool { try await ttl(key) != nil }
+    public func exists(_ key: String) async throws(StoreError) -> Decided<Bool> { try await ttl(key).map { $0 != nil } }
 
     /// How long the value of a key stays fresh; nil where there is none. One round trip.
-    public func ttl(_ key: String) async throws(StoreError) -> Duration? {
+    public func ttl(_ key: String) async throws(StoreError) -> Decided<Duration?> {
         let entry = scope.entry(try checked(key))
         // The header, which says how much of the entry's life is fail-safe time, and not the value.
-        let (header, left) = try await core.read { (store, _) async throws(StoreError) in
+        let decided = try await core.read { (store, _) async throws(StoreError) in
             try await store.pipeline(.getrange(entry, 0, Envelope.fixedHeaderSize - 1), .pttl(entry))
-        }.value
-        guard let left = left.remaining, let grace = Envelope.grace(inHeader: header) else { return nil }
-        let fresh = left - grace
-        return fresh > .zero ? fresh : nil
+        }
+        return decided.map { header, left in
+            guard let left = left.remaining, let grace = Envelope.grace(inHeader: header) else { return nil }
+            let fresh = left - grace
+            return fresh > .zero ? fresh : nil
+        }
     }
 
     /// An entry as it is stored, whatever wrote it and fresh or not: for listings, the HTTP layer and tools. One round trip.
@@ -95,10 +97,11 @@ extension Cache {
         { (envelope) throws(StoreError) in try CacheCodec.decode(type, from: envelope) }
     }
 
-    @inlinable func near<Value: Sendable>(_ key: String) -> Value? {
+    /// The box of a fresh value that is near: handed out as it lies there, so that a hit allocates nothing.
+    @inlinable func near<Value: Sendable>(_ key: String) -> NearBox<Value>? {
         guard let object = core.near.find(scope, key, ObjectIdentifier(Value.self)) else { return nil }
         // What is kept as a value of a type is a box of that type; a checked cast costs a look into the runtime's tables.
-        return unsafeDowncast(object, to: NearBox<Value>.self).value
+        return unsafeDowncast(object, to: NearBox<Value>.self)
     }
 
     @usableFromInline func fetch<Value: Codable & Sendable>(
@@ -127,7 +130,7 @@ extension Cache {
         case .stored(let bytes): return try take(bytes, key, ticket, decided.by, decode)
         case .near(let value, let age):
             core.near.count(scope) { $0.staleHits += 1 }
-            return .hit(value, from: .stale(age: age))
+            return .hit(value, from: .stale(age: age, by: decided.by))
         }
     }
 
@@ -137,7 +140,7 @@ extension Cache {
     ) throws(StoreError) -> Cached<Value> {
         guard let bytes, let envelope = try envelope(bytes), core.isFresh(envelope, by: decider) else {
             core.near.count(scope) { $0.misses += 1 }
-            return .miss
+            return .miss(by: decider)
         }
         let value = try decode(envelope)
         let life = envelope.expiry.map { $0 - core.now }

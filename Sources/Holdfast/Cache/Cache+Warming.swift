@@ -4,7 +4,8 @@ public import HoldfastStore
 struct CacheWarmer: Sendable {
     let group: String
     let key: String
-    let run: @Sendable (Cache) async throws -> Void
+    /// Answers who keeps it.
+    let run: @Sendable (Cache) async throws -> Decider
 }
 
 extension Cache {
@@ -29,7 +30,7 @@ extension Cache {
         let warmer = CacheWarmer(group: group, key: scope.name(key)) { cache in
             var cache = cache
             if let category { cache = try cache.category(category) }
-            _ = try await cache.refresh(key, ttl: ttl, as: type) { [cache] in try await factory(cache) }
+            return try await cache.refresh(key, ttl: ttl, as: type) { [cache] in try await factory(cache) }.by
         }
         let isKept = core.warmers.withLock { warmers in
             warmers.removeAll { $0.group == group && $0.key == warmer.key }
@@ -50,6 +51,8 @@ extension Cache {
         public internal(set) var warmed: [String] = []
         /// The keys whose factories failed.
         public internal(set) var failed: [String] = []
+        /// Who keeps them: this process where the server went away before the last was computed.
+        public internal(set) var by: Decider
     }
 
     /// Computes the entries of a group anew, in this view's tenant and workspace, eight at a time.
@@ -65,15 +68,17 @@ extension Cache {
             throw StoreError(.notFound, "Nothing is registered to warm '\(group.prefix(64))'", field: "group")
         }
         let plain = withoutCategory
-        return await withTaskGroup(of: (key: String, isWarm: Bool).self) { tasks in
-            var (report, waiting) = (WarmReport(), warmers[...])
+        let decider = core.failover.decider
+        return await withTaskGroup(of: (key: String, keeper: Decider?).self) { tasks in
+            var (report, waiting) = (WarmReport(by: decider), warmers[...])
             func startNext() {
                 guard let warmer = waiting.popFirst() else { return }
-                tasks.addTask { (warmer.key, (try? await warmer.run(plain)) != nil) }
+                tasks.addTask { (warmer.key, try? await warmer.run(plain)) }
             }
             for _ in 0..<8 { startNext() }
-            for await (key, isWarm) in tasks {
-                if isWarm { report.warmed.append(key) } else { report.failed.append(key) }
+            for await (key, keeper) in tasks {
+                if let keeper, keeper.isLocal { report.by = keeper }
+                if keeper != nil { report.warmed.append(key) } else { report.failed.append(key) }
                 startNext()
             }
             report.warmed.sort()

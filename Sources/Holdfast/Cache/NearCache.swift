@@ -1,4 +1,4 @@
-import HoldfastStore
+public import HoldfastStore
 
 /// Decoded values in this process, for a short while.
 ///
@@ -47,12 +47,12 @@ import HoldfastStore
     }
 
     /// Where a value came from, which decides whether its changes are told of.
-    enum Origin {
-        case read, written
-        /// This process decided it, because the server was away.
-        case local
+    struct Origin: Equatable {
+        let by: Decider
+        /// Read from the store, not written to it.
+        let isRead: Bool
 
-        init(_ decider: Decider, isRead: Bool) { self = decider.isLocal ? .local : isRead ? .read : .written }
+        init(_ decider: Decider, isRead: Bool) { (by, self.isRead) = (decider, isRead) }
     }
 
     private static let forEver = Duration.seconds(1 << 60)
@@ -110,7 +110,8 @@ import HoldfastStore
         asOf moment: Duration? = nil, from origin: Origin
     ) {
         insert(
-            NearBox(value), T.self, scope, key, size, life, grace, ticket, moment ?? ticket.moment, origin, isWrite: false)
+            NearBox(value, origin.by), T.self, scope, key, size, life, grace, ticket, moment ?? ticket.moment, origin,
+            isWrite: false)
     }
 
     // MARK: - Changing
@@ -130,7 +131,7 @@ import HoldfastStore
         _ value: T, _ scope: CacheScope, _ key: String, size: Int, life: Duration?, grace: Duration, ticket: Ticket,
         from origin: Origin
     ) {
-        insert(NearBox(value), T.self, scope, key, size, life, grace, ticket, ticket.moment, origin, isWrite: true)
+        insert(NearBox(value, origin.by), T.self, scope, key, size, life, grace, ticket, ticket.moment, origin, isWrite: true)
     }
 
     /// Removes the values of a space whose names pass the test, and makes all tickets void.
@@ -201,7 +202,7 @@ import HoldfastStore
             let valid = state.ticket(key, at: now)
             let isGood = valid.group == ticket.group && valid.all == ticket.all
             // Nobody tells of a change of what was not read: our next reader reads it.
-            let isUntold = state.coverage == .reads && origin == .written
+            let isUntold = state.coverage == .reads && !origin.isRead && !origin.by.isLocal
             if isGood, !isUntold {
                 // A good ticket was taken since the coverage began: a change of it makes all tickets void.
                 let isTold = state.coverage?.covers(scope.trackedPrefix, origin) ?? false
@@ -248,7 +249,17 @@ import HoldfastStore
 /// A value on the heap, so that a hit hands out a reference and copies nothing into a box of its own.
 @usableFromInline final class NearBox<Value: Sendable>: Sendable {
     @usableFromInline let value: Value
-    init(_ value: Value) { self.value = value }
+    /// Who decided it.
+    @usableFromInline let by: Decider
+
+    init(_ value: Value, _ by: Decider) { (self.value, self.by) = (value, by) }
+
+    @inlinable var source: CacheSource {
+        switch by {
+        case .server: .near
+        case .local(let since): .local(since: since)
+        }
+    }
 }
 
 /// How the near cache knows that its values are the server's.
@@ -264,8 +275,8 @@ public enum NearCoherence: Sendable, Hashable {
 extension ChangeCoverage {
     fileprivate func covers(_ prefix: Bytes, _ origin: NearCache.Origin) -> Bool {
         switch self {
-        case .prefixes(let prefixes): origin != .local && prefixes.contains(prefix)
-        case .reads: origin == .read
+        case .prefixes(let prefixes): !origin.by.isLocal && prefixes.contains(prefix)
+        case .reads: !origin.by.isLocal && origin.isRead
         }
     }
 }

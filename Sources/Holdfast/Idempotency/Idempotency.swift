@@ -13,7 +13,7 @@ public import HoldfastStore
 /// operation: it finds the effect done and answers it. Within the lease it is answered "in progress".
 ///
 /// ```swift
-/// switch try await idempotency.begin(key: "order-7", of: "billing", content: digest) {
+/// switch try await idempotency.begin(key: "order-7", of: "billing", content: digest).value {
 /// case .begun(let attempt):
 ///     try await idempotency.complete(attempt, with: try await work(once: attempt.operation))
 /// case .answered(let bytes): return bytes
@@ -83,11 +83,11 @@ public struct Idempotency: Sendable {
     public func begin(
         key: String, of caller: String, content: Bytes, attempt: UInt64 = .random(in: .min ... .max),
         operation: OperationID = .random()
-    ) async throws(StoreError) -> Beginning {
+    ) async throws(StoreError) -> Decided<Beginning> {
         let key = namespace.key("idempotency:\(caller):\(key)")
         let owner = Bytes(String(attempt, radix: 16))
         var wasAsked = false
-        let reply = try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) in
+        let decided = try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) in
             guard decider.isLocal else {
                 wasAsked = true
                 let reply = try await take(key, content, owner, operation, isFresh: true, in: store)
@@ -101,12 +101,13 @@ public struct Idempotency: Sendable {
                     .unavailable, "Whether the request was answered before cannot be asked now", field: "Idempotency-Key")
             }
             return try await beginHere(key, content, owner, operation)
-        }.value
+        }
+        let reply = decided.value
         switch (reply.first?.integer, reply.last?.bytes) {
         case (0, let name?):
             guard let operation = OperationID(name.lossyString, retention: configuration.retention) else { break }
-            return .begun(Attempt(key: key, owner: owner, operation: operation))
-        case (1, let answer?): return .answered(answer)
+            return Decided(.begun(Attempt(key: key, owner: owner, operation: operation)), by: decided.by)
+        case (1, let answer?): return Decided(.answered(answer), by: decided.by)
         case (2, _): throw StoreError(.idempotencyMismatch, field: "Idempotency-Key")
         case (3, _): throw StoreError(.inProgress, field: "Idempotency-Key")
         default: break
@@ -151,7 +152,7 @@ public struct Idempotency: Sendable {
 
     /// Keeps the answer; false where the attempt's lease had ended and nothing is kept. One round trip.
     @discardableResult
-    public func complete(_ attempt: Attempt, with answer: Bytes) async throws(StoreError) -> Bool {
+    public func complete(_ attempt: Attempt, with answer: Bytes) async throws(StoreError) -> Decided<Bool> {
         try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) in
             let content = decider.isLocal ? try await store(.hget(attempt.key, "content")) : nil
             let isKept = try await keep(answer, of: attempt, in: store)
@@ -163,7 +164,7 @@ public struct Idempotency: Sendable {
                 await settleHere { (local) throws(StoreError) in _ = try await keep(answer, of: attempt, in: local) }
             }
             return isKept
-        }.value
+        }
     }
 
     private func keep(_ answer: Bytes, of attempt: Attempt, in store: any Store) async throws(StoreError) -> Bool {
@@ -187,14 +188,18 @@ public struct Idempotency: Sendable {
     /// - Throws: ``/HoldfastStore/ErrorCode/outboxFull`` or ``/HoldfastStore/ErrorCode/storageFailed`` where the server has the record, is away and
     ///   cannot be told later: the request stays, and another attempt at it may begin.
     @discardableResult
-    public func release(_ attempt: Attempt) async throws(StoreError) -> Bool { try await release(attempt, forgetting: true) }
+    public func release(_ attempt: Attempt) async throws(StoreError) -> Decided<Bool> {
+        try await release(attempt, forgetting: true)
+    }
 
     /// Lets the next attempt begin at once, after one whose effect is unknown: the request and its operation stay. One round trip.
     /// Where the record waits for a server that is away, that learns of it as far as it is not on its way; the lease ends it otherwise.
     @discardableResult
-    public func suspend(_ attempt: Attempt) async throws(StoreError) -> Bool { try await release(attempt, forgetting: false) }
+    public func suspend(_ attempt: Attempt) async throws(StoreError) -> Decided<Bool> {
+        try await release(attempt, forgetting: false)
+    }
 
-    private func release(_ attempt: Attempt, forgetting: Bool) async throws(StoreError) -> Bool {
+    private func release(_ attempt: Attempt, forgetting: Bool) async throws(StoreError) -> Decided<Bool> {
         let (key, owner) = (attempt.key, attempt.owner)
         let done = try await failover.perform(.localThenReplay) { (store, decider) async throws(StoreError) in
             if decider.isLocal {
@@ -212,9 +217,9 @@ public struct Idempotency: Sendable {
                 }
             }
             return done
-        }.value
-        if done == 2 { begun.forget(key) }
-        return done > 0
+        }
+        if done.value == 2 { begun.forget(key) }
+        return done.map { $0 > 0 }
     }
 
     /// - Returns: what ``IdempotencyProcedures/release`` answers.

@@ -9,6 +9,8 @@ public struct SessionPage: Sendable {
     public let damaged: [SessionID]
     /// Where the next page begins; nil where this was the last. Opaque, and no secret.
     public let cursor: String?
+    /// Who answered: always the store, for this process cannot know all of a user's sessions.
+    public internal(set) var by = Decider.server
 }
 
 extension Sessions {
@@ -49,12 +51,12 @@ extension Sessions {
     /// How many live sessions a user has. One round trip for the index and one for each 200 sessions.
     ///
     /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument``; ``/HoldfastStore/ErrorCode/unavailable`` while the server is away.
-    public func count(userID: String) async throws(StoreError) -> Int {
+    public func count(userID: String) async throws(StoreError) -> Decided<Int> {
         try checkUser(userID)
         let index = keys.index(of: userID)
         return try await failover.perform(.fail) { (store, _) async throws(StoreError) in
             try await sift(index, in: store).live
-        }.value
+        }
     }
 
     /// Ends all sessions of a user. Two round trips for each 200 entries of the index, one for each session (many at once).

@@ -9,6 +9,8 @@ struct Problem: Sendable {
     let error: StoreError
     let status: HTTPResponse.Status
     var headers: HTTPFields = [:]
+    /// Who says so, where it may be this process because the server is away.
+    var decidedBy: Decider?
 
     /// - Parameter status: where HTTP knows a finer one than the code has.
     init(_ error: StoreError, status: HTTPResponse.Status? = nil, headers: HTTPFields = [:]) {
@@ -23,7 +25,7 @@ struct Problem: Sendable {
             ("type", .string(error.code.problemType)), ("title", .string(error.code.title)),
             ("status", JSONValue(status.code)), ("detail", .string(error.publicMessage)), ("code", .string(error.code.name)),
             ("field", error.field.map(JSONValue.string)), ("effect", .string(error.effect.rawValue)),
-            ("requestID", .string(requestID)),
+            ("requestID", .string(requestID)), ("decided_by", decidedBy.map { .string($0.word) }),
         ])
     }
 
@@ -47,6 +49,7 @@ struct Problem: Sendable {
             "effect",
             .oneOf(["none", "unknown"]).described("`none`: nothing was changed. `unknown`: it may have happened all the same.")),
         .required("requestID", Schema.string.described("Stands in the server's log too.")),
+        .optional("decided_by", Decider.schema),
     ]
 
     static let schema = Schema.object(members).named("Problem")

@@ -15,8 +15,12 @@ struct IdempotentCalls: Sendable {
     func answer(_ call: Call, key: String, target: String) async throws(StoreError) -> Answer {
         let service = call.context.tenant.map(service.scoped(to:)) ?? service
         let content = Self.content(call, target: target)
-        switch try await service.begin(key: key, of: call.context.actor ?? "", content: content) {
-        case .answered(let bytes): return try Self.restore(bytes)
+        let beginning = try await service.begin(key: key, of: call.context.actor ?? "", content: content)
+        switch beginning.value {
+        case .answered(let bytes):
+            var answer = try Self.restore(bytes)
+            answer.headers[.decidedBy] = beginning.by.word
+            return answer
         case .begun(let attempt):
             var call = call
             call.operation = attempt.operation

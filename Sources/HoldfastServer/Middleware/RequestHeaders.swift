@@ -8,6 +8,8 @@ extension HTTPField.Name {
     static let tenant = known("X-Tenant")
     static let requestTimeout = known("Request-Timeout")
     static let idempotencyKey = known("Idempotency-Key")
+    /// Who decided, of answers whose body cannot say it.
+    static let decidedBy = known("X-Decided-By")
     static let idempotencyReplayed = known("Idempotency-Replayed")
     static let traceparent = known("traceparent")
     static let tracestate = known("tracestate")

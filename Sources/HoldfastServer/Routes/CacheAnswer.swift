@@ -122,13 +122,17 @@ enum CacheAnswer {
         .required("cleared", Schema.integer.described("How many entries were removed.")), .required("decided_by", Decider.schema),
     ]).named("Cleared")
 
-    static func warmed(_ report: Cache.WarmReport) -> Answer { warmed(report.warmed, failed: report.failed) }
+    static func warmed(_ report: Cache.WarmReport) -> Answer { warmed(report.warmed, failed: report.failed, by: report.by) }
 
-    static func warmed(_ keys: [String], failed: [String]) -> Answer {
-        .json(["warmed": .array(keys.map { .string($0) }), "failed": .array(failed.map { .string($0) })])
+    static func warmed(_ keys: [String], failed: [String], by decider: Decider) -> Answer {
+        .json([
+            "warmed": .array(keys.map { .string($0) }), "failed": .array(failed.map { .string($0) }),
+            "decided_by": .string(decider.word),
+        ])
     }
 
     static let warmedSchema = Schema.object([
         .required("warmed", .array(of: .string)), .required("failed", .array(of: .string)),
+        .required("decided_by", Decider.schema),
     ]).named("Warmed")
 }

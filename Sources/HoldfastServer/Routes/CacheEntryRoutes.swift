@@ -50,7 +50,10 @@ struct CacheEntryRoutes: Sendable {
                 ]),
                 outcomes: [
                     .ok(
-                        .object([.required("entries", .map(of: .any)), .required("missing", .array(of: .string))]),
+                        .object([
+                            .required("entries", .map(of: .any)), .required("missing", .array(of: .string)),
+                            .required("decided_by", Decider.schema),
+                        ]),
                         "The values by key, and the keys without one."), .problem(.decodingFailed),
                 ], handler: getMany),
             Route(
@@ -67,16 +70,19 @@ struct CacheEntryRoutes: Sendable {
 
     private func get(_ call: Call) async throws(StoreError) -> Answer {
         let (cache, key) = try target(call)
-        guard let found = try await cache.getVersioned(key, as: JSONValue.self).value else {
-            throw StoreError(.notFound, "There is no such cache entry", field: "key")
+        let cached: Cached<Versioned<JSONValue>> = try await cache.getVersioned(key)
+        guard case .hit(let found, let source) = cached else {
+            return call.problem(StoreError(.notFound, "There is no such cache entry", field: "key"), by: cached.by)
         }
         var ttl: Duration?
-        if call.flag("ttl") { ttl = try await cache.ttl(key) }
+        if call.flag("ttl") { ttl = try await cache.ttl(key).value }
+        let age: Duration? = if case .stale(let age, _) = source { age } else { nil }
         let json = JSONValue.object([
             ("workspace", .string(cache.workspace)), ("key", .string(key)), ("value", found.value),
-            ("ttl_seconds", ttl.map { JSONValue($0.inSeconds) }),
+            ("ttl_seconds", ttl.map { JSONValue($0.inSeconds) }), ("decided_by", .string(source.by.word)),
+            ("stale_age_seconds", age.map { JSONValue($0.inSeconds) }),
         ])
-        return call.answer(json, tag: EntityTag(found.version.description))
+        return call.answer(json, tag: EntityTag(found.version.description), by: source.by)
     }
 
     private func put(_ call: Call) async throws(StoreError) -> Answer {
@@ -110,10 +116,12 @@ struct CacheEntryRoutes: Sendable {
         let cache = try state.cache(for: call, workspace: call.body["workspace"]?.string)
         var entries: [String: JSONValue] = [:]
         var missing: [JSONValue] = []
-        for (key, found) in zip(keys, try await cache.getMany(keys, as: JSONValue.self)) {
+        let all = try await cache.getMany(keys, as: JSONValue.self)
+        for (key, found) in zip(keys, all) {
             if let value = found.value { entries[key] = value } else { missing.append(.string(key)) }
         }
-        return .json(["entries": .object(entries), "missing": .array(missing)])
+        let decider = all.map(\.by).first(where: \.isLocal) ?? .server
+        return .json(["entries": .object(entries), "missing": .array(missing), "decided_by": .string(decider.word)])
     }
 
     private func setMany(_ call: Call) async throws(StoreError) -> Answer {
@@ -131,6 +139,10 @@ struct CacheEntryRoutes: Sendable {
 
     private static let entrySchema = Schema.object([
         .required("workspace", .string), .required("key", .string), .required("value", .any), .optional("ttl_seconds", .number),
+        .required("decided_by", Decider.schema),
+        .optional(
+            "stale_age_seconds",
+            Schema.number.described("Only while the server is away: for how long the value has not been known to be its own.")),
     ]).named("CacheEntry")
     static let storedSchema = Schema.object([
         .required("stored", Schema.integer.described("How many entries are kept: none where `ttl_seconds` is 0.")),

@@ -145,8 +145,8 @@ struct CacheRoutes: Sendable {
     private func warm(_ name: String, _ call: Call) async throws(StoreError) -> Answer {
         let cache = try Self.category(name, of: try state.cache(for: call, workspace: call.optionalString("workspace")))
         guard let entries = call.body["entries"]?.object else { return CacheAnswer.warmed(try await cache.warm(name)) }
-        let kept = try await cache.warm(with: entries, ttl: call.body.seconds("ttl_seconds")).value
-        return CacheAnswer.warmed(kept > 0 ? entries.keys.sorted() : [], failed: [])
+        let kept = try await cache.warm(with: entries, ttl: call.body.seconds("ttl_seconds"))
+        return CacheAnswer.warmed(kept.value > 0 ? entries.keys.sorted() : [], failed: [], by: kept.by)
     }
 
     /// Dashboard statistics are a category too; it is there also where it is not configured.

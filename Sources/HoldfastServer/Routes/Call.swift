@@ -21,6 +21,13 @@ struct Call: Sendable {
     func integer(_ name: String, default fallback: Int64 = 0) -> Int64 { parameters[name]?.integer ?? fallback }
     func optionalString(_ name: String) -> String? { parameters[name]?.string }
     func flag(_ name: String) -> Bool { parameters[name]?.bool ?? false }
+
+    /// A refusal that says who decided it.
+    func problem(_ error: StoreError, by decider: Decider) -> Answer {
+        var problem = Problem(error)
+        problem.decidedBy = decider
+        return problem.answer(requestID: requestID)
+    }
 }
 
 /// Reads what a request carries, as its route declares it.

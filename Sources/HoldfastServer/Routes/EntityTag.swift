@@ -44,10 +44,10 @@ extension Call {
     }
 
     /// 304 where the caller's copy is current, else the answer with its tag.
-    func answer(_ json: JSONValue, tag: EntityTag, _ status: HTTPResponse.Status = .ok) -> Answer {
+    func answer(_ json: JSONValue, tag: EntityTag, by decider: Decider, _ status: HTTPResponse.Status = .ok) -> Answer {
         let headers: HTTPFields = [.eTag: tag.text]
         if let list = optionalString("If-None-Match"), tag.isNamed(in: list, weakly: true) {
-            return Answer(.notModified, headers: headers)
+            return Answer(.notModified, headers: [.eTag: tag.text, .decidedBy: decider.word])
         }
         return .json(json, status, headers: headers)
     }

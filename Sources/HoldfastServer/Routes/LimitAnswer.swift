@@ -82,7 +82,7 @@ enum LimitAnswer {
     ]
 
     static let decisionSchema = Schema.object(members).named("RateLimitDecision")
-    static let denialSchema = Schema.object(Problem.members + members).named("RateLimitDenial")
+    static let denialSchema = Schema.object(Problem.members.filter { $0.name != "decided_by" } + members).named("RateLimitDenial")
 }
 
 extension Decider {

@@ -32,17 +32,19 @@ struct ReferenceRoutes: Sendable {
                     .problem(.notFound, "There is no such session."), SessionRoutes.damaged,
                 ]
             ) { (call) async throws(StoreError) in
-                guard let session = try await sessions(call).get(try call.sessionID(), touch: false).value else {
-                    throw SessionRoutes.gone
-                }
-                return SessionRoutes.answer(session, call)
+                SessionRoutes.answer(try await sessions(call).get(try call.sessionID(), touch: false), call)
             },
             Route(
                 .delete, "/api/v1/cache/session/{id}", "deleteCachedSession", "Ends a session.", group: "Cache management",
                 access: .role(.operator), parameters: [SessionRoutes.id],
-                outcomes: [.ok(.object([.required("deleted", .boolean)]), "It is gone, or there was none.")]
+                outcomes: [
+                    .ok(
+                        .object([.required("deleted", .boolean), .required("decided_by", Decider.schema)]),
+                        "It is gone, or there was none.")
+                ]
             ) { (call) async throws(StoreError) in
-                .json(["deleted": .bool(try await sessions(call).delete(try call.sessionID()).value)])
+                let ended = try await sessions(call).delete(try call.sessionID())
+                return .json(["deleted": .bool(ended.value), "decided_by": .string(ended.by.word)])
             },
         ]
     }

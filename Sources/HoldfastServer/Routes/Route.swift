@@ -86,8 +86,14 @@ extension Route.Outcome {
     static func created(_ schema: Schema, _ note: String, headers: [(name: String, note: String)] = []) -> Self {
         Self(status: 201, note: note, schema: schema, headers: headers)
     }
-    static func noContent(_ note: String) -> Self { Self(status: 204, note: note, schema: nil) }
-    static let notModified = Self(status: 304, note: "The caller's copy is current.", schema: nil)
+    static func noContent(_ note: String, headers: [(name: String, note: String)] = []) -> Self {
+        Self(status: 204, note: note, schema: nil, headers: headers)
+    }
+    static let notModified = Self(status: 304, note: "The caller's copy is current.", schema: nil, headers: [decidedBy])
+    /// For what has no body.
+    static let decidedBy = (
+        name: "X-Decided-By", note: "`server`: the configured store. `local`: this process, because the server is away."
+    )
     static func problem(_ code: ErrorCode, _ note: String? = nil) -> Self {
         Self(status: code.status.code, note: note ?? code.title + ".", schema: Problem.schema, mediaType: Problem.mediaType)
     }

@@ -78,10 +78,7 @@ struct SessionRoutes: Sendable {
             guard mayTouch || !touch else {
                 throw StoreError(.forbidden, "Letting a session stay longer needs the role operator", field: "touch")
             }
-            guard let session = try await sessions(call).get(try call.sessionID(), touch: touch).value else {
-                throw Self.gone
-            }
-            return Self.answer(session, call)
+            return Self.answer(try await sessions(call).get(try call.sessionID(), touch: touch), call)
         }
     }
 
@@ -115,12 +112,12 @@ struct SessionRoutes: Sendable {
     private var delete: Route {
         route(
             .delete, Self.one, "deleteSession", "Ends a session.", parameters: [Self.id, .ifMatch],
-            outcomes: [.noContent("It has ended."), Self.missing, .problem(.preconditionFailed)]
+            outcomes: [
+                .noContent("It has ended.", headers: [Route.Outcome.decidedBy]), Self.missing, .problem(.preconditionFailed),
+            ]
         ) { (call) async throws(StoreError) in
-            guard try await sessions(call).delete(try call.sessionID(), ifVersion: try call.expectedVersion()).value else {
-                throw Self.gone
-            }
-            return .noContent
+            let ended = try await sessions(call).delete(try call.sessionID(), ifVersion: try call.expectedVersion())
+            return ended.value ? Answer(.noContent, headers: [.decidedBy: ended.by.word]) : call.problem(Self.gone, by: ended.by)
         }
     }
 
@@ -193,7 +190,7 @@ struct SessionRoutes: Sendable {
                             "damaged",
                             Schema.array(of: .string).described(
                                 "The masked ids of entries that cannot be read as sessions; revoking all removes them too.")),
-                        .required("next_cursor", Schema.string.orNull),
+                        .required("next_cursor", Schema.string.orNull), .required("decided_by", Decider.schema),
                     ]), "A page.")
             ]
         ) { (call) async throws(StoreError) in
@@ -205,7 +202,7 @@ struct SessionRoutes: Sendable {
             return .json([
                 "sessions": .array(page.sessions.map(SessionAnswer.listed)),
                 "damaged": .array(page.damaged.map { .string($0.masked) }),
-                "next_cursor": page.cursor.map { .string(cursor.encode($0)) } ?? .null,
+                "next_cursor": page.cursor.map { .string(cursor.encode($0)) } ?? .null, "decided_by": .string(page.by.word),
             ])
         }
     }
@@ -235,7 +232,12 @@ struct SessionRoutes: Sendable {
     }
 
     static func answer(_ session: Session, _ call: Call, _ status: HTTPResponse.Status = .ok) -> Answer {
-        call.answer(SessionAnswer.json(session), tag: EntityTag(version: session.version), status)
+        call.answer(SessionAnswer.json(session), tag: EntityTag(version: session.version), by: session.by, status)
+    }
+
+    /// What was read, or that there is none.
+    static func answer(_ found: Decided<Session?>, _ call: Call) -> Answer {
+        found.value.map { answer($0, call) } ?? call.problem(gone, by: found.by)
     }
 
     static var gone: StoreError { StoreError(.notFound, "There is no such session", field: "id") }

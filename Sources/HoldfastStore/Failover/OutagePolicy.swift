@@ -24,7 +24,7 @@ public struct Decided<Output: Sendable>: Sendable {
     public let value: Output
     public let by: Decider
 
-    public init(_ value: Output, by decider: Decider) {
+    @inlinable public init(_ value: Output, by decider: Decider) {
         self.value = value
         by = decider
     }

@@ -21,14 +21,14 @@ enum CacheDemo {
         try await cache.set("user:123", john, ttl: .seconds(300))
         let found = try await cache.get("user:123", as: User.self)
         journal.check("set and get user:123 as a typed value", found.value == john, john.name)
-        let left = try await cache.ttl("user:123") ?? .zero
+        let left = try await cache.ttl("user:123").value ?? .zero
         journal.check(
             "its time to live runs", left > .seconds(290) && left <= .seconds(300), "\(Int(left.seconds.rounded())) s left")
         try await cache.set("nobody", String?.none, ttl: .seconds(60))
         let nobody = try await cache.get("nobody", as: String?.self)
         journal.check("nil is a value and no miss", nobody == .hit(nil, from: nobody.source ?? .store))
         try await cache.delete("user:123")
-        journal.check("deleted is deleted", try await cache.exists("user:123") == false)
+        journal.check("deleted is deleted", try await cache.exists("user:123").value == false)
     }
 
     /// The reference systems' `@cached`: many callers, one computation.
@@ -41,7 +41,7 @@ enum CacheDemo {
                         calls.withLock { $0 += 1 }
                         try await Task.sleep(for: .milliseconds(30))
                         return 42
-                    }
+                    }.value
                 }
             }
             return try await group.reduce(into: []) { $0.append($1) }
@@ -74,7 +74,7 @@ enum CacheDemo {
         journal.check("workspaces do not see each other, and are cleared alone", seen == nil && gone == nil)
         let outbreaks = try cache.category(.outbreakData)
         try await outbreaks.set("region:eu", ["cases": 12])
-        let left = try await outbreaks.ttl("region:eu") ?? .zero
+        let left = try await outbreaks.ttl("region:eu").value ?? .zero
         journal.check("a category brings its time to live", left > .seconds(290) && left <= .seconds(300), "outbreak_data, 300 s")
     }
 

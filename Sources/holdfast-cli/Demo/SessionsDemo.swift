@@ -52,9 +52,9 @@ enum SessionsDemo {
     }
 
     private static func logout(_ sessions: Sessions, _ journal: DemoJournal) async throws {
-        let count = try await sessions.count(userID: "user-123")
+        let count = try await sessions.count(userID: "user-123").value
         let revoked = try await sessions.revokeAll(userID: "user-123").value
-        let left = try await sessions.count(userID: "user-123")
+        let left = try await sessions.count(userID: "user-123").value
         journal.check("log the user out everywhere", count == 2 && revoked == 2 && left == 0, "\(revoked) sessions ended")
     }
 }

@@ -15,7 +15,7 @@ enum WorkflowDemo {
                 continue
             }
             let found = try await predictions.resolve("region:\(region)", as: Double.self) { 0.42 }
-            outcomes.append(found.source == .factory ? "computed" : "cached")
+            outcomes.append(found.source == .factory(by: found.by) ? "computed" : "cached")
             try await stage.sessions.update(session.id, set: ["step": "predict", "last": .string(region)])
         }
         journal.check(

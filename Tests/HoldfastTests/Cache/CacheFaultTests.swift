@@ -101,7 +101,7 @@ private struct Scenario {
             forbid(["users:1", "users:2"])
         case .fill:
             let value = newValue()
-            let found = try await here.getOrSet("users:1") { value }
+            let found = try await here.getOrSet("users:1") { value }.value
             #expect(found >= hereFloor["users:1", default: 0])
         case .category:
             try await here.invalidate(category: .modelInference)

@@ -18,15 +18,15 @@ import Testing
     }
 
     @Test func aMissIsFilledAndThenAHit() async throws {
-        #expect(try await cache.getOrSet("k", ttl: .seconds(60)) { 1 } == 1)
-        #expect(try await cache.getOrSet("k") { 2 } == 1)
-        #expect(try await elsewhere.getOrSet("k") { 3 } == 1)
-        #expect(try await elsewhere.ttl("k") == .seconds(60))
+        #expect(try await cache.getOrSet("k", ttl: .seconds(60)) { 1 }.value == 1)
+        #expect(try await cache.getOrSet("k") { 2 }.value == 1)
+        #expect(try await elsewhere.getOrSet("k") { 3 }.value == 1)
+        #expect(try await elsewhere.ttl("k").value == .seconds(60))
         #expect(store.statistics.keys == 1, "no lease is left")
     }
 
     @Test func theSourceIsTold() async throws {
-        #expect(try await cache.resolve("k") { 1 }.source == .factory)
+        #expect(try await cache.resolve("k") { 1 }.source == .factory(by: .server))
         #expect(try await cache.resolve("k") { 2 }.source == .near)
         #expect(try await elsewhere.resolve("k") { 3 }.source == .store)
     }
@@ -38,14 +38,14 @@ import Testing
                 calls.withLock { $0 += 1 }
                 return nil
             }
-            #expect(found == nil)
+            #expect(found.value == nil)
         }
         #expect(calls.withLock { $0 } == 1)
     }
 
     @Test func aTTLOfZeroKeepsNothing() async throws {
-        #expect(try await cache.getOrSet("k", ttl: .zero) { 1 } == 1)
-        #expect(try await cache.getOrSet("k", ttl: .zero) { 2 } == 2)
+        #expect(try await cache.getOrSet("k", ttl: .zero) { 1 }.value == 1)
+        #expect(try await cache.getOrSet("k", ttl: .zero) { 2 }.value == 2)
     }
 
     @Test func ofManyCallersOneRunsTheFactory() async throws {
@@ -59,7 +59,7 @@ import Testing
                             calls += 1
                             return calls
                         }
-                    }
+                    }.value
                 }
             }
             for _ in 1...1000 { await Task.yield() }
@@ -79,7 +79,7 @@ import Testing
             }
         }
         await started.wait()
-        let second = Task { try await cache.getOrSet("k") { 2 } }
+        let second = Task { try await cache.getOrSet("k") { 2 }.value }
         for _ in 1...100 { await Task.yield() }
         first.cancel()
         await #expect(throws: CancellationError.self) { try await first.value }
@@ -120,7 +120,7 @@ import Testing
         time.advance(by: .seconds(1))
         await #expect(throws: StoreError(.deadlineExceeded)) { try await late.value }
         gate.open()
-        #expect(try await value == 1)
+        #expect(try await value == Decided(1, by: .server))
     }
 
     @Test func whenAllGiveUpAtOnceNothingIsLeft() async throws {
@@ -147,7 +147,7 @@ import Testing
     @Test func aFailureGoesToAllAndIsNotKept() async throws {
         struct Broken: Error {}
         await #expect(throws: Broken.self) { try await cache.getOrSet("k") { () async throws -> Int in throw Broken() } }
-        #expect(try await cache.getOrSet("k") { 1 } == 1)
+        #expect(try await cache.getOrSet("k") { 1 }.value == 1)
     }
 
     /// What may happen to a key while a slow factory runs for it, done by this process or another one.
@@ -171,10 +171,10 @@ import Testing
             try await event.happen(to: other)
             return "old"
         }
-        #expect(value == "old")
-        #expect(try await cache.get("agent_memory:k", as: String.self) == .miss)
-        #expect(try await elsewhere.get("agent_memory:k", as: String.self) == .miss)
-        #expect(try await elsewhere.getOrSet("agent_memory:k") { "new" } == "new")
+        #expect(value.value == "old")
+        #expect(try await cache.get("agent_memory:k", as: String.self).isMiss)
+        #expect(try await elsewhere.get("agent_memory:k", as: String.self).isMiss)
+        #expect(try await elsewhere.getOrSet("agent_memory:k") { "new" }.value == "new")
         #expect(cache.statistics.total.refusedFills == 1)
     }
 
@@ -198,7 +198,7 @@ import Testing
             time.advance(by: .seconds(31))
             return 1
         }
-        #expect(try await elsewhere.get("k", as: Int.self) == .miss)
+        #expect(try await elsewhere.get("k", as: Int.self).isMiss)
     }
 
     @Test func whoAsksAfterAnInvalidationIsNotGivenWhatWasComputedBefore() async throws {
@@ -212,9 +212,9 @@ import Testing
         }
         await started.wait()
         try await cache.delete("k")
-        #expect(try await cache.getOrSet("k") { "new" } == "new")
+        #expect(try await cache.getOrSet("k") { "new" }.value == "new")
         gate.open()
-        #expect(try await old.value == "old")
+        #expect(try await old.value.value == "old")
         #expect(try await cache.get("k").value == "new")
         #expect(try await elsewhere.get("k").value == "new")
     }
@@ -241,18 +241,18 @@ import Testing
         try await invalidator.invalidate("users:*")
         gate.open()
         _ = try await filling.value
-        #expect(try await elsewhere.get("users:1", as: String.self) == .miss)
+        #expect(try await elsewhere.get("users:1", as: String.self).isMiss)
     }
 
     @Test func aRefreshReplacesAValueUnlessItWasChangedMeanwhile() async throws {
         try await cache.set("k", 1)
-        #expect(try await cache.refresh("k") { 2 } == 2)
+        #expect(try await cache.refresh("k") { 2 }.value == 2)
         #expect(try await elsewhere.get("k").value == 2)
         _ = try await cache.refresh("k") {
             try await elsewhere.delete("k")
             return 3
         }
-        #expect(try await elsewhere.get("k", as: Int.self) == .miss)
+        #expect(try await elsewhere.get("k", as: Int.self).isMiss)
     }
 
     @Test func whenTheFactoryFailsAValueWithinItsFailSafeTimeServes() async throws {
@@ -261,19 +261,19 @@ import Testing
             failover: Failover(local: store, time: time), configuration: CacheConfiguration(failSafe: .seconds(60)))
         try await cache.set("k", 1, ttl: .seconds(10))
         time.advance(by: .seconds(30))
-        #expect(try await cache.get("k", as: Int.self) == .miss)
-        #expect(try await cache.ttl("k") == nil)
+        #expect(try await cache.get("k", as: Int.self).isMiss)
+        #expect(try await cache.ttl("k").value == nil)
         let found = try await cache.resolve("k") { () async throws -> Int in throw Broken() }
-        #expect(found.value == 1 && found.source == .stale(age: .seconds(20)))
+        #expect(found.value == 1 && found.source == .stale(age: .seconds(20), by: .server))
         time.advance(by: .seconds(40))
         await #expect(throws: Broken.self) { try await cache.resolve("k") { () async throws -> Int in throw Broken() } }
-        #expect(try await cache.getOrSet("k") { 2 } == 2)
+        #expect(try await cache.getOrSet("k") { 2 }.value == 2)
     }
 
     @Test func whatANewerVersionWroteIsComputedAgain() async throws {
         try await cache.set("k", 1)
         _ = try await store(.setrange(Key(raw: "holdfast:cache:default:k"), 1, Bytes([99])))
-        #expect(try await elsewhere.getOrSet("k") { 2 } == 2)
+        #expect(try await elsewhere.getOrSet("k") { 2 }.value == 2)
         #expect(try await elsewhere.get("k").value == 2)
     }
 
@@ -281,6 +281,6 @@ import Testing
         let full = EmbeddedStore(.init(limits: .init(maximumBytes: 500)), time: time)
         _ = try await full(.set(Key(raw: "x"), "y"))
         let cache = Cache(failover: Failover(local: full, time: time))
-        #expect(try await cache.getOrSet("k") { 1 } == 1)
+        #expect(try await cache.getOrSet("k") { 1 }.value == 1)
     }
 }

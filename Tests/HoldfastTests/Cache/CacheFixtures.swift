@@ -86,10 +86,6 @@ struct OutageFixture {
 
     func comeBack() async {
         faulty.recover()
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await failover.run() }
-            await time.advanceUntil(by: .milliseconds(100)) { failover.localSince == nil }
-            group.cancelAll()
-        }
+        await time.letReturn(failover)
     }
 }

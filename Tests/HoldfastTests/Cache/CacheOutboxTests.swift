@@ -65,7 +65,7 @@ import Testing
 
         let (second, _, restarted) = try await cache(disk.afterPowerFailure(seed: 1))
         #expect(second.pendingChanges == 3 && restarted.localSince == nil)
-        for key in ["a", "b", "c"] { #expect(try await second.get(key, as: String.self) == .miss, "\(key)") }
+        for key in ["a", "b", "c"] { #expect(try await second.get(key, as: String.self).isMiss, "\(key)") }
         #expect(try await second.get("d", as: String.self).value == "old")
         #expect(second.pendingChanges == 0)
     }
@@ -80,6 +80,6 @@ import Testing
         try await cache.set("a", 1)
         let error = await #expect(throws: StoreError.self) { try await cache.set("b", 1) }
         #expect(error?.code == .outboxFull)
-        #expect(try await cache.get("b", as: Int.self) == .miss)
+        #expect(try await cache.get("b", as: Int.self).isMiss)
     }
 }

@@ -130,3 +130,9 @@ import Testing
         }
     }
 }
+
+extension NearCache.Origin {
+    static let read = Self(.server, isRead: true)
+    static let written = Self(.server, isRead: false)
+    static let local = Self(.local(since: Timestamp(milliseconds: 0)), isRead: false)
+}

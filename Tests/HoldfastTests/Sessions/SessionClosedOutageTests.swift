@@ -33,11 +33,7 @@ import Testing
 
     private func comeBack() async {
         server.recover()
-        let failover = failover
-        let watch = Task { await failover.run() }
-        await time.advanceUntil(by: .milliseconds(100)) { failover.localSince == nil }
-        watch.cancel()
-        await watch.value
+        await time.letReturn(failover)
     }
 
     /// What does not only end sessions.

@@ -340,7 +340,7 @@ import Testing
             #expect(merged.data == ["a": 2] && merged.messages.map(\.content) == ["one", "two"], "call \(call)")
             #expect(try await second.sessions.get(made).value?.data == ["new": true])
             #expect(try await second.sessions.get(ended).value == nil)
-            #expect(try await second.sessions.count(userID: "u") == 2)
+            #expect(try await second.sessions.count(userID: "u").value == 2)
         }
     }
 

@@ -60,7 +60,7 @@ struct SessionFixture {
         try await sessions.delete(session.id)
         let talk = try await sessions.create(userID: "user-123", kind: .conversation)
         try await sessions.append([NewSessionMessage(role: "user", content: "hello")], to: talk.id)
-        #expect(try await sessions.count(userID: "user-123") == 1)
+        #expect(try await sessions.count(userID: "user-123").value == 1)
     }
 
     @Test func anUnknownSessionIsNone() async throws {
