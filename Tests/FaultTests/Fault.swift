@@ -57,8 +57,15 @@ struct Fault: Sendable, CustomTestStringConvertible {
             testDescription: "the server is killed and keeps its data", configuration: durable, begin: { $0.server.kill() },
             end: { try await $0.server.restart() }),
         Fault(
-            testDescription: "the server is killed and forgets", durability: forgetful, begin: { $0.server.kill() },
-            end: { try await $0.server.restart() }),
+            testDescription: "the server is killed and forgets",
+            begin: { stage in
+                stage.ledger.withLock { $0.serverForgets() }
+                stage.server.kill()
+            },
+            end: { stage in
+                try await stage.server.restart()
+                stage.ledger.withLock { $0.serverIsBack() }
+            }),
         Fault(testDescription: "the server stands still", begin: { $0.server.pause() }, end: { $0.server.resume() }),
         Fault(
             testDescription: "the server loads its data",
@@ -85,12 +92,6 @@ struct Fault: Sendable, CustomTestStringConvertible {
 
     private static let repaired: @Sendable (FaultStage) async throws -> Void = { stage in
         try await stage.repair.withLock { $0 }?.value
-    }
-
-    private static var forgetful: Ledger.Durability {
-        var durability = Ledger.Durability()
-        durability.keepsServerWork = false
-        return durability
     }
 
     // MARK: - The server's state

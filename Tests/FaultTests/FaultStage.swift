@@ -50,7 +50,7 @@ struct FaultStage: Sendable {
         ledger.patience = patience
         ledger.serverClockIsSet = fault.setsServerClock
         let session = try await other.services.sessions.create(userID: "caller", kind: .conversation)
-        ledger.created(session.id, user: "caller", by: other.name, began: 0)
+        ledger.created(session, by: other.name, began: 0)
         let control = try RedisStore(
             RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: server.port)).patient)
         return FaultStage(

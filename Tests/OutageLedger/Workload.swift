@@ -124,7 +124,9 @@ public struct Workload: Sendable {
         case .check: try await check()
         case .charge: try await charge(OperationID(high: random.next(), low: random.next()))
         case .increment: try await increment()
-        case .request: try await request("r\(Int.random(in: 0..<3, using: &random))", attempt: random.next())
+        case .request:
+            let number = Int.random(in: 0..<3, using: &random)
+            try await request(note { $0.requestName(number) }, attempt: random.next())
         }
     }
 
@@ -209,7 +211,7 @@ public struct Workload: Sendable {
     private func create(_ user: String) async throws(StoreError) {
         let began = note { $0.now() }
         let session = try await services.sessions.create(userID: user, kind: .conversation)
-        note { $0.created(session.id, user: user, by: name, began: began) }
+        note { $0.created(session, by: name, began: began) }
     }
 
     private func read(_ id: SessionID) async throws(StoreError) {
@@ -219,58 +221,63 @@ public struct Workload: Sendable {
     }
 
     private func update(_ id: SessionID, _ field: String) async throws(StoreError) {
-        try await services.sessions.update(id, set: [field: true])
-        note { $0.changed(id, field: field, by: name) }
+        let began = note { $0.now() }
+        let session = try await services.sessions.update(id, set: [field: true])
+        note { $0.changed(session, field: field, by: name, began: began) }
     }
 
     /// As a careful caller does: again under the same name while the outcome is unknown.
     private func append(_ id: SessionID, _ message: String) async throws(StoreError) {
         let operation = OperationID(high: random(), low: random())
-        try await repeatedly { () throws(StoreError) in
+        let began = note { $0.beginsToAppend(message, to: id) }
+        let session = try await repeatedly { () throws(StoreError) in
             let messages = [NewSessionMessage(role: "user", content: .string(message))]
-            _ = try await services.sessions.append(messages, to: id, once: operation)
+            return try await services.sessions.append(messages, to: id, once: operation)
         }
-        note { $0.appended(id, message: message, by: name) }
+        note { $0.appended(session, message: message, by: name, began: began) }
     }
 
     private func end(_ id: SessionID) async throws(StoreError) {
-        note { $0.beginsToEnd([id]) }
+        let began = note { $0.beginsToEnd([id]) }
         let decided = try await services.sessions.delete(id)
         // "There was none" is no promise.
-        if decided.value { note { $0.ended([id], by: name, onServer: !decided.by.isLocal) } }
+        if decided.value { note { $0.ended([id], by: name, decided.by, began: began) } }
     }
 
     private func endAll(_ user: String) async throws(StoreError) {
         let ids = note { $0.ids(of: user) }
         let number = note { $0.beginsToEndAll(of: user) }
-        note { $0.beginsToEnd(ids) }
+        let began = note { $0.beginsToEnd(ids) }
         defer {
             // What was created meanwhile may be met too.
-            note { ledger in ledger.beginsToEnd(ledger.ids(of: user).filter { !ids.contains($0) }) }
+            _ = note { ledger in ledger.beginsToEnd(ledger.ids(of: user).filter { !ids.contains($0) }) }
             note { $0.endsAll(of: user, number) }
         }
         let decider = try await services.sessions.revokeAll(userID: user).by
-        note { $0.ended(ids, by: name, onServer: !decider.isLocal) }
+        note { $0.ended(ids, by: name, decider, began: began) }
     }
 
     // MARK: - Limits
 
     private func check() async throws(StoreError) {
+        let began = note { $0.now() }
         let decision = try await services.limits.check([Self.rule], for: .user("shared"))
-        note { $0.decided(decision, name, limit: Self.rule.limit, window: Self.rule.window) }
+        note { $0.decided(decision, name, limit: Self.rule.limit, window: Self.rule.window, began: began) }
     }
 
     private func charge(_ operation: OperationID) async throws(StoreError) {
-        note { $0.chargesTried += 1 }
+        let began = note { ledger in
+            ledger.triesToCharge()
+            return ledger.now()
+        }
         let charge = RateLimitCharge(Self.meter, for: .user("metered"), cost: 1)
         let decision = try await repeatedly { () throws(StoreError) in
             try await services.limits.record([charge], once: operation)
         }
-        note { $0.charged(by: name, decision.by) }
+        note { $0.charged(by: name, decision.by, began: began) }
     }
 
     /// Tries up to three times, while the deadline lasts and the outcome is unknown or the server away.
-    @discardableResult
     private func repeatedly<Output>(_ body: () async throws(StoreError) -> Output) async throws(StoreError) -> Output {
         for _ in 0..<2 {
             do { return try await body() } catch {
@@ -286,11 +293,12 @@ public struct Workload: Sendable {
 
     private func increment() async throws(StoreError) {
         guard let server = services.failover.server else { return }
+        let began = note { $0.now() }
         do {
             _ = try await server(.incr(Self.counter))
-            note { $0.incremented(.done) }
+            note { $0.incremented(.done, by: name, began: began) }
         } catch {
-            note { $0.incremented(error.effect == .unknown ? .unknown : .refused) }
+            note { $0.incremented(error.effect == .unknown ? .unknown : .refused, by: name, began: began) }
             throw error
         }
     }
@@ -299,7 +307,7 @@ public struct Workload: Sendable {
 
     private func request(_ key: String, attempt number: UInt64) async throws(StoreError) {
         let generation = services.failover.health.generation
-        let (began, wasAway) = (note { $0.now() }, isAway)
+        let (began, wasAway) = (note { $0.beginsToAppend(key, to: conversation) }, isAway)
         // Whether it was away at any moment of the request.
         defer {
             let isAway = wasAway || isAway || services.failover.health.generation != generation
@@ -311,7 +319,7 @@ public struct Workload: Sendable {
         ).value
         tell("request \(key): \(beginning)")
         switch beginning {
-        case .answered(let answer): note { $0.answered(key, answer, name) }
+        case .answered(let answer): note { $0.answered(key, answer, name, began: began) }
         case .begun(let attempt):
             let session: Session
             do throws(StoreError) {
@@ -326,12 +334,12 @@ public struct Workload: Sendable {
                 }
                 throw error
             }
-            note { $0.appended(conversation, message: key, by: name) }
+            note { $0.appended(session, message: key, by: name, began: began) }
             let number = session.messages.first { $0.content.string == key }?.number ?? -1
             tell("request \(key) has had its effect: \(number)")
             // Where this fails the effect has been had all the same, and the lease ends by itself.
             if try await services.idempotency.complete(attempt, with: Bytes(number)).value {
-                note { $0.answered(key, Bytes(number), name) }
+                note { $0.answered(key, Bytes(number), name, began: began) }
             }
         }
     }

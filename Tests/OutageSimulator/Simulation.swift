@@ -27,6 +27,8 @@ final class Simulation {
     private let losses: Int
     /// Whether processes keep their outbox on a disk.
     private let isDurable: Bool
+    /// How often the server is killed and forgets everything, of a thousand things that happen.
+    private let forgetting: Int
 
     init(seed: UInt64, trace: @escaping @Sendable (String) -> Void) {
         ledger.withLock { $0.trace = trace }
@@ -40,6 +42,7 @@ final class Simulation {
         faults = ([0, 10, 40, 100].randomElement(using: &random) ?? 0, [0, 3, 15].randomElement(using: &random) ?? 0)
         losses = [10, 40, 1000].randomElement(using: &random) ?? 40
         isDurable = UInt64.random(in: 0..<3, using: &other) == 0
+        forgetting = UInt64.random(in: 0..<5, using: &other) == 0 ? 5 : 0
         self.random = random
         self.trace = trace
         ledger.withLock { [isDurable] in $0.durability.keepsLocalWork = isDurable }
@@ -70,6 +73,7 @@ final class Simulation {
         case 100..<100 + faults.crashes: restart()
         case 150..<250: advance(by: spans.randomElement(using: &random) ?? .zero)
         case 250..<500: begin()
+        case 500..<500 + forgetting: forget()
         default: deliverOne()
         }
         loop.drain()
@@ -181,21 +185,34 @@ final class Simulation {
         processes[place] = started(old.number, generation: old.generation + 1, old.durable)
     }
 
+    /// Kills the server and starts it again without its data: all connections break.
+    private func forget() {
+        trace("the server forgets")
+        ledger.withLock { $0.serverForgets() }
+        for call in world.network.calls where call.stage != .work {
+            world.network.release(call.id, .fail(StoreError(.connectionLost, effect: .unknown)))
+        }
+        let server = world.server
+        Task { _ = try await server.execute(.server(.flushdb)) }
+        loop.drain()
+        ledger.withLock { $0.serverIsBack() }
+    }
+
     // MARK: - Before and after
 
     private func prepare() {
-        let id = Locked<SessionID?>(nil)
+        let found = Locked<Session?>(nil)
         let sessions = processes[0].services.sessions
         Task {
             let session = try? await sessions.create(userID: "caller", kind: .conversation)
-            id.withLock { $0 = session?.id }
+            found.withLock { $0 = session }
         }
-        _ = settle { id.withLock { $0 != nil } }
-        guard let found = id.withLock({ $0 }) else {
+        _ = settle { found.withLock { $0 != nil } }
+        guard let session = found.withLock({ $0 }) else {
             return ledger.withLock { $0.violated("stuck: no session at the beginning") }
         }
-        conversation = found
-        ledger.withLock { $0.created(found, user: "caller", by: processes[0].name, began: 0) }
+        conversation = session.id
+        ledger.withLock { $0.created(session, by: processes[0].name, began: 0) }
     }
 
     /// Mends everything and waits until all is quiet; whether it came to that.
