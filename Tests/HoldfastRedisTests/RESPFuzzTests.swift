@@ -1,6 +1,7 @@
 import Foundation
 import HoldfastStore
 import HoldfastTesting
+import TestServers
 import Testing
 
 @testable import HoldfastRedis
@@ -8,8 +9,8 @@ import Testing
 /// Streams of replies made at random, damaged at random, and cut at random, for a bounded time (`HOLDFAST_FUZZ_SECONDS`, 3 unless told).
 ///
 /// What must hold: an undamaged stream reads back as what was written; a stream gives the same items and the same error however it is
-/// cut; nothing traps; and no claimed length is believed before its bytes are there. A failure names its seed;
-/// `HOLDFAST_FUZZ_SEED` begins there.
+/// cut; nothing traps; and no claimed length is believed before its bytes are there. Each run begins at another seed; a failure names its
+/// own, and `HOLDFAST_FUZZ_SEED` begins there.
 @Suite struct RESPFuzzTests {
     private struct Outcome: Equatable {
         var items: [RESPItem] = []
@@ -17,26 +18,26 @@ import Testing
     }
 
     private static let seconds = ProcessInfo.processInfo.environment["HOLDFAST_FUZZ_SECONDS"].flatMap(Double.init) ?? 3
-    private static let firstSeed = ProcessInfo.processInfo.environment["HOLDFAST_FUZZ_SEED"].flatMap(UInt64.init) ?? 0
 
     @Test func streamsReadTheSameHoweverTheyAreCutAndWhateverIsWrongWithThem() {
-        print("RESP fuzzing from seed \(Self.firstSeed), \(Self.seconds) s")
+        // A trap leaves no other trace of where it happened.
+        print("RESP fuzzing from HOLDFAST_FUZZ_SEED=\(FuzzSeed.first), \(Self.seconds) s")
         let end = ContinuousClock.now + .seconds(Self.seconds)
-        var seed = Self.firstSeed
+        var seed = FuzzSeed.first
         // At least so many, also on a machine where they take longer.
-        while ContinuousClock.now < end || seed < Self.firstSeed + 200 {
+        while ContinuousClock.now < end || seed &- FuzzSeed.first < 200 {
             var source = RESPSource(seed: seed)
             let (stream, expected) = source.stream()
             let whole = Self.parse([stream[...]])
-            #expect(whole == Outcome(items: expected), "seed \(seed)")
+            #expect(whole == Outcome(items: expected), "HOLDFAST_FUZZ_SEED=\(seed)")
             let damaged = source.damage(stream)
             let reference = Self.parse([damaged[...]])
-            #expect(Self.parse(source.pieces(damaged)) == reference, "seed \(seed), cut")
-            #expect(Self.parse(damaged.indices.map { damaged[$0...$0] }) == reference, "seed \(seed), byte by byte")
+            #expect(Self.parse(source.pieces(damaged)) == reference, "HOLDFAST_FUZZ_SEED=\(seed), cut")
+            #expect(Self.parse(damaged.indices.map { damaged[$0...$0] }) == reference, "HOLDFAST_FUZZ_SEED=\(seed), byte by byte")
             guard whole == Outcome(items: expected) else { return }
-            seed += 1
+            seed &+= 1
         }
-        print("RESP fuzzing: \(seed - Self.firstSeed) streams")
+        print("RESP fuzzing: \(seed &- FuzzSeed.first) streams")
     }
 
     private static func parse(_ pieces: [ArraySlice<UInt8>]) -> Outcome {

@@ -1,5 +1,6 @@
 import Holdfast
 import HoldfastStore
+import TestServers
 import Testing
 
 @testable import HoldfastServer
@@ -150,7 +151,7 @@ private struct Sequence: RandomNumberGenerator {
     @Test func randomBytesNeverHangOrEndTheServer() async throws {
         var configuration = HTTPServer.Configuration()
         configuration.readTimeout = .milliseconds(300)
-        var random = Sequence(state: 7)
+        var random = Sequence(state: FuzzSeed.first)
         try await LiveServer.serving(configuration: configuration) { port in
             let valid = Array(
                 "POST /api/v1/sessions HTTP/1.1\r\n\(Self.authorized)Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n0\r\n\r\n"
@@ -164,7 +165,9 @@ private struct Sequence: RandomNumberGenerator {
                 await connection.send(String(decoding: bytes, as: UTF8.self))
                 // Whatever it made of it, it says something.
                 try await connection.wait { !RawAnswer.all(in: $0).isEmpty }
-                #expect(!RawAnswer.all(in: connection.received).isEmpty, "\(String(decoding: bytes, as: UTF8.self))")
+                #expect(
+                    !RawAnswer.all(in: connection.received).isEmpty,
+                    "HOLDFAST_FUZZ_SEED=\(FuzzSeed.first): \(String(decoding: bytes, as: UTF8.self))")
                 await connection.close()
             }
         }
