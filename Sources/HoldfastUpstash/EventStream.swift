@@ -10,24 +10,25 @@ struct EventStream: Sendable {
     let inbox: SubscriptionInbox
 
     /// - Parameter beginning: told once that the endpoint listens, or why it does not.
-    /// - Throws: ``ErrorCode/serverRefused`` when the endpoint no longer takes the token of a stream that had begun: it would not the
-    ///   next time either. The subscription has ended then.
+    /// - Throws: what the endpoint said when it refused a stream that had begun, and would the next time too (``StreamEnd/refused(_:)``).
+    ///   The subscription has ended then.
     func run(_ beginning: AsyncThrowingStream<Void, any Error>.Continuation) async throws(StoreError) {
         var pause = client.configuration.reconnectBackoff.lowerBound
         var hasBegun = false
         while !Task.isCancelled {
-            do throws(StoreError) {
+            do throws(StreamEnd) {
                 try await listen {
                     pause = client.configuration.reconnectBackoff.lowerBound
                     if hasBegun { inbox.announceGap() } else { beginning.yield() }
                     hasBegun = true
                 }
             } catch {
-                guard hasBegun else { return beginning.finish(throwing: error.during("SUBSCRIBE")) }
-                if error.code == .serverRefused, !Task.isCancelled {
+                let failure = error.failure.during("SUBSCRIBE")
+                guard hasBegun else { return beginning.finish(throwing: failure) }
+                if case .refused = error, !Task.isCancelled {
                     inbox.finish()
-                    beginning.finish(throwing: error.during("SUBSCRIBE"))
-                    throw error.during("SUBSCRIBE")
+                    beginning.finish(throwing: failure)
+                    throw failure
                 }
             }
             guard hasBegun else {
@@ -40,7 +41,7 @@ struct EventStream: Sendable {
     }
 
     /// Reads one stream to its end, or until it has been silent for too long.
-    private func listen(_ whenConfirmed: () -> Void) async throws(StoreError) {
+    private func listen(_ whenConfirmed: () -> Void) async throws(StreamEnd) {
         let response = try await client.open(path)
         let isEncoded = response.headers.first(name: "Upstash-Encoding") == "base64"
         var lines = EventLines()
@@ -56,7 +57,7 @@ struct EventStream: Sendable {
                     }
                 }
             }
-        } catch { throw RESTFailure.error(error, isCallersDeadline: false) }
+        } catch { throw .lost(RESTFailure.error(error, isCallersDeadline: false)) }
     }
 
     private var path: String {

@@ -151,21 +151,26 @@ final class RESTClient: Sendable {
     // MARK: - Streams
 
     /// The head of an endless answer; its body is read for as long as the task lives.
-    func open(_ path: String) async throws(StoreError) -> HTTPClientResponse {
+    func open(_ path: String) async throws(StreamEnd) -> HTTPClientResponse {
         let request = request(path, accepting: "text/event-stream")
         let response: HTTPClientResponse
         do {
             // The endpoint answers when it listens; only what comes then may take its time.
             response = try await streams.execute(
                 request, deadline: .now() + .nanoseconds(configuration.commandTimeout.nanoseconds))
-        } catch { throw RESTFailure.error(error, isCallersDeadline: false) }
+        } catch { throw .lost(RESTFailure.error(error, isCallersDeadline: false)) }
         guard response.status == .ok else {
             let body = try? await response.body.collect(upTo: 64 * 1024)
-            let answer = try Self.answer(response.status.code, body ?? ByteBuffer())
-            if case .one(.error(let error)) = answer { throw StoreError(error) }
-            throw StoreError(.protocolViolation, "The endpoint answered no stream")
+            throw StreamEnd(status: response.status.code, Self.failure(response.status.code, body ?? ByteBuffer()))
         }
         return response
+    }
+
+    private static func failure(_ status: UInt, _ body: ByteBuffer) -> StoreError {
+        do throws(StoreError) {
+            if case .one(.error(let error)) = try answer(status, body) { return StoreError(error) }
+            return StoreError(.protocolViolation, "The endpoint answered no stream")
+        } catch { return error }
     }
 }
 

@@ -12,9 +12,11 @@ public import HoldfastStore
 /// check the token. Blocking commands, WATCH and CLIENT do not exist over REST; the endpoint refuses them.
 ///
 /// Subscriptions are one event stream for each channel or pattern, so the order of messages is kept within each of them. A stream that is
-/// lost, or silent for ``UpstashConfiguration/streamIdleLimit``, is made again, and the ``HoldfastStore/Subscription`` is told of the gap.
-/// One that is refused because the token is no longer taken ends the subscription: its sequence ends, and what subscribed throws
-/// ``HoldfastStore/ErrorCode/serverRefused``. Streams have connections of their own, one each, so they take none from the calls.
+/// lost, or silent for ``UpstashConfiguration/streamIdleLimit``, or that the endpoint cannot serve for the moment (429, 5xx), is made again
+/// after ``UpstashConfiguration/reconnectBackoff``, and the ``HoldfastStore/Subscription`` is told of the gap. One that is refused for good
+/// (400, 401, 403, 404, 405, a redirect) ends the subscription: its sequence ends, and what subscribed throws, such as
+/// ``HoldfastStore/ErrorCode/serverRefused`` where the token is no longer taken. Streams have connections of their own, one each, so they
+/// take none from the calls.
 ///
 ///     let store = try UpstashStore(UpstashConfiguration(url: "https://eu1-cat.upstash.io", token: token))
 ///     let name = try await store(.get(key))

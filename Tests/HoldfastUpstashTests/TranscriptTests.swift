@@ -297,9 +297,58 @@ import Testing
         }
     }
 
-    @Test func aLostStreamIsMadeAgainAndTheGapTold() async throws {
+    @Test func aSubscriptionThatIsRefusedSaysSo() async throws {
+        let answer = TranscriptPeer.json(#"{"error":"WRONGPASS invalid or missing auth token"}"#, status: "401 Unauthorized")
+        try await withStore(answer) { store, _ async throws in
+            let error = await #expect(throws: StoreError.self) {
+                try await store.withSubscription(to: [.channel(Channel("chat"))]) { _ async throws in }
+            }
+            #expect(error?.code == .serverRefused)
+        }
+    }
+
+    private static let firstStream = TranscriptPeer.stream("data: subscribe,chat,1\n\ndata: message,chat,END\n\n")
+
+    /// What will be answered again however often it is asked.
+    @Test(
+        arguments: [
+            ("400 Bad Request", #"{"error":"ERR wrong number of arguments"}"#, ErrorCode.commandFailed),
+            (
+                "400 Bad Request", #"{"error":"NOPERM this user has no permissions to run the 'subscribe' command"}"#,
+                .permissionMissing
+            ),
+            ("400 Bad Request", "<html>", .protocolViolation),
+            ("401 Unauthorized", #"{"error":"WRONGPASS invalid or missing auth token"}"#, .serverRefused),
+            ("403 Forbidden", "", .serverRefused), ("404 Not Found", "<html>", .protocolViolation),
+            ("405 Method Not Allowed", "", .protocolViolation), ("302 Found", "", .protocolViolation),
+            ("308 Permanent Redirect", "", .protocolViolation),
+        ] as [(String, String, ErrorCode)])
+    func aRefusalForGoodEndsTheSubscription(status: String, body: String, code: ErrorCode) async throws {
+        try await withStore(Self.firstStream, TranscriptPeer.json(body, status: status)) { store, peer async throws in
+            let heard = Locked<[Subscription.Event]>([])
+            let error = await #expect(throws: StoreError.self) {
+                try await store.withSubscription(to: [.channel(Channel("chat"))]) { subscription async throws in
+                    for await event in subscription { heard.withLock { $0.append(event) } }
+                }
+            }
+            #expect(error?.code == code && error?.operation == "SUBSCRIBE", "\(error as Any)")
+            #expect(heard.withLock { $0 } == [.message(channel: Channel("chat"), payload: "END")])
+            #expect(peer.requests.count == 2)
+        }
+    }
+
+    /// What passes: the stream is made again, and the gap told.
+    @Test(
+        arguments: [
+            TranscriptPeer.json(#"{"error":"ERR max requests limit exceeded"}"#, status: "429 Too Many Requests"),
+            TranscriptPeer.json("", status: "500 Internal Server Error"),
+            TranscriptPeer.json("busy", status: "503 Service Unavailable"),
+            TranscriptPeer.json("", status: "504 Gateway Timeout"), TranscriptPeer.json("", status: "408 Request Timeout"),
+            TranscriptPeer.json(#"{"error":"LOADING the dataset"}"#, status: "400 Bad Request"), .close,
+        ])
+    func whatPassesIsTriedAgain(answer: TranscriptPeer.Answer) async throws {
         try await withStore(
-            TranscriptPeer.stream("data: subscribe,chat,1\n\ndata: message,chat,END\n\n"), .close,
+            Self.firstStream, answer, answer,
             TranscriptPeer.stream("data: subscribe,chat,1\n\ndata: message,chat,two\n\n")
         ) { store, peer async throws in
             let events = try await store.withSubscription(to: [.channel(Channel("chat"))]) { subscription async throws in
@@ -311,33 +360,7 @@ import Testing
                     .message(channel: Channel("chat"), payload: "END"), .gap(missed: nil),
                     .message(channel: Channel("chat"), payload: "two"),
                 ])
-            #expect(peer.requests.count == 3)
-        }
-    }
-
-    @Test func aSubscriptionThatIsRefusedSaysSo() async throws {
-        let answer = TranscriptPeer.json(#"{"error":"WRONGPASS invalid or missing auth token"}"#, status: "401 Unauthorized")
-        try await withStore(answer) { store, _ async throws in
-            let error = await #expect(throws: StoreError.self) {
-                try await store.withSubscription(to: [.channel(Channel("chat"))]) { _ async throws in }
-            }
-            #expect(error?.code == .serverRefused)
-        }
-    }
-
-    @Test func aTokenThatIsWithdrawnEndsTheSubscription() async throws {
-        let refusal = TranscriptPeer.json(#"{"error":"WRONGPASS invalid or missing auth token"}"#, status: "401 Unauthorized")
-        let stream = TranscriptPeer.stream("data: subscribe,chat,1\n\ndata: message,chat,END\n\n")
-        try await withStore(stream, refusal) { store, peer async throws in
-            let heard = Locked<[Subscription.Event]>([])
-            let error = await #expect(throws: StoreError.self) {
-                try await store.withSubscription(to: [.channel(Channel("chat"))]) { subscription async throws in
-                    for await event in subscription { heard.withLock { $0.append(event) } }
-                }
-            }
-            #expect(error?.code == .serverRefused && error?.operation == "SUBSCRIBE")
-            #expect(heard.withLock { $0 } == [.message(channel: Channel("chat"), payload: "END")])
-            #expect(peer.requests.count == 2)
+            #expect(peer.requests.count == 4)
         }
     }
 
