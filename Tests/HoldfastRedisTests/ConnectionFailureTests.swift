@@ -371,20 +371,34 @@ import Testing
         #expect(await failure { try await RedisStore(configuration)(.ping) } == nil)
     }
 
-    @Test func aServerThatWantsAClientCertificateGetsOne() async throws {
+    @Test(arguments: ["TLSv1.3", "TLSv1.2"])
+    func aServerThatWantsAClientCertificateGetsOneOrSaysSo(version: String) async throws {
         var options = RedisProcess.Options()
         options.tls = true
-        options.configuration = ["tls-auth-clients yes"]
+        options.configuration = ["tls-auth-clients yes", "tls-protocols \(version)"]
         let server = try await RedisProcess.start(options)
         defer { server.stop() }
         let certificates = try #require(server.certificates)
-        var configuration = RedisConfiguration(
-            endpoint: .tcp(host: "localhost", port: server.tlsPort), tls: .init(authorityFile: certificates.authority))
-        let error = await failure { try await RedisStore(configuration)(.ping) }
-        #expect(error?.code == .serverRefused || error?.code == .connectionFailed)
-        configuration.tls?.certificateFile = certificates.clientCertificate
-        configuration.tls?.keyFile = certificates.clientKey
-        #expect(await failure { try await RedisStore(configuration)(.ping) } == nil)
+        func failure(_ certificate: String?, _ key: String?) async -> StoreError? {
+            let tls = RedisConfiguration.TLS(authorityFile: certificates.authority, certificateFile: certificate, keyFile: key)
+            let configuration = RedisConfiguration(endpoint: .tcp(host: "localhost", port: server.tlsPort), tls: tls)
+            return await self.failure { try await RedisStore(configuration.patient)(.ping) }
+        }
+        #expect(await failure(certificates.clientCertificate, certificates.clientKey) == nil)
+        let none = await failure(nil, nil)
+        let foreign = await failure(certificates.strangeAuthority, certificates.folder + "/strange.key")
+        let expired = await failure(certificates.expiredCertificate, certificates.expiredKey)
+        for (name, error, advice) in [
+            ("none", none, "wants a client certificate; set tls.certificateFile and tls.keyFile"),
+            ("foreign", foreign, "does not accept the client's certificate; check that tls.certificateFile"),
+            ("expired", expired, "does not accept the client's certificate; check that tls.certificateFile"),
+        ] {
+            // With TLS 1.3 the connection may be reset before the reason has arrived.
+            #expect(error?.code == .serverRefused || error?.code == .connectionFailed, "\(name): \(error as Any)")
+            #expect(error?.message.contains(advice) == true, "\(name): \(error as Any)")
+        }
+        let mixed = await failure(certificates.clientCertificate, certificates.serverKey)
+        #expect(mixed?.code == .invalidArgument && mixed?.field == "tls.keyFile", "\(mixed as Any)")
     }
 
     @Test func hostileLengthsEndTheConnectionWithATypedError() async throws {

@@ -37,6 +37,32 @@ import Testing
         #expect(try parse([Array(Self.sample.utf8)[...]]) == Self.expected)
     }
 
+    /// What came together lies together: the distance between two byte strings is that between them on the wire.
+    @Test func byteStringsAreSlicesOfWhatWasRead() throws {
+        let values = [3, 40, 1000, 100_000].map { [UInt8](repeating: UInt8(ascii: "v"), count: $0) }
+        var wire = Array("+first\r\n*\(values.count)\r\n".utf8)
+        var places: [Int] = []
+        for value in values {
+            wire += Array("$\(value.count)\r\n".utf8)
+            places.append(wire.count)
+            wire += value + [13, 10]
+        }
+        let items = try parse([wire[...]])
+        guard items.count == 2, case .reply(.array(let elements)) = items[1] else {
+            Issue.record("\(items.count) items")
+            return
+        }
+        let found = elements.compactMap(\.bytes)
+        let addresses = found.map { bytes in bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) } }
+        try #require(addresses.count == values.count)
+        for (index, address) in addresses.enumerated() {
+            #expect(address &- addresses[0] == UInt(places[index] - places[0]), "value \(index)")
+        }
+        // One in memory of its own lies elsewhere: the test can tell.
+        let copy = found[2].compacted()
+        #expect(copy.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) } &- addresses[0] != UInt(places[2] - places[0]))
+    }
+
     @Test func everySplitInTwoGivesTheSame() throws {
         let bytes = Array(Self.sample.utf8)
         for cut in 0...bytes.count { #expect(try parse([bytes[..<cut], bytes[cut...]]) == Self.expected, "cut at \(cut)") }

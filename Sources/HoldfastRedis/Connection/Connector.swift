@@ -95,7 +95,7 @@ struct Connector: Sendable {
             case .success: promise.succeed(channel)
             case .failure(let error):
                 channel.close(promise: nil)
-                promise.fail(failure(error, at: address))
+                promise.fail(failureAtIntroduction(error, at: address))
             }
         }
         do {
@@ -120,23 +120,44 @@ struct Connector: Sendable {
     private func failure(_ error: any Error, at address: ServerAddress) -> StoreError {
         if let error = error as? StoreError { return error }
         let text = String(describing: error)
-        guard let advice = Self.advice(on: error, text) else { return StoreError(.connectionFailed, "\(address): \(text)") }
+        guard let advice = advice(on: error, text) else { return StoreError(.connectionFailed, "\(address): \(text)") }
         return StoreError(.serverRefused, "No TLS with \(address): \(advice) (\(text))")
     }
 
+    /// A server that does not like the client's certificate may be gone before its reason has arrived: with TLS 1.3 the client is
+    /// through with its part of the handshake by then.
+    private func failureAtIntroduction(_ error: any Error, at address: ServerAddress) -> StoreError {
+        let failure = failure(error, at: address)
+        guard tls != nil, !(error is StoreError), failure.code == .connectionFailed else { return failure }
+        return StoreError(.connectionFailed, "\(failure.message); perhaps \(certificateAdvice)")
+    }
+
     /// What to change, where TLS was refused: certificates that do not fit are a matter of configuration, not of the server's health.
-    private static func advice(on error: any Error, _ text: String) -> String? {
-        if text.contains("CERTIFICATE_VERIFY_FAILED") || text.contains("UNKNOWN_CA") {
+    private func advice(on error: any Error, _ text: String) -> String? {
+        if text.contains("CERTIFICATE_VERIFY_FAILED") {
             return "the server's certificate is not accepted; check tls.authorityFile, and that the certificate has not expired"
         }
         if error is NIOSSLExtraError {
             return "the server's certificate is for another name; check the host, or set tls.serverName"
         }
-        if text.contains("CERTIFICATE") {
-            return "the server wants a client certificate; check tls.certificateFile and tls.keyFile"
-        }
+        // What the server says of ours.
+        if text.contains("ALERT"), text.contains("CERTIFICATE") || text.contains("UNKNOWN_CA") { return certificateAdvice }
+        // TLS 1.2 has no word for a certificate that is missing.
+        if text.contains("ALERT_HANDSHAKE_FAILURE") { return "no cipher is known to both, or \(certificateAdvice)" }
         return text.contains("NO_SHARED_CIPHER") ? "no cipher is known to both" : nil
     }
+
+    private var certificateAdvice: String {
+        configuration.tls?.certificateFile == nil
+            ? "the server wants a client certificate; set tls.certificateFile and tls.keyFile"
+            : "the server does not accept the client's certificate; check that tls.certificateFile has not expired, and that the server "
+                + "trusts its authority"
+    }
+}
+
+/// The server ended the connection before it had said that it takes it.
+struct ClosedAtOnce: Error, CustomStringConvertible {
+    var description: String { "The server closed the connection at once" }
 }
 
 extension RedisConfiguration.TLS {
@@ -153,8 +174,12 @@ extension RedisConfiguration.TLS {
             configuration.privateKey = .privateKey(
                 try Self.read("keyFile", keyFile) { try NIOSSLPrivateKey(file: keyFile, format: .pem) })
         }
-        return try Self.read("authorityFile", authorityFile ?? "the system's authorities") {
-            try NIOSSLContext(configuration: configuration)
+        do { return try NIOSSLContext(configuration: configuration) } catch {
+            // Each by itself could be read.
+            if let keyFile, case .failedToLoadPrivateKey? = error as? NIOSSLError {
+                throw .invalid("tls.keyFile", "\(keyFile) is not the key of \(certificateFile ?? "the certificate")")
+            }
+            throw .invalid("tls.authorityFile", "\(authorityFile ?? "the system's authorities") cannot be used for TLS: \(error)")
         }
     }
 

@@ -59,7 +59,7 @@ final class RESPHandler: ChannelInboundHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         if handshake != nil {
-            introduced.fail(failure ?? StoreError(.connectionFailed, "The server closed the connection at once"))
+            introduced.fail(failure ?? ClosedAtOnce())
         } else {
             let error = failure as? StoreError
             receiver.closed(context.channel, error ?? StoreError(.connectionLost, effect: .unknown))
