@@ -31,8 +31,12 @@ public final class FolderLock: Sendable {
         throw StoreError(.folderInUse, "The data folder \(path) is in use by \(owner)", field: "HOLDFAST_DATA")
     }
 
+    /// Gives the folder free at once, not when the last who knows of the lock lets go of it.
+    ///
     /// By word: closing the file does not do while a child that is being started has a copy of it.
-    deinit { file.unlock() }
+    func release() { file.unlock() }
+
+    deinit { release() }
 
     private func writeOwner() throws(DataFileError) {
         try file.truncate(to: 0)

@@ -73,7 +73,8 @@ final class JournalWriter {
         }
         abandonRewrite()
         keyspace.withLock { $0.log.refusal = .folderIsClosed }
-        lock = nil
+        // Whoever began this thread has the lock as well, until it is over: later than `close()` returns.
+        lock?.release()
         journal.announceEnd()
     }
 
