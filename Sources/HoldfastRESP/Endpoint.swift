@@ -25,6 +25,7 @@ final class Endpoint {
     private(set) var monitors: [Int: Client] = [:]
     @exclusivity(unchecked) var slowLog = SlowLog()
     @exclusivity(unchecked) var statistics: Statistics
+    private var rates: Rates
 
     struct Statistics {
         var connections = 0
@@ -48,6 +49,15 @@ final class Endpoint {
         self.time = time
         startedAt = time.now
         statistics = Statistics(calls: Array(repeating: 0, count: directory.entries.count))
+        rates = Rates(at: time.uptime)
+    }
+
+    /// How busy it is at this moment.
+    func currentRates() -> Rates {
+        let count = Rates.Count(
+            commands: statistics.commands, receivedBytes: statistics.receivedBytes, sentBytes: statistics.sentBytes)
+        rates.take(count, at: time.uptime)
+        return rates
     }
 
     var needsPassword: Bool { configuration.password != nil }

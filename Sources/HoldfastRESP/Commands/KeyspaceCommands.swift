@@ -66,6 +66,9 @@ enum KeyspaceCommands {
             return keyspace.details(of: Key(raw: arguments[2])).map { .integer(Int64($0.cost)) } ?? .null
         // Nothing is kept back that could be given to the system.
         case "PURGE": return .ok
+        case "DOCTOR":
+            let (used, limit) = (keyspace.usedBytes, keyspace.limits.maximumBytes)
+            return .bytes(Bytes("The embedded store accounts \(used) bytes\(limit == 0 ? "" : " of \(limit)"); see INFO memory."))
         default: throw unknown(arguments)
         }
     }

@@ -36,6 +36,8 @@ struct ServerInfo {
         }
         let statistics = endpoint.statistics
         let clients = endpoint.clients.values
+        let rates = endpoint.currentRates()
+        let processors = ProcessTime()
         return [
             Section(
                 name: "Server",
@@ -59,7 +61,7 @@ struct ServerInfo {
                     ("used_memory", "\(store.used)"), ("used_memory_human", human(store.used)),
                     ("used_memory_dataset", "\(store.used)"), ("maxmemory", "\(store.limit)"),
                     ("maxmemory_human", human(store.limit)), ("maxmemory_policy", policy.rawValue),
-                    ("mem_allocator", "libc"),
+                    ("number_of_cached_scripts", "0"), ("mem_allocator", "libc"),
                 ]),
             Section(
                 name: "Persistence",
@@ -69,6 +71,9 @@ struct ServerInfo {
                 lines: [
                     ("total_connections_received", "\(statistics.connections)"),
                     ("total_commands_processed", "\(statistics.commands)"),
+                    ("instantaneous_ops_per_sec", "\(rates.commands)"),
+                    ("instantaneous_input_kbps", decimal(rates.receivedKilobytes, places: 2)),
+                    ("instantaneous_output_kbps", decimal(rates.sentKilobytes, places: 2)),
                     ("total_net_input_bytes", "\(statistics.receivedBytes)"),
                     ("total_net_output_bytes", "\(statistics.sentBytes)"),
                     ("rejected_connections", "\(statistics.rejectedConnections)"), ("expired_keys", "\(store.expired)"),
@@ -78,6 +83,12 @@ struct ServerInfo {
                     ("total_error_replies", "\(statistics.errors)"),
                 ]),
             Section(name: "Replication", lines: [("role", "master"), ("connected_slaves", "0")]),
+            Section(
+                name: "CPU",
+                lines: [
+                    ("used_cpu_sys", decimal(processors.system, places: 6)),
+                    ("used_cpu_user", decimal(processors.user, places: 6)),
+                ]),
             Section(name: "Commandstats", isUsual: false, lines: commandLines(statistics)),
             Section(name: "Cluster", lines: [("cluster_enabled", "0")]),
             Section(
@@ -99,8 +110,14 @@ struct ServerInfo {
             unit += 1
         }
         guard unit > 0 else { return "\(bytes)B" }
-        let hundredths = Int((value * 100).rounded())
-        let fraction = String(hundredths % 100 + 100).dropFirst()
-        return "\(hundredths / 100).\(fraction)\(["B", "K", "M", "G", "T"][unit])"
+        return decimal(value, places: 2) + ["B", "K", "M", "G", "T"][unit]
+    }
+
+    /// With so many digits behind the point, also where they are zeros.
+    private func decimal(_ value: Double, places: Int) -> String {
+        var unit = 1
+        for _ in 0..<places { unit *= 10 }
+        let parts = Int(clamping: Int64((value * Double(unit)).rounded()))
+        return "\(parts / unit).\("\(unit + parts % unit)".dropFirst())"
     }
 }
