@@ -24,8 +24,9 @@ extension RedisConfiguration {
             let now = try await credentials()
             (configuration.username, configuration.password) = (now.username, now.password)
         } catch {
-            // The error's own text could hold the secret.
-            throw StoreError(.connectionFailed, "The credentials could not be had: \(type(of: error))")
+            // Another error's own text could hold the secret; that of a `StoreError` holds none.
+            let reason = (error as? StoreError)?.message ?? "\(type(of: error))"
+            throw StoreError(.connectionFailed, "The credentials could not be had: \(reason)")
         }
         return configuration
     }

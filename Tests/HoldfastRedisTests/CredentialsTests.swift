@@ -21,14 +21,14 @@ import Testing
     }
 
     private func admin(_ server: RedisProcess) throws -> RedisStore {
-        try RedisStore(RedisConfiguration(endpoint: .unixSocket(path: server.socketPath)))
+        try RedisStore(RedisConfiguration(endpoint: .unixSocket(path: server.socketPath)).patient)
     }
 
     @Test(arguments: [RedisConfiguration.ProtocolVersion.resp2, .resp3])
     func aUserWhoNeedsNoPasswordIsNotTheDefaultUser(version: RedisConfiguration.ProtocolVersion) async throws {
         let server = try await server("user guest on nopass ~* &* +@all")
         defer { server.stop() }
-        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), username: "guest")
+        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), username: "guest").patient
         configuration.protocolVersion = version
         let store = try RedisStore(configuration)
         #expect(try await store(.raw("ACL", "WHOAMI")).bytes == "guest")
@@ -65,7 +65,7 @@ import Testing
         let server = try await server("user ann on >first ~* &* +@all")
         defer { server.stop() }
         let password = Locked("first")
-        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath))
+        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath)).patient
         configuration.credentials = { .init(username: "ann", password: password.withLock { $0 }) }
         let store = try RedisStore(configuration)
         #expect(try await store(.raw("ACL", "WHOAMI")).bytes == "ann")
@@ -94,7 +94,7 @@ import Testing
         let server = try await server("user ann on >first ~* &* +@all", "user bob on >second ~* &* +@all")
         defer { server.stop() }
         let now = Locked(RedisConfiguration.Credentials(username: "ann", password: "first"))
-        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath))
+        var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath)).patient
         configuration.credentials = { now.withLock { $0 } }
         configuration.protocolVersion = version
         let store = try RedisStore(configuration)
@@ -138,6 +138,15 @@ import Testing
         for node in servers.nodes { _ = try await node.ask("ACL", "DELUSER", user) }
     }
 
+    /// Sentinels have credentials of their own: they are not shown the primary's.
+    @Test func credentialsThatChangeAreNotShownToSentinels() async throws {
+        let sentinels = try await SharedSentinels.servers()
+        var configuration = sentinels.configuration()
+        configuration.credentials = { .init(username: "nobody-there", password: "first") }
+        let primary = try await configuration.primaryBySentinels()
+        #expect(primary != nil)
+    }
+
     @Test func credentialsThatCannotBeHadSayNothingOfTheSecret() async throws {
         struct Vault: Error { let secret = "hunter2" }
         var configuration = try await SharedRedis.configuration()
@@ -155,7 +164,7 @@ import Testing
         let server = try await server("user bob on >b ~mine:* resetchannels &open +get +ping +publish +subscribe +evalsha +eval")
         defer { server.stop() }
         let store = try RedisStore(
-            RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), username: "bob", password: "b"))
+            RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), username: "bob", password: "b").patient)
         let mine = Key(raw: "mine:1")
         #expect(try await store(.get(mine)) == nil)
         let script = Script("test.write", version: 1, lua: "return redis.call('SET', KEYS[1], 1)") { _, _, _, _ in .ok }
@@ -195,6 +204,7 @@ import Testing
         let server = try await server("user bob on >b ~* +get +ping")
         defer { server.stop() }
         var configuration = RedisConfiguration(endpoint: .unixSocket(path: server.socketPath), username: "bob", password: "b")
+            .patient
         configuration.database = 1
         let store = try RedisStore(configuration)
         let error = await failure { try await store(.get(Key(raw: "k"))) }
@@ -212,7 +222,8 @@ import Testing
         let server = try await RedisProcess.start(options)
         defer { server.stop() }
         let configuration = RedisConfiguration(
-            endpoint: .tcp(host: "127.0.0.1", port: server.tlsPort), tls: .init(authorityFile: certificates.authority))
+            endpoint: .tcp(host: "127.0.0.1", port: server.tlsPort), tls: .init(authorityFile: certificates.authority)
+        ).patient
         let expired = await failure { try await RedisStore(configuration)(.ping) }
         #expect(expired?.code == .serverRefused)
         #expect(expired?.message.contains("has not expired") == true)

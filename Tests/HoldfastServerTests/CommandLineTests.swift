@@ -134,9 +134,28 @@ import Testing
         #expect(
             checks == [
                 "Settings", "DNS", "TCP", "Protocol", "AUTH", "SELECT", "PING", "Version", "Eviction", "Capabilities", "Write",
-                "Scripts", "Outbox", "API key",
+                "Scripts", "Near cache", "Outbox", "API key",
             ])
         #expect(findings.allSatisfy { $0["state"] == "ok" }, "\(result.output)")
+    }
+
+    @Test func doctorSaysHowTheNearCacheIsKeptTrue() async throws {
+        var options = RedisProcess.Options()
+        options.users = ["user narrow on >pw ~* &* +@all -client"]
+        let server = try await RedisProcess.start(options)
+        defer { server.stop() }
+        let url = "127.0.0.1:\(server.port)"
+        let patience = ["REDIS_SOCKET_TIMEOUT": "60s", "REDIS_SOCKET_CONNECT_TIMEOUT": "60s"]
+        for (environment, state, words) in [
+            (["REDIS_URL": "redis://\(url)"], "ok", "the server tells of changes (broadcast)"),
+            (["REDIS_URL": "redis://\(url)", "REDIS_CLIENT_TRACKING": "reads"], "ok", "the server tells of changes (reads)"),
+            (["REDIS_URL": "redis://\(url)", "REDIS_CLIENT_TRACKING": "off"], "ok", "each value is served for 5 s at most"),
+            (["REDIS_URL": "redis://narrow:pw@\(url)"], "warning", "ACL SETUSER"),
+        ] {
+            let result = try await CommandLineProgram()("doctor", "--json", environment: environment.merging(patience) { $1 })
+            let finding = json(result.output)["findings"]?.array?.first { $0["check"] == "Near cache" }
+            #expect(finding?["state"]?.string == state && finding?["message"]?.string?.contains(words) == true, "\(result)")
+        }
     }
 
     @Test func doctorLooksThroughSentinelsAndAtClusters() async throws {
@@ -166,10 +185,15 @@ import Testing
         options.tls = true
         let server = try await RedisProcess.start(options)
         defer { server.stop() }
+        let folder = try TemporaryFolder()
+        try folder.write("secret\n", to: "right")
+        try folder.write("other", to: "wrong")
+        let (right, wrong) = (folder.url.appending(path: "right").path, folder.url.appending(path: "wrong").path)
         let (plain, tls) = ("redis://127.0.0.1:\(server.port)", "rediss://localhost:\(server.tlsPort)")
         let cases: [(environment: [String: String], check: String, advice: String)] = [
             (["REDIS_URL": plain], "AUTH", "set REDIS_PASSWORD"),
             (["REDIS_URL": plain, "REDIS_PASSWORD": "wrong"], "AUTH", "check REDIS_USERNAME and REDIS_PASSWORD"),
+            (["REDIS_URL": plain, "REDIS_PASSWORD_FILE": wrong], "AUTH", "check REDIS_USERNAME and REDIS_PASSWORD_FILE"),
             (["REDIS_URL": plain + "/99", "REDIS_PASSWORD": "secret"], "SELECT", "check REDIS_DATABASE"),
             (["REDIS_HOST": "no-such-host.invalid"], "DNS", "check REDIS_HOST"),
             (["REDIS_URL": "redis://127.0.0.1:1"], "TCP", "check REDIS_PORT"),
@@ -186,5 +210,9 @@ import Testing
         let authority = try #require(server.certificates).authority
         let trusted = ["REDIS_URL": tls, "REDIS_PASSWORD": "secret", "REDIS_SSL_CA_CERTS": authority]
         #expect(try await CommandLineProgram()("doctor", environment: trusted).status == 0)
+        let filed = try await CommandLineProgram()("doctor", environment: ["REDIS_URL": plain, "REDIS_PASSWORD_FILE": right])
+        #expect(filed.status == 0 && filed.output.contains("accepts the password"), "\(filed)")
+        let shown = try await CommandLineProgram()("config", environment: ["REDIS_URL": plain, "REDIS_PASSWORD_FILE": right])
+        #expect(shown.output.contains(right) && !shown.output.contains("secret"), "\(shown)")
     }
 }

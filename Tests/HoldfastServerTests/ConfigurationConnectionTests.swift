@@ -1,4 +1,6 @@
 import Foundation
+import HoldfastRedis
+import HoldfastStore
 import Testing
 
 @testable import HoldfastServer
@@ -149,6 +151,11 @@ import Testing
         ["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": "https://u"],
         ["REDIS_PROTOCOL": "native", "UPSTASH_REDIS_URL": "https://u"],
         ["REDIS_SENTINELS": "a"], ["REDIS_SENTINELS": "a", "REDIS_SENTINEL_MASTER": "m", "REDIS_CLUSTER_NODES": "b:1"],
+        ["REDIS_SHARED_CONNECTIONS": "2", "REDIS_HOST": "h", "REDIS_CLIENT_TRACKING": "reads"],
+        ["REDIS_SHARED_CONNECTIONS": "2", "REDIS_CLUSTER_NODES": "b:1"],
+        ["REDIS_URL": "unix:///s", "REDIS_CLUSTER_ENABLED": "true"],
+        ["REDIS_URL": "unix:///" + String(repeating: "s", count: 103)],
+        ["REDIS_SENTINELS": "a", "REDIS_SENTINEL_MASTER": "m n"],
         ["REDIS_CLUSTER_NODES": "b:1", "REDIS_DB": "1"], ["REDIS_URL": "unix:///s", "REDIS_SSL": "true"],
     ]) func whatDoesNotFitTogetherIsOneLine(environment: [String: String]) async throws {
         await #expect {
@@ -156,6 +163,94 @@ import Testing
         } throws: { error in
             (error as? ConfigurationError)?.problems.count == 1
         }
+    }
+
+    /// What a store would refuse at the start is told by the names of the settings, and what is told would be refused.
+    @Test func whatTheStoreRefusesIsToldBeforehand() async throws {
+        for (environment, name) in [
+            (["REDIS_SHARED_CONNECTIONS": "2", "REDIS_CLUSTER_NODES": "b:1"], "REDIS_SHARED_CONNECTIONS=2"),
+            (
+                ["REDIS_SHARED_CONNECTIONS": "3", "REDIS_HOST": "h", "REDIS_CLIENT_TRACKING": "reads"],
+                "REDIS_SHARED_CONNECTIONS=3"
+            ), (["REDIS_CLUSTER_NODES": "b:1", "REDIS_DB": "1"], "REDIS_DATABASE=1"),
+        ] {
+            let error = await #expect(throws: ConfigurationError.self) { try await load(environment) }
+            #expect(error?.problems.first?.hasPrefix(name) == true, "\(error as Any)")
+        }
+        let accepted = try await load(["REDIS_SHARED_CONNECTIONS": "2", "REDIS_HOST": "h"])
+        var redis = accepted.configuration.redis
+        #expect(redis.contradictions == [])
+        _ = try RedisStore(redis.storeConfiguration())
+        redis.cluster = [HostAndPort(host: "b", port: 1)]
+        #expect(throws: StoreError.self) { try RedisStore(redis.storeConfiguration()) }
+        (redis.cluster, redis.clientTracking) = (nil, .reads)
+        #expect(throws: StoreError.self) { try RedisStore(redis.storeConfiguration()) }
+    }
+
+    // MARK: - The password's file
+
+    private func passwordFile(_ content: some Sequence<UInt8>) throws -> (folder: TemporaryFolder, path: String) {
+        let folder = try TemporaryFolder()
+        let file = folder.url.appending(path: "password")
+        try Data(content).write(to: file)
+        return (folder, file.path)
+    }
+
+    @Test(arguments: [("s3cret", "s3cret"), ("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), (" a b\n\n", " a b\n"), ("ü", "ü")])
+    func thePasswordIsReadFromItsFileWithoutTheLastLineEnd(content: String, password: String) async throws {
+        let (folder, path) = try passwordFile(content.utf8)
+        let redis = try await redis(["REDIS_HOST": "h", "REDIS_USERNAME": "app", "REDIS_PASSWORD_FILE": path])
+        #expect(redis.passwordFile == PasswordFile(path: path) && redis.password == nil)
+        let credentials = try await redis.storeConfiguration().credentials?()
+        #expect(credentials?.username == "app" && credentials?.password == password)
+        // As secret managers replace it.
+        try Data("next".utf8).write(to: folder.url.appending(path: "password"), options: .atomic)
+        #expect(try await redis.storeConfiguration().credentials?().password == "next")
+    }
+
+    @Test func aPasswordFileThatCannotServeIsOneLine() async throws {
+        let cases: [(content: [UInt8], words: String)] = [
+            (Array(repeating: 0x61, count: 4097), "has more than 4096 bytes"), ([], "is empty"), ([10], "is empty"),
+            ([0x61, 0xFF], "is no UTF-8 text"),
+        ]
+        for (content, words) in cases {
+            let (folder, path) = try passwordFile(content)
+            let error = await #expect(throws: ConfigurationError.self) {
+                try await load(["REDIS_HOST": "h", "REDIS_PASSWORD_FILE": path])
+            }
+            #expect(error?.problems == ["REDIS_PASSWORD_FILE: \(path) \(words)"])
+            #expect(FileManager.default.fileExists(atPath: folder.url.path))
+        }
+        for path in ["/no/such/file", "/"] {
+            let error = await #expect(throws: ConfigurationError.self) {
+                try await load(["REDIS_HOST": "h", "REDIS_PASSWORD_FILE": path])
+            }
+            #expect(error?.problems.count == 1 && error?.problems.first?.hasPrefix("REDIS_PASSWORD_FILE=\(path)") == true)
+        }
+    }
+
+    @Test func onlyOneOfPasswordAndFileIsTaken() async throws {
+        let (folder, path) = try passwordFile("s3cret".utf8)
+        for (environment, other) in [
+            (["REDIS_HOST": "h", "REDIS_PASSWORD": "p"], "REDIS_PASSWORD"), (["REDIS_URL": "redis://:p@h"], "REDIS_URL"),
+            (["UPSTASH_REDIS_URL": "rediss://u:p@h"], "UPSTASH_REDIS_URL"), (["REDIS_URL": "redis://h?password=p"], "REDIS_URL"),
+        ] {
+            let error = await #expect(throws: ConfigurationError.self) {
+                try await load(environment.merging(["REDIS_PASSWORD_FILE": path]) { $1 })
+            }
+            let line = "\(other) has a password and REDIS_PASSWORD_FILE is set: accepted is one of them"
+            #expect(error?.problems == [line])
+        }
+        // A REST token beside a native URL is a password only where there is no other.
+        let token = try await redis([
+            "UPSTASH_REDIS_URL": "rediss://h", "UPSTASH_REDIS_REST_TOKEN": "t", "REDIS_PASSWORD_FILE": path,
+        ])
+        #expect(token.password == nil && token.passwordFile != nil)
+        let rest = try await load([
+            "UPSTASH_REDIS_REST_URL": "https://u", "UPSTASH_REDIS_REST_TOKEN": "t", "REDIS_PASSWORD_FILE": path,
+        ])
+        #expect(rest.warnings.contains { $0.hasPrefix("REDIS_PASSWORD_FILE has no effect over REST") })
+        #expect(FileManager.default.fileExists(atPath: folder.url.path))
     }
 
     // MARK: - TLS

@@ -29,6 +29,7 @@ import Testing
         row("REDIS_DATABASE REDIS_DB", "3", "3", "0"),
         row("REDIS_USERNAME", "agent", "agent", "(none)"),
         row("REDIS_PASSWORD", "p@:/%", "***", "(none)"),
+        row("REDIS_PASSWORD_FILE", pem, pem, "(none)"),
         row("UPSTASH_REDIS_REST_URL", "https://u.example", "https://u.example", "(none)"),
         row("UPSTASH_REDIS_REST_TOKEN UPSTASH_REDIS_TOKEN", "tok", "***", "(none)"),
         row("REDIS_MAX_CONNECTIONS REDIS_MAX_POOL_SIZE", "20", "20", "10"),

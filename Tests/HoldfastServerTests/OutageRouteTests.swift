@@ -62,6 +62,10 @@ import Testing
         #expect(limits?["mode"] == "local" && limits?["backlog"] == 3 && limits?["backlog_units"] == 3)
         let metrics = try await server.send(.get, "/metrics").text
         #expect(metrics.contains(#"holdfast_store_mode{mode="local"} 1"#))
+        // Nobody tells of changes here.
+        #expect(metrics.contains(#"holdfast_cache_near_coherence{state="timed"} 1"#))
+        #expect(metrics.contains(#"holdfast_cache_near_coherence{state="tracked"} 0"#))
+        #expect(metrics.contains("holdfast_cache_near_bound_seconds 5\n"))
         #expect(
             metrics.contains("holdfast_rate_limits_pending_keys 3\n") && metrics.contains("holdfast_rate_limits_lost_total 0\n"))
     }

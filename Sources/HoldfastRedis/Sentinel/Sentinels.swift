@@ -24,6 +24,8 @@ final class Sentinels: Sendable {
         var configuration = configuration
         configuration.username = sentinel.username
         configuration.password = sentinel.password
+        // Those are the primary's.
+        configuration.credentials = nil
         configuration.database = 0
         if !sentinel.usesTLS { configuration.tls = nil }
         self.configuration = configuration

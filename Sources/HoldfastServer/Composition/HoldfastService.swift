@@ -65,6 +65,7 @@ public struct HoldfastService: Service {
 
     /// Serves until the task is cancelled or the process gets SIGTERM or SIGINT, then finishes what is under way.
     public func run() async throws {
+        let rotation = passwordRotation
         await state.failover.start()
         var http = HTTPServer.Configuration()
         http.host = configuration.server.host
@@ -89,6 +90,7 @@ public struct HoldfastService: Service {
         }
         var services: [any Service] = [state]
         if let resp { services.append(resp) }
+        if let rotation { services.append(rotation) }
         services.append(face)
         var group = ServiceGroupConfiguration(
             services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
@@ -102,6 +104,11 @@ public struct HoldfastService: Service {
         }
         address?.remove()
         try await close()
+    }
+
+    private var passwordRotation: PasswordRotation? {
+        guard let file = configuration.redis.passwordFile, let reauthenticate = server?.reauthenticate else { return nil }
+        return PasswordRotation(file, logger: logger, reauthenticate: reauthenticate)
     }
 
     /// What was acknowledged and not yet synced is, before the process ends.

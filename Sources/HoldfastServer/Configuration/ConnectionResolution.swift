@@ -1,3 +1,5 @@
+import HoldfastStore
+
 /// Puts URLs and single variables together into one connection.
 ///
 /// UPSTASH_REDIS_URL goes before REDIS_URL, and what a URL says goes before the single variables, unless the latter come from a
@@ -69,6 +71,9 @@ struct ConnectionResolution {
             problems.append("UPSTASH_REDIS_REST_TOKEN is missing: \(endpoint) needs its token")
             return
         }
+        if given.passwordFile != nil {
+            warnings.append("REDIS_PASSWORD_FILE has no effect over REST: UPSTASH_REDIS_REST_TOKEN is the token")
+        }
         redis.rest = Redis.REST(url: endpoint, token: token)
     }
 
@@ -98,10 +103,21 @@ struct ConnectionResolution {
         redis.username = part(parts?.username, "REDIS_USERNAME", given.username)
         redis.password =
             part(parts?.password.map { Secret($0) }, "REDIS_PASSWORD", given.password) ?? (url == nil ? nil : given.restToken)
+        resolvePasswordFile(parts, url?.name, into: &redis)
         resolveTLS(parts, url?.name, into: &redis)
-        if redis.cluster != nil, redis.database != 0 {
-            problems.append("REDIS_DATABASE=\(redis.database) with a cluster: accepted is 0, a cluster has no other database")
+        problems += redis.contradictions
+    }
+
+    /// The file is read once, so that a mistake is told at the start and not by the first connection.
+    private mutating func resolvePasswordFile(_ parts: RedisURL?, _ urlName: String?, into redis: inout Redis) {
+        guard let file = given.passwordFile.map({ PasswordFile(path: $0) }) else { return }
+        let others = [given.password == nil ? nil : "REDIS_PASSWORD", parts?.password == nil ? nil : urlName]
+        for other in others.compactMap(\.self) {
+            problems.append("\(other) has a password and REDIS_PASSWORD_FILE is set: accepted is one of them")
         }
+        do { _ = try file.read() } catch { problems.append(error.message) }
+        redis.password = nil
+        redis.passwordFile = file
     }
 
     private mutating func resolveTLS(_ parts: RedisURL?, _ urlName: String?, into redis: inout Redis) {

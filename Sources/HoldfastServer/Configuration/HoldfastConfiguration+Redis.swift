@@ -9,6 +9,8 @@ extension HoldfastConfiguration {
         public var username: String?
         /// Never empty.
         public var password: Secret?
+        /// Where the password is read from for each new connection, in place of ``password``.
+        public var passwordFile: PasswordFile?
         /// The REST endpoint, where ``wire`` is `.rest`.
         public var rest: REST?
         /// Most connections for exclusive use.
@@ -17,7 +19,7 @@ extension HoldfastConfiguration {
         /// The longest wait for a reply.
         public var timeout: Duration = .seconds(5)
         public var connectTimeout: Duration = .seconds(5)
-        /// Whether idempotent operations are tried again after a timeout.
+        /// Whether idempotent operations are tried again after a timeout; over REST, reads only.
         public var retryOnTimeout = true
         public var clientTracking: ClientTracking = .broadcast
         /// Nil means no TLS.

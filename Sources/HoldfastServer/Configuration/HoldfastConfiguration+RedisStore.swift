@@ -8,6 +8,9 @@ extension HoldfastConfiguration.Redis {
         var configuration = RedisConfiguration(
             endpoint: endpoint, username: username, password: password?.value, database: database, tls: tls?.storeConfiguration,
             clientName: clientName)
+        if let passwordFile {
+            configuration.credentials = { [username] in .init(username: username, password: try passwordFile.read()) }
+        }
         configuration.commandTimeout = timeout
         configuration.connectTimeout = connectTimeout
         configuration.retriesOnTimeout = retryOnTimeout

@@ -31,6 +31,9 @@ extension Setting {
             "the database's number"),
         Setting("REDIS_USERNAME", in: .redis, .text, \.connection.username, "the user (ACL)"),
         Setting("REDIS_PASSWORD", in: .redis, .secret, \.connection.password, "the password; empty means none"),
+        Setting(
+            "REDIS_PASSWORD_FILE", in: .redis, .file, \.connection.passwordFile,
+            "a file with the password, read for each new connection; when it changes, those that exist show the new one"),
         Setting("UPSTASH_REDIS_REST_URL", in: .redis, .restURL, \.connection.restURL, "the REST endpoint"),
         Setting(
             "UPSTASH_REDIS_REST_TOKEN", "UPSTASH_REDIS_TOKEN", in: .redis, .secret, \.connection.restToken,
@@ -48,7 +51,7 @@ extension Setting {
             \.configuration.redis.connectTimeout, "the longest wait for a connection"),
         Setting(
             "REDIS_RETRY_ON_TIMEOUT", in: .redis, .boolean, \.configuration.redis.retryOnTimeout,
-            "try idempotent operations again after a timeout"),
+            "try idempotent operations again after a timeout; over REST, reads only"),
         Setting(
             "REDIS_CLIENT_TRACKING", in: .redis, .choice, \.configuration.redis.clientTracking,
             "how the server tells of changes to what the near cache has: all of the cache's keys, or those that were read"),

@@ -95,6 +95,7 @@ struct ConnectionSettings: Sendable {
     var database: Int?
     var username: String?
     var password: Secret?
+    var passwordFile: String?
     var restURL: String?
     var restToken: Secret?
     var usesTLS: Bool?

@@ -124,6 +124,15 @@ struct MetricsPage: Sendable {
             .counter("holdfast_cache_removals_total", "Entries removed by key, pattern, category or workspace.", total.removals),
             .gauge("holdfast_cache_near_entries", "Values in this process's near cache.", Double(statistics.nearEntries)),
             .gauge("holdfast_cache_near_bytes", "About how many bytes they take.", Double(statistics.nearBytes)),
+            MetricFamily(
+                "holdfast_cache_near_coherence", .gauge,
+                "1 for how the near cache knows that its values are the server's: it is told of changes, by time alone, or about to be told again.",
+                [(NearCoherence.tracked, "tracked"), (.timed, "timed"), (.interrupted, "interrupted")].map { state, name in
+                    MetricFamily.Sample(labels: [("state", name)], value: self.state.cache.nearCoherence == state ? 1 : 0)
+                }),
+            .gauge(
+                "holdfast_cache_near_bound_seconds", "For how long at most another process's change may go unseen there.",
+                state.cache.configuration.near.ttl.inSeconds),
         ]
     }
 

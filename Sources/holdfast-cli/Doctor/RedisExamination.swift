@@ -126,6 +126,7 @@ struct RedisExamination {
         var bare = configuration()
         bare.username = nil
         bare.password = nil
+        bare.credentials = nil
         bare.database = 0
         let check = redis.tls == nil ? "Protocol" : "TLS"
         switch await introduce(bare) {
@@ -143,11 +144,15 @@ struct RedisExamination {
     }
 
     private func advice(_ error: StoreError) -> String {
-        if error.message.contains("CERTIFICATE_VERIFY_FAILED") || error.message.contains("UNKNOWN_CA") {
+        if error.message.contains("CERTIFICATE_VERIFY_FAILED") {
             return "the certificate is not trusted, or has expired; name its authority with REDIS_SSL_CA_CERTS, or renew it"
         }
         if error.message.contains("WRONG_VERSION_NUMBER") { return "the port speaks no TLS; use redis:// or REDIS_SSL=false" }
-        if error.message.contains("CERTIFICATE_REQUIRED") { return "the server wants a certificate; set REDIS_SSL_CERTFILE" }
+        if error.message.contains("tls.certificateFile") {
+            return redis.tls?.certificateFile == nil
+                ? "the server wants a client certificate; set REDIS_SSL_CERTFILE and REDIS_SSL_KEYFILE"
+                : "the server does not accept the client certificate in REDIS_SSL_CERTFILE; has it expired, and is its authority trusted there?"
+        }
         if redis.tls != nil {
             return "TLS could not be agreed on; does the port expect it, and is the host name the certificate's?"
         }
@@ -161,18 +166,20 @@ struct RedisExamination {
         first.database = 0
         let user = redis.username ?? "default"
         switch await introduce(first) {
-        case nil where redis.password == nil:
+        case nil where redis.password == nil && redis.passwordFile == nil:
             return [.right("AUTH", redis.username == nil ? "no password is needed" : "user \(user) needs no password")]
         case nil: return [.right("AUTH", "the server accepts the password of user \(user)")]
         case let error? where error.message.hasPrefix("NOAUTH"):
-            return [.wrong("AUTH", "the server requires a password: set REDIS_PASSWORD")]
+            return [.wrong("AUTH", "the server requires a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE")]
         case let error? where error.message.hasPrefix("WRONGPASS"):
-            return [.wrong("AUTH", "the server refuses user \(user): check REDIS_USERNAME and REDIS_PASSWORD")]
+            return [.wrong("AUTH", "the server refuses user \(user): check REDIS_USERNAME and \(passwordSetting)")]
         case let error? where error.message.contains("without any password configured"):
-            return [.wrong("AUTH", "the server has no password: unset REDIS_PASSWORD")]
+            return [.wrong("AUTH", "the server has no password: unset \(passwordSetting)")]
         case let error?: return [.wrong("AUTH", error.message.firstLine)]
         }
     }
+
+    private var passwordSetting: String { redis.passwordFile.map { "REDIS_PASSWORD_FILE (\($0.path))" } ?? "REDIS_PASSWORD" }
 
     private func database() async -> [Finding] {
         guard redis.database != 0 else { return [.right("SELECT", "database 0")] }

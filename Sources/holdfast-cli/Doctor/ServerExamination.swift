@@ -17,6 +17,7 @@ struct ServerExamination {
         if let capabilities = await capabilities() { findings.append(capabilities) }
         findings.append(await canary())
         findings.append(await script())
+        findings.append(await NearCacheExamination(store: store, prefix: prefix).finding())
         return findings
     }
 

@@ -16,10 +16,12 @@ struct UpstashExamination {
             return [.wrong("REST", "UPSTASH_REDIS_REST_\(error.field == "token" ? "TOKEN" : "URL"): \(error.message)")]
         }
         var findings = [await endpoint(store)]
-        if findings[0].state != .wrong { findings += [await canary(store), await script(store)] }
+        if findings[0].state != .wrong { findings += [await canary(store), await script(store), Self.nearCache] }
         await store.shutdown()
         return findings
     }
+
+    private static let nearCache = NearCacheExamination.timed("REST has nobody who tells of changes")
 
     private func endpoint(_ store: UpstashStore) async -> Finding {
         do {
