@@ -3,7 +3,7 @@ import HoldfastTesting
 import Testing
 
 /// A server that counts: an additive action that bears a marker, as ``ReplayAction`` asks for, and one that the server refuses.
-private struct Counter {
+struct Counter {
     let time = ManualTime()
     let server: FaultyStore
     let truth: EmbeddedStore

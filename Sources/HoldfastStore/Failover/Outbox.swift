@@ -76,6 +76,8 @@ public final class Outbox: Sendable {
         var dead: [Int64: DeadLetter] = [:]
         var actions: [String: ReplayAction] = [:]
         var notes: [String: Bytes] = [:]
+        var tables: [String: Restore] = [:]
+        var doubts = Doubts()
         /// No entry has a smaller number.
         var first: Int64 = 1
         var next: Int64 = 1
@@ -99,6 +101,8 @@ public final class Outbox: Sendable {
     /// How many entries are kept: changed under the lock, and read without it by every call.
     @usableFromInline let kept = Atomic(0)
     let observer: @Sendable (DeadLetter) -> Void
+    /// What is decided about dead letters.
+    let decisions = SerialWork()
 
     static let entriesKey = Key(raw: "outbox:entries")
     static let deadKey = Key(raw: "outbox:dead")
@@ -292,6 +296,7 @@ public final class Outbox: Sendable {
         }
         // What cannot be done here is done on the server all the same.
         for entry in found { try? await actions[entry.action]?.recall(entry, local) }
+        try await restoreTables(store, local)
     }
 
     // MARK: - Names of an epoch
@@ -304,10 +309,6 @@ public final class Outbox: Sendable {
     private static func epoch(of name: Bytes) -> Int? {
         let parts = name.lossyString.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
         return parts.count == 3 ? Int(parts[1]) : nil
-    }
-
-    private static var unreadable: StoreError {
-        StoreError(.dataUnreadable, "The outbox holds an entry of another version", field: "HOLDFAST_DATA")
     }
 
     // MARK: - Under the lock
