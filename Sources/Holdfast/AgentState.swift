@@ -77,7 +77,7 @@ public struct AgentState: Service {
             sessions: sessions.scoped(to: tenant), limits: limits.scoped(to: tenant))
     }
 
-    /// Watches the server, holds this process's lease there, and gives back the memory of expired entries, until the task is cancelled or the service group shuts
+    /// Watches the server, holds this process's lease there, writes down what its limits admitted by themselves, and gives back the memory of expired entries, until the task is cancelled or the service group shuts
     /// down. Run it once in a process, on whichever view; without it an embedded store works, but only forgets what is read.
     public func run() async throws {
         await cancelWhenGracefulShutdown {
@@ -85,6 +85,7 @@ public struct AgentState: Service {
                 group.addTask { await failover.run() }
                 group.addTask { await instances.run() }
                 group.addTask { await sessions.run() }
+                group.addTask { await limits.run() }
                 if let store = failover.local as? EmbeddedStore {
                     group.addTask { try? await store.removeExpiredEntries() }
                 }

@@ -13,41 +13,71 @@ import HoldfastStore
 /// What the server answers with an error is done again key by key. The key that it is about becomes an entry of the outbox, where
 /// the same answer makes it a dead letter: it is logged, shown, and kept until somebody decides about it.
 ///
+/// Where the outbox has a folder, sums and batches are written there (`LocalConsumption+Folder.swift`) and outlive the process.
+///
 /// Bounded by its number of keys: further ones are refused (``checkRoom(for:in:at:)``).
 final class LocalConsumption: Sendable {
-    private struct Entry {
+    struct Entry {
         var charge: RateLimitCharge
         var amount: Int
         /// When the last of it counts no more.
         var end: Timestamp
         /// What was given back since it went into a batch, which is another call's affair.
         var takenBack = 0
+        /// Whether its row is among the `stale`, of which the folder knows an older state.
+        var isStale = false
+        /// Whether the folder may have a row of it.
+        var isWritten = false
     }
 
     /// What is charged in one call, of one tenant, because its keys share a slot.
-    private struct Batch {
+    struct Batch {
+        /// In the order in which they were made.
+        var number: Int64
         let operation: OperationID
+        let made: Timestamp
         let names: Namespace
         var entries: [Key: Entry]
         var isUnderWay = true
+        /// Whether it went to the server, and may have happened.
+        var isTried = false
+        var isWritten = false
+        /// Rows that are brought up to date in one step with its own, before it goes to the server: where the folder has what is in it
+        /// elsewhere, in sums or in a batch that was split. Empty once that is done.
+        var owed: Set<Row> = []
+
+        var row: Row { .batch(operation) }
     }
 
-    private struct State {
+    /// Where something stands in the folder.
+    enum Row: Hashable {
+        case sum(Namespace, Key)
+        case batch(OperationID)
+    }
+
+    struct State {
         var pending: [Namespace: [Key: Entry]] = [:]
         /// The oldest first.
         var batches: [Batch] = []
+        var nextBatch: Int64 = 1
         /// Of all the above.
         var entries = 0
         /// Since the start.
         var lost = 0
         /// Not before then it is worth while to look again for what counts no more.
         var nextPruning = Timestamp(milliseconds: 0)
+        /// What the folder does not know as it is. Rows that it does not have and need not are not among them.
+        var stale: Set<Row> = []
     }
 
     private let maximumKeys: Int
-    private let outbox: Outbox
-    private let newOperation: @Sendable () -> OperationID
-    private let state = Locked(State())
+    let outbox: Outbox
+    let newOperation: @Sendable () -> OperationID
+    let state = Locked(State())
+    /// Whether there is a folder, and no other limiter of this process keeps its sums there.
+    let isDurable: Bool
+    /// What is done in the folder.
+    let folder = SerialWork()
 
     init(
         maximumKeys: Int, outbox: Outbox,
@@ -56,6 +86,7 @@ final class LocalConsumption: Sendable {
         self.maximumKeys = maximumKeys
         self.outbox = outbox
         self.newOperation = newOperation
+        isDurable = outbox.claim(table: Self.table)
     }
 
     var isEmpty: Bool { state.withLock { $0.entries == 0 } }
@@ -85,9 +116,7 @@ final class LocalConsumption: Sendable {
         guard now >= state.nextPruning else { return }
         state.nextPruning = now + .seconds(1)
         for (names, pending) in state.pending {
-            let left = pending.filter { $0.value.end > now }
-            state.entries -= pending.count - left.count
-            state.pending[names] = left.isEmpty ? nil : left
+            for (key, entry) in pending where entry.end <= now { state.removeSum(key, names) }
         }
     }
 
@@ -96,15 +125,7 @@ final class LocalConsumption: Sendable {
         state.withLock { state in
             for (key, charge) in zip(call.keys, call.charges) where charge.cost > 0 {
                 let end = charge.rule.end(ofChargeAt: moment, cost: charge.cost)
-                if var entry = state.pending[names]?[key] {
-                    entry.amount = min(entry.amount + charge.cost, RateLimit.maximumLimit)
-                    entry.charge = charge
-                    entry.end = max(entry.end, end)
-                    state.pending[names]?[key] = entry
-                } else {
-                    state.pending[names, default: [:]][key] = Entry(charge: charge, amount: charge.cost, end: end)
-                    state.entries += 1
-                }
+                state.add(Entry(charge: charge, amount: charge.cost, end: end), key, names, isDurable: isDurable)
             }
         }
     }
@@ -128,170 +149,76 @@ final class LocalConsumption: Sendable {
     }
 
     private func takeOff(_ part: Int, of key: Key, in names: Namespace, _ state: inout State) {
-        state.pending[names]?[key]?.amount -= part
-        guard state.pending[names]?[key]?.amount == 0 else { return }
-        state.pending[names]?[key] = nil
-        if state.pending[names]?.isEmpty == true { state.pending[names] = nil }
-        state.entries -= 1
+        guard var entry = state.pending[names]?[key] else { return }
+        entry.amount -= part
+        if entry.amount == 0 { return state.removeSum(key, names) }
+        if isDurable { state.note(&entry, key, names) }
+        state.pending[names]?[key] = entry
     }
 
     /// The local state holds less by this, and the batches before it must be charged all the same.
     private func note(_ amount: Int, takenBackFrom key: Key, _ state: inout State) {
         var left = amount
-        for index in state.batches.indices.reversed() {
+        for index in state.batches.indices.reversed() where left > 0 {
             guard let entry = state.batches[index].entries[key] else { continue }
             let part = min(left, entry.amount - entry.takenBack)
             state.batches[index].entries[key]?.takenBack += part
+            if isDurable { state.stale.insert(state.batches[index].row) }
             left -= part
         }
     }
 
-    func forget(_ keys: [Key]) {
-        state.withLock { state in
+    /// Forgets keys, here and in the folder; where that fails it is tried again with what is written next.
+    func forget(_ keys: [Key], from local: any Store, sharedBy instances: Int) async {
+        let rows = state.withLock { state in
+            var rows: Set<Row> = []
             for key in keys {
-                for names in state.pending.keys where state.pending[names]?.removeValue(forKey: key) != nil { state.entries -= 1 }
+                for (names, pending) in state.pending {
+                    guard let entry = pending[key] else { continue }
+                    state.removeSum(key, names)
+                    if entry.isWritten { rows.insert(.sum(names, key)) }
+                }
                 for index in state.batches.indices where state.batches[index].entries.removeValue(forKey: key) != nil {
                     state.entries -= 1
+                    if isDurable { rows.insert(state.batches[index].row) }
                 }
             }
+            state.stale.formUnion(rows)
+            return rows
         }
-    }
-
-    // MARK: - Handing over
-
-    /// Charges up to `limit` batches to the server; what comes meanwhile is for the next time.
-    ///
-    /// - Parameters:
-    ///   - instances: by how many the local store's limits are divided.
-    ///   - now: the present.
-    /// - Throws: the server's failure, or the caller's deadline; what was not charged stays.
-    func handOver(
-        from local: any Store, to server: any Store, sharedBy instances: Int, at now: Timestamp, limit: Int = .max
-    ) async throws(StoreError) {
-        let most = state.withLock { $0.entries }
-        // A batch that the server answers with an error comes again key by key.
-        for _ in 0..<min(limit, 2 * most) {
-            guard let batch = take() else { return }
-            do throws(StoreError) {
-                try await charge(batch, from: local, to: server, sharedBy: instances)
-                settle(batch, isDone: true)
-            } catch {
-                if error.mayPassByItself {
-                    settle(batch, isDone: false)
-                    throw error
-                }
-                await giveUp(batch, error, at: now)
-            }
-        }
-    }
-
-    /// What becomes of a batch that the server answered with an error. Where nothing was done of it, each key is tried by itself.
-    private func giveUp(_ batch: Batch, _ error: StoreError, at now: Timestamp) async {
-        if batch.entries.count > 1, error.effect == .none { return split(batch) }
-        do throws(StoreError) {
-            let charges = batch.entries.values.map { RateLimitCharge($0.charge.rule, for: $0.charge.subject, cost: $0.amount) }
-            let call = try RateLimitCall(charges, in: batch.names, once: batch.operation)
-            try await outbox.add(RateLimitReplay.item(.record, call, at: now, sent: nil, in: outbox))
-        } catch {
-            state.withLock { $0.lost += batch.entries.count }
-        }
-        settle(batch, isDone: true)
-    }
-
-    private func split(_ batch: Batch) {
-        state.withLock { state in
-            guard let index = state.batches.firstIndex(where: { $0.operation == batch.operation }) else { return }
-            let parts = state.batches[index].entries.map { (key, entry) in
-                Batch(operation: newOperation(), names: batch.names, entries: [key: entry], isUnderWay: false)
-            }
-            state.batches.replaceSubrange(index...index, with: parts)
-        }
-    }
-
-    /// The oldest batch that nobody is at, or a new one.
-    private func take() -> Batch? {
-        let operation = newOperation()
-        return state.withLock { state in
-            if let index = state.batches.firstIndex(where: { !$0.isUnderWay }) {
-                state.batches[index].isUnderWay = true
-                return state.batches[index]
-            }
-            guard let (names, pending) = state.pending.first(where: { !$0.value.isEmpty }) else { return nil }
-            var entries: [Key: Entry] = [:]
-            for (key, entry) in pending.prefix(RateLimitCall.maximumRules) {
-                entries[key] = entry
-                state.pending[names]?[key] = nil
-            }
-            if state.pending[names]?.isEmpty == true { state.pending[names] = nil }
-            let batch = Batch(operation: operation, names: names, entries: entries)
-            state.batches.append(batch)
-            return batch
-        }
-    }
-
-    private func settle(_ batch: Batch, isDone: Bool) {
-        state.withLock { state in
-            guard let index = state.batches.firstIndex(where: { $0.operation == batch.operation }) else { return }
-            state.batches[index].isUnderWay = false
-            if isDone { state.entries -= state.batches.remove(at: index).entries.count }
-        }
-    }
-
-    private func charge(
-        _ batch: Batch, from local: any Store, to server: any Store, sharedBy instances: Int
-    ) async throws(StoreError) {
-        let entries = batch.entries.map { $0 }
-        // Before the local state is read: what is consumed in between is then charged rather than forgotten.
-        let newer = amounts(behind: batch, of: entries.map(\.key))
-        let peek = try RateLimitCall(entries.map { $0.value.charge.unbounded(sharedBy: instances) }, in: batch.names)
-        let answer = try await local.run(peek.procedure(RateLimitProcedures.peek, sharedBy: 1))
-        var due: [RateLimitCharge] = []
-        for ((entry, newer), state) in zip(zip(entries.map(\.value), newer), answer.states) where entry.end > answer.at {
-            let amount = min(entry.amount, max(0, state.consumed - newer))
-            if amount > 0 { due.append(RateLimitCharge(entry.charge.rule, for: entry.charge.subject, cost: amount)) }
-        }
-        guard !due.isEmpty else { return }
-        let call = try RateLimitCall(due, in: batch.names, once: batch.operation)
-        _ = try await server.run(call.blindProcedure(RateLimitProcedures.record))
-    }
-
-    /// What was consumed of these after the batch was made, less what was given back of the batch: it left its window last, so it is what
-    /// the local state holds first.
-    private func amounts(behind batch: Batch, of keys: [Key]) -> [Int] {
-        state.withLock { state in
-            let place = state.batches.firstIndex { $0.operation == batch.operation } ?? state.batches.endIndex - 1
-            let own = state.batches.indices.contains(place) ? state.batches[place].entries : [:]
-            let later = state.batches.dropFirst(place + 1).filter { $0.names == batch.names }
-            return keys.map { key in
-                (state.pending[batch.names]?[key]?.amount ?? 0) - (own[key]?.takenBack ?? 0)
-                    + later.reduce(0) { $0 + ($1.entries[key].map { $0.amount - $0.takenBack } ?? 0) }
-            }
-        }
+        try? await write(rows, from: local, sharedBy: instances)
     }
 }
 
-extension RateLimitCharge {
-    /// By which the local state is read: what was recorded beyond this process's share counts too. The key is the same.
-    fileprivate func unbounded(sharedBy instances: Int) -> RateLimitCharge {
-        var rule = rule.share(of: instances)
-        // Only of these the limit has no part in what the state means.
-        if !rule.algorithm.hasBurst { rule.limit = RateLimit.maximumLimit }
-        return RateLimitCharge(rule, for: subject, cost: cost)
+extension LocalConsumption.State {
+    mutating func add(_ new: LocalConsumption.Entry, _ key: Key, _ names: Namespace, isDurable: Bool) {
+        var entry = new
+        if let old = pending[names]?[key] {
+            entry = old
+            entry.amount = min(old.amount + new.amount, RateLimit.maximumLimit)
+            entry.charge = new.charge
+            entry.end = max(old.end, new.end)
+        } else {
+            entries += 1
+        }
+        if isDurable, !entry.isStale { note(&entry, key, names) }
+        pending[names, default: [:]][key] = entry
     }
-}
 
-extension RateLimitState {
-    /// What counts against the subject, also beyond the capacity: of a bucket what flows in until it is full.
-    fileprivate var consumed: Int {
-        guard rule.algorithm.hasBurst else { return used }
-        let inflow = Double(resetAfter.milliseconds) * Double(rule.limit) / Double(rule.window.milliseconds)
-        return max(used, Int(min(inflow, Double(RateLimit.maximumLimit))))
+    /// Takes note that the folder must hear of an entry.
+    mutating func note(_ entry: inout LocalConsumption.Entry, _ key: Key, _ names: Namespace) {
+        entry.isStale = true
+        stale.insert(.sum(names, key))
     }
-}
 
-extension StoreError {
-    /// Whether the same call may succeed later without anybody's doing.
-    fileprivate var mayPassByItself: Bool {
-        isOutage || isRefusal || [.deadlineExceeded, .cancelled, .overloaded, .shuttingDown].contains(code)
+    mutating func removeSum(_ key: Key, _ names: Namespace) {
+        guard let entry = pending[names]?.removeValue(forKey: key) else { return }
+        if pending[names]?.isEmpty == true { pending[names] = nil }
+        entries -= 1
+        if entry.isWritten {
+            stale.insert(.sum(names, key))
+        } else if entry.isStale {
+            stale.remove(.sum(names, key))
+        }
     }
 }

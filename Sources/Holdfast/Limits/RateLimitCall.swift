@@ -48,10 +48,12 @@ struct RateLimitCall {
     }
 
     /// The call with each rule cut to an instance's share.
+    ///
+    /// - Parameter now: the time that decides, or nil for the store's own clock.
     func procedure(
-        _ script: Script, sharedBy instances: Int
+        _ script: Script, sharedBy instances: Int, now: Timestamp? = nil
     ) throws(StoreError) -> Procedure<RateLimitAnswer> {
-        try procedure(script, sharedBy: instances) { reply, charges in RateLimitAnswer(reply, charges) }
+        try procedure(script, sharedBy: instances, now: now) { reply, charges in RateLimitAnswer(reply, charges) }
     }
 
     /// The same for whoever does not look at the answer: an operation that was done before answers as it did then, which may have been
@@ -63,7 +65,7 @@ struct RateLimitCall {
     }
 
     private func procedure<Output: Sendable>(
-        _ script: Script, sharedBy instances: Int, retention: Duration? = nil,
+        _ script: Script, sharedBy instances: Int, retention: Duration? = nil, now: Timestamp? = nil,
         _ decode: @escaping @Sendable (Reply, [RateLimitCharge]) -> Output?
     ) throws(StoreError) -> Procedure<Output> {
         let charges =
@@ -81,11 +83,11 @@ struct RateLimitCall {
             arguments.append(Bytes(c))
         }
         guard let once, !charges.isEmpty else {
-            return Procedure(script, keys: keys, arguments: arguments) { decode($0, charges) }
+            return Procedure(script, keys: keys, arguments: arguments, now: now) { decode($0, charges) }
         }
         return Procedure(
             script, keys: keys + [once.marker],
-            arguments: arguments + [Bytes((retention ?? once.operation.retention).milliseconds)]
+            arguments: arguments + [Bytes((retention ?? once.operation.retention).milliseconds)], now: now
         ) { decode($0, charges) }
     }
 }

@@ -8,7 +8,8 @@ enum RateLimitReplay {
     /// How long the marker stays that a charge bears which its caller gave no name. It is a key of the server's for each such call.
     static let ownRetention = Duration.seconds(600)
 
-    static func register(in outbox: Outbox, time: any TimeSource) {
+    /// - Parameter instances: by how many the local store's limits are divided.
+    static func register(in outbox: Outbox, time: any TimeSource, sharedBy instances: @escaping @Sendable () -> Int) {
         // Not the outbox itself, which holds these.
         let longest = outbox.configuration.longestOutage
         for script in [RateLimitProcedures.record, RateLimitProcedures.refund] {
@@ -16,7 +17,8 @@ enum RateLimitReplay {
             outbox.register(
                 ReplayAction(
                     script.identifier, endures: true,
-                    recall: { (entry, local) throws(StoreError) in _ = try await local.run(procedure(script, entry, at: time.now))
+                    recall: { (entry, local) throws(StoreError) in
+                        _ = try await local.run(recollection(script, entry, sharedBy: instances(), at: time.now))
                     }
                 ) { (entry, server) throws(StoreError) in
                     let now = time.now
@@ -53,6 +55,34 @@ enum RateLimitReplay {
     }
 
     static func name(of call: RateLimitCall) -> Bytes? { call.marker?.bytes }
+
+    /// As it was decided here, of the local share and at its own time: so the share is used up as before.
+    private static func recollection(
+        _ script: Script, _ entry: OutboxEntry, sharedBy instances: Int, at now: Timestamp
+    ) throws(StoreError) -> Procedure<Bool> {
+        let whole = try procedure(script, entry, at: now)
+        var arguments = Array(whole.arguments.dropFirst())
+        for place in stride(from: 0, to: arguments.count - 1, by: 6) {
+            try share(&arguments[place..<(place + 6)], of: instances)
+        }
+        return Procedure(script, keys: whole.keys, arguments: arguments, now: min(entry.accepted, now)) { $0.elements != nil }
+    }
+
+    /// Of a bucket the limit has a part in what its state means.
+    private static func share(_ terms: inout ArraySlice<Bytes>, of instances: Int) throws(StoreError) {
+        let first = terms.startIndex
+        guard let algorithm = terms[first].string.flatMap(RateLimit.Algorithm.init), algorithm.hasBurst,
+            let capacity = terms[first + 2].integer, let a = terms[first + 3].integer, let b = terms[first + 4].integer,
+            let window = terms[first + 5].integer, a > 0
+        else { return }
+        let limit = (Double(window) * Double(b) / Double(a)).rounded()
+        let rule = RateLimit("recalled", algorithm, limit: Int(limit), per: .milliseconds(window), burst: Int(capacity))
+            .share(of: instances)
+        try rule.checkRanges()
+        let (perToken, perMillisecond, span) = try rule.terms()
+        terms.replaceSubrange(
+            (first + 2)..., with: [Bytes(Int64(rule.capacity)), Bytes(perToken), Bytes(perMillisecond), Bytes(span)])
+    }
 
     private static func procedure(
         _ script: Script, _ entry: OutboxEntry, at now: Timestamp

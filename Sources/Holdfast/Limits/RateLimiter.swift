@@ -13,6 +13,10 @@ public import HoldfastStore
 /// **Outages.** With ``OutageBehavior/local``, the default, each process goes on with its share of every limit, in its own store, and
 /// charges what it admitted to the server when that is back. ``RateLimitDecision/by`` says who decided. What could not be kept for the
 /// server is refused with ``/HoldfastStore/ErrorCode/outboxFull``, and nothing is decided. `docs/OUTAGES.md` says what reaches the server how.
+///
+/// Where the outbox has a folder, what was admitted outlives this process, so that its successor does not admit a share anew: calls with a
+/// name at once, the sums of those without one within a second (``run()``). `kill -9` takes along the last second's, at most. Of several
+/// limiters over one failover the first does so; the sums of the others end with the process.
 public struct RateLimiter: Sendable {
     /// What a check does while the configured server is away.
     public enum OutageBehavior: String, Sendable, Hashable, Codable, CaseIterable {
@@ -66,8 +70,15 @@ public struct RateLimiter: Sendable {
             maximumKeys: failover.outbox.configuration.maximumEntries, outbox: failover.outbox)
         self.consumption = consumption
         if failover.server != nil {
-            RateLimitReplay.register(in: failover.outbox, time: failover.time)
             let (local, time) = (failover.local, failover.time)
+            RateLimitReplay.register(in: failover.outbox, time: time) { [weak instances] in instances?.count ?? 1 }
+            if consumption.isDurable {
+                // Weakly, because it has the outbox that has this.
+                failover.outbox.register(table: LocalConsumption.table) {
+                    [weak consumption, weak instances] (rows, local) throws(StoreError) in
+                    try await consumption?.restore(rows, into: local, sharedBy: instances?.count ?? 1, at: time.now)
+                }
+            }
             // Weakly, because it has the failover that has the hook.
             failover.whenServerReturns { [weak instances] (server) throws(StoreError) in
                 try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1, at: time.now)
@@ -86,6 +97,17 @@ public struct RateLimiter: Sendable {
         denials = other.denials
         consumption = other.consumption
         self.namespace = namespace
+    }
+
+    /// Writes down twice a second what was admitted here without a name since the last time, where the outbox has a folder; and once more
+    /// when it is cancelled. ``AgentState/run()`` does it. No decision waits for it.
+    public func run() async {
+        guard failover.server != nil, consumption.isDurable else { return }
+        var isOver = false
+        while !isOver {
+            isOver = (try? await failover.time.sleep(for: .milliseconds(500))) == nil
+            await consumption.write(from: failover.local, sharedBy: instances.count)
+        }
     }
 
     /// The same limiter, counting for one tenant.
@@ -195,7 +217,7 @@ public struct RateLimiter: Sendable {
         guard !call.keys.isEmpty else { return }
         _ = try await failover.perform(.fail) { (store, _) throws(StoreError) in try await store(.del(call.keys)) }
         if failover.server != nil { _ = try await failover.local(.del(call.keys)) }
-        consumption.forget(call.keys)
+        await consumption.forget(call.keys, from: failover.local, sharedBy: instances.count)
         denials.forget(call.keys)
     }
 }

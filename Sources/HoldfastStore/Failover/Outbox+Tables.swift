@@ -8,6 +8,11 @@ extension Outbox {
     /// Whether it outlives this process: without a folder nobody reads what is written to a table.
     package var isDurable: Bool { store != nil }
 
+    /// Takes a table for oneself; false where there is no folder, or somebody else has it already.
+    package func claim(table name: String) -> Bool {
+        isDurable && state.withLock { $0.claimedTables.insert(name).inserted }
+    }
+
     /// Says who gets a table's rows back; before ``load(into:)``.
     ///
     /// - Parameter restore: called by it, also where there are no rows, after the entries have been recalled. It throws

@@ -77,6 +77,7 @@ public final class Outbox: Sendable {
         var actions: [String: ReplayAction] = [:]
         var notes: [String: Bytes] = [:]
         var tables: [String: Restore] = [:]
+        var claimedTables: Set<String> = []
         var doubts = Doubts()
         /// No entry has a smaller number.
         var first: Int64 = 1
