@@ -49,6 +49,7 @@ struct FaultStage: Sendable {
         ledger.durability = fault.durability
         ledger.patience = patience
         ledger.serverClockIsSet = fault.setsServerClock
+        ledger.clockError = .seconds(65)
         let session = try await other.services.sessions.create(userID: "caller", kind: .conversation)
         ledger.created(session, by: other.name, began: 0)
         let control = try RedisStore(

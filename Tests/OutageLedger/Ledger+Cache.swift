@@ -20,6 +20,10 @@ extension Ledger {
     struct CacheRecord: Sendable {
         fileprivate var values: [Int: Value] = [:]
         fileprivate var invalidations: [String: [Invalidation]] = [:]
+        /// Which values were never written: their callers were told so.
+        fileprivate var refused: Set<Int> = []
+        /// Which values were replaced where they were still there, and by whom.
+        fileprivate var replaced: [Int: Process] = [:]
         fileprivate var flights: [Step: Flights] = [:]
         fileprivate var joinable: [Place: Step] = [:]
     }
@@ -35,6 +39,21 @@ extension Ledger {
         if durability.deliversLate, !isAnswered { return }
         let step = now()
         cache.values[value]?.end = step
+    }
+
+    /// The caller was told that it was not written.
+    public mutating func refused(_ value: Int, _ process: Process) {
+        if durability.judgesEffects, !crashed.contains(process) { cache.refused.insert(value) }
+    }
+
+    /// A change was made on the condition that the value was still there.
+    public mutating func replaced(_ value: Int, of key: String, _ process: Process, _ decider: Decider) {
+        if crashed.contains(process) { return }
+        if decider.isLocal { violated("condition: \(process.name) decided by itself about \(key)=\(value)") }
+        if let other = cache.replaced[value] {
+            violated("twice: \(key)=\(value) was replaced by \(other.name) and by \(process.name)")
+        }
+        cache.replaced[value] = process
     }
 
     // MARK: - Flights
@@ -96,6 +115,7 @@ extension Ledger {
     ) {
         if crashed.contains(process) { return }
         guard let written = cache.values[value], written.key == key else { return violated("\(key): \(value) was never written") }
+        if cache.refused.contains(value) { violated("refused: \(process.name) read \(key)=\(value), which was not written") }
         if case .local = source, written.writer != process {
             violated("foreign: \(process.name) read \(key)=\(value) from its own store, which \(written.writer.name) had written")
         }
@@ -120,6 +140,18 @@ extension Ledger {
                     "revived: \(process.name) read \(key)=\(value) from \(source), written by \(end), at \(began), though \(old.process.name) "
                         + "had invalidated it in \(old.began)...\(old.ended) on \(old.isOnServer ? "the server" : "its own")")
             }
+        }
+    }
+
+    /// The server said that there is a value, which is one that was not invalidated before that.
+    public mutating func exists(_ key: String, _ process: Process, began: Step) {
+        if crashed.contains(process) { return }
+        let ends = cache.values.values.filter { $0.key == key }.map { $0.end ?? .max }
+        let old = cache.invalidations[key, default: []].filter {
+            ($0.isOnServer || $0.process == process) && $0.ended < began
+        }
+        if ends.allSatisfy({ end in old.contains { $0.began > end } }) {
+            violated("revived: \(process.name) was told at \(began) that there is a value of \(key)")
         }
     }
 

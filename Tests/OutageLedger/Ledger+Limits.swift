@@ -6,9 +6,7 @@ extension Ledger {
         var admissions: [String: Int] = [:]
         /// What the server admitted, by the window in which its clock was.
         var serverWindows: [Int64: Int] = [:]
-        /// Charges, each under a name: what was acknowledged, and how many were tried at all.
-        var charges: [Promise] = []
-        var tried = 0
+        var meters: [String: [MeterStep]] = [:]
     }
 
     /// - Parameter began: when the check began.
@@ -37,16 +35,95 @@ extension Ledger {
         violated("limit: \(place) admitted \(count) in window \(number), bound \(bound)")
     }
 
-    public mutating func triesToCharge() { limits.tried += 1 }
+    // MARK: - Meters: rules that are never exhausted, so that all that is charged can be counted
 
-    public mutating func charged(by process: Process, _ decider: Decider, began: Step) {
-        if crashed.contains(process) { return }
-        limits.charges.append(promise(process, began: began, decider))
+    public enum MeterChange: Sendable { case charge, refund, reset }
+
+    public enum MeterOutcome: Sendable {
+        case done(Decider)
+        /// It may have happened.
+        case unknown
+        /// It has not happened, and never will.
+        case refused
     }
 
-    public mutating func chargedInTheEnd(_ used: Int, _ process: Process) {
-        let charged = limits.charges.filter(isKept).count
-        if used < charged { violated("lost: in the end \(process.name) sees \(used) charged of \(charged)") }
-        if used > limits.tried { violated("twice: in the end \(process.name) sees \(used) charged of \(limits.tried)") }
+    struct MeterStep: Sendable {
+        let change: MeterChange
+        let amount: Int
+        let process: Process
+        /// Whether a process that decides it by itself keeps it in a sum, which may end with the process.
+        let isSum: Bool
+        let began: Step
+        /// When its caller was told.
+        var ended: Step?
+        var promise: Promise?
+        var mayHaveHappened = true
+    }
+
+    /// - Returns: what ``ends(_:of:_:)`` is told.
+    public mutating func begins(
+        _ change: MeterChange, of meter: String, _ amount: Int = 1, by process: Process, isSum: Bool = false
+    ) -> Int {
+        let step = MeterStep(change: change, amount: amount, process: process, isSum: isSum, began: now())
+        limits.meters[meter, default: []].append(step)
+        return limits.meters[meter, default: []].count - 1
+    }
+
+    public mutating func ends(_ number: Int, of meter: String, _ outcome: MeterOutcome) {
+        guard var step = limits.meters[meter]?[number], !crashed.contains(step.process) else { return }
+        switch outcome {
+        case .done(let decider):
+            let promise = promise(step.process, began: step.began, decider)
+            (step.promise, step.ended) = (promise, promise.step)
+        case .unknown: break
+        case .refused: (step.mayHaveHappened, step.ended) = (false, now())
+        }
+        limits.meters[meter]?[number] = step
+    }
+
+    /// When all is quiet again.
+    public mutating func metered(_ used: Int, of meter: String, _ process: Process) {
+        let steps = limits.meters[meter] ?? []
+        let (least, most) = (leastCharged(steps), mostCharged(steps))
+        if used < least { violated("lost: in the end \(process.name) sees \(used) of \(meter), at least \(least) are due") }
+        if used > most { violated("twice: in the end \(process.name) sees \(used) of \(meter), at most \(most) were tried") }
+    }
+
+    /// What was acknowledged and still counts, less all that may have been given back.
+    private func leastCharged(_ steps: [MeterStep]) -> Int {
+        let resets = steps.filter { $0.change == .reset && $0.mayHaveHappened }
+        return steps.reduce(0) { sum, step in
+            switch step.change {
+            case .reset: sum
+            case .refund: step.mayHaveHappened ? sum - step.amount : sum
+            // A reset of which nobody knows may come at any time.
+            case .charge where resets.contains { $0.promise == nil || $0.ended ?? .max > step.began }: sum
+            case .charge: isDue(step) ? sum + step.amount : sum
+            }
+        }
+    }
+
+    /// What may have been charged and not been reset, less what was certainly given back.
+    private func mostCharged(_ steps: [MeterStep]) -> Int {
+        let resets = steps.filter { $0.change == .reset && $0.promise != nil }
+        return steps.reduce(0) { sum, step in
+            switch step.change {
+            case .reset: sum
+            case .charge:
+                step.mayHaveHappened && !resets.contains { wasThere(step, when: $0.began) } ? sum + step.amount : sum
+            // Of what the server has forgotten nothing can be given back.
+            case .refund: loss == nil && resets.isEmpty && isDue(step) ? sum - step.amount : sum
+            }
+        }
+    }
+
+    private func isDue(_ step: MeterStep) -> Bool {
+        guard let promise = step.promise, isKept(promise) else { return false }
+        return !step.isSum || !crashedWithSums.contains(step.process) || isHandedOver(promise)
+    }
+
+    /// Whether the server had it for certain by then.
+    private func wasThere(_ step: MeterStep, when moment: Step) -> Bool {
+        step.promise.map { $0.step < moment && isHandedOver($0, by: moment) } ?? false
     }
 }

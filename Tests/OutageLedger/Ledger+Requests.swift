@@ -7,6 +7,7 @@ extension Ledger {
         /// The requests that were answered in two ways.
         var contradicted: Set<String> = []
         var rights: [String: [Right]] = [:]
+        var round = 0
     }
 
     /// Who had the right to a request's effect: a process that was cut off, and since when, until the server has heard of it.
@@ -17,10 +18,11 @@ extension Ledger {
         var handedOver: Step?
     }
 
-    /// The name of a request: others once the server has forgotten those of before.
-    public func requestName(_ number: Int) -> String {
-        loss.map { "r\(number), loss \($0.number)" } ?? "r\(number)"
-    }
+    /// The name of a request: others once the server has forgotten those of before, and in each round.
+    public func requestName(_ number: Int) -> String { "r\(number).\(requests.round).\(loss?.number ?? 0)" }
+
+    /// From now on other requests are made: whoever was cut off before has nothing to do with them.
+    public mutating func beginsRound() { requests.round += 1 }
 
     /// A process that was cut off at any moment of its request is not known of elsewhere until it has handed over.
     public mutating func tried(_ key: String, _ process: Process, isAway: Bool, began: Step) {

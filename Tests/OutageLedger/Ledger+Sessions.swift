@@ -5,16 +5,22 @@ extension Ledger {
     struct SessionRecord: Sendable {
         let user: String
         let created: Promise
-        /// When somebody first tried to end it.
-        var endBegan: Step?
+        /// When somebody tried to end it, except for what was told not to have had its effect.
+        var endTries: [Step] = []
         var ended: [Promise] = []
         var fields: [String: Promise] = [:]
         var messages: [String: Promise] = [:]
         /// When somebody first tried to append each message.
         var attempts: [String: Step] = [:]
+        /// Until when it lives at least.
+        var expiries: [(promise: Promise, expires: Timestamp)] = []
+        /// Until when extensions that are over let it live at most, and how many are under way.
+        var latest = Timestamp(milliseconds: 0)
+        var extending = 0
 
         /// All that says that it is there.
-        var promises: [Promise] { [created] + fields.values + messages.values }
+        var promises: [Promise] { [created] + fields.values + messages.values + expiries.map(\.promise) }
+        var mayHaveEnded: Bool { !endTries.isEmpty }
     }
 
     public var ids: [SessionID] { sessions.keys.sorted { $0.text < $1.text } }
@@ -30,9 +36,33 @@ extension Ledger {
         let (id, user) = (session.id, session.userID)
         trace?("    \(process.name) has created session \(id.text) of \(user)")
         let isMet = (endings[user] ?? []).contains { $0.ended ?? .max > began }
-        sessions[id] = SessionRecord(
-            user: user, created: promise(process, began: began, session.by), endBegan: isMet ? now() : nil)
+        let created = promise(process, began: began, session.by)
+        sessions[id] = SessionRecord(user: user, created: created, endTries: isMet ? [now()] : [], latest: session.expires)
     }
+
+    /// Under its new id a session has all that the server had of it; under its old one it has ended.
+    public mutating func rotated(_ old: SessionID, to session: Session, by process: Process, began: Step) {
+        if crashed.contains(process) { return }
+        ended([old], by: process, .server, began: began)
+        guard let record = sessions[old], sessions[session.id] == nil else { return }
+        created(session, by: process, began: began)
+        let known = self
+        func isOurs(_ promise: Promise) -> Bool {
+            promise.step < began && (promise.process == process || known.isHandedOver(promise, by: began))
+        }
+        var copy = sessions[session.id]
+        // Whoever ends it by its old id may mean this one too.
+        if record.endTries != [began] { copy?.endTries.append(now()) }
+        copy?.fields = record.fields.filter { isOurs($0.value) }
+        copy?.messages = record.messages.filter { isOurs($0.value) }
+        copy?.attempts = record.attempts
+        copy?.expiries = record.expiries.filter { isOurs($0.promise) }
+        copy?.latest = max(record.latest, session.expires)
+        copy?.extending = record.extending
+        sessions[session.id] = copy
+    }
+
+    public func user(of id: SessionID) -> String { sessions[id]?.user ?? "" }
 
     /// - Returns: what ``endsAll(of:_:)`` is told when it is over.
     public mutating func beginsToEndAll(of user: String) -> Int {
@@ -47,8 +77,20 @@ extension Ledger {
 
     public mutating func beginsToEnd(_ ids: [SessionID]) -> Step {
         let step = now()
-        for id in ids where sessions[id]?.endBegan == nil { sessions[id]?.endBegan = step }
+        for id in ids { sessions[id]?.endTries.append(step) }
         return step
+    }
+
+    /// All others are about to be ended. One that its process has not handed over yet may end with them: its place among the user's sessions
+    /// is not known on the server.
+    public mutating func keeps(_ id: SessionID) {
+        let step = now()
+        if let created = sessions[id]?.created, !isHandedOver(created) { sessions[id]?.endTries.append(step) }
+    }
+
+    /// What was told to have had no effect.
+    public mutating func hasNotEnded(_ ids: [SessionID], _ began: Step) {
+        for id in ids { sessions[id]?.endTries.removeAll { $0 == began } }
     }
 
     public mutating func ended(_ ids: [SessionID], by process: Process, _ decider: Decider, began: Step) {
@@ -78,9 +120,87 @@ extension Ledger {
         sessions[session.id]?.messages[message] = promise
     }
 
+    // MARK: - Expiry
+
+    public enum ExtensionOutcome: Sendable {
+        case done(Session, OperationID?)
+        case refused
+        case unknown
+        /// It was acknowledged before.
+        case repeated(Session, OperationID)
+        case unknownRepetition(OperationID)
+    }
+
+    /// The extensions with a name that were acknowledged.
+    struct Extension: Sendable {
+        let id: SessionID
+        let operation: OperationID
+        let promise: Promise
+    }
+
+    /// One that was acknowledged.
+    public func anExtension(_ number: UInt64) -> (SessionID, OperationID)? {
+        if extensions.isEmpty { return nil }
+        let found = extensions[Int(number % UInt64(extensions.count))]
+        return (found.id, found.operation)
+    }
+
+    public mutating func beginsToExtend(_ id: SessionID) -> Step {
+        sessions[id]?.extending += 1
+        return now()
+    }
+
+    /// - Parameters:
+    ///   - now: when it is over.
+    ///   - span: by how much it was to be extended.
+    public mutating func extended(
+        _ id: SessionID, _ outcome: ExtensionOutcome, at now: Timestamp, by span: Duration, _ process: Process, began: Step
+    ) {
+        sessions[id]?.extending -= 1
+        var mayCount = true
+        switch outcome {
+        case .unknown: break
+        case .refused: mayCount = false
+        case .done(let session, let operation):
+            if crashed.contains(process) { break }
+            let promise = promise(process, began: began, session.by)
+            sessions[id]?.expiries.append((promise, session.expires))
+            if let operation { extensions.append(Extension(id: id, operation: operation, promise: promise)) }
+        case .unknownRepetition(let operation): mayCount = !isKnown(operation, process, by: nil)
+        case .repeated(let session, let operation): mayCount = !isKnown(operation, process, by: session.by)
+        }
+        if mayCount, let latest = sessions[id]?.latest { sessions[id]?.latest = max(latest, now + span) }
+    }
+
+    /// Whether a repetition must be known again: by the side that has acknowledged the operation.
+    private func isKnown(_ operation: OperationID, _ process: Process, by decider: Decider?) -> Bool {
+        extensions.contains { known in
+            guard known.operation == operation, known.promise.process == process, isKept(known.promise) else { return false }
+            // The session is extended once more by a process that is cut off, and does not know the server's markers.
+            return !known.promise.isOnServer || decider.map { !$0.isLocal } ?? false
+        }
+    }
+
+    private mutating func checkExpiry(
+        _ session: Session, _ record: SessionRecord, _ process: Process, at now: Timestamp, _ isDue: (Promise) -> Bool
+    ) {
+        if let due = record.expiries.filter({ isDue($0.promise) }).map(\.expires).max(),
+            session.expires + clockError < min(due, session.ends)
+        {
+            violated("lost: \(process.name) sees session \(session.id.text) end at \(session.expires), not at \(due)")
+        }
+        let latest = max(record.latest, now + session.idleTTL)
+        if record.extending == 0, session.expires > latest + clockError {
+            violated("twice: \(process.name) sees session \(session.id.text) end at \(session.expires), not by \(latest)")
+        }
+    }
+
     // MARK: - Reads
 
-    public mutating func read(_ session: Session?, _ id: SessionID, by decider: Decider, _ process: Process, began: Step) {
+    /// - Parameter now: when it was read.
+    public mutating func read(
+        _ session: Session?, _ id: SessionID, by decider: Decider, _ process: Process, began: Step, at now: Timestamp
+    ) {
         if crashed.contains(process) { return }
         guard let record = sessions[id] else { return }
         let (isOnServer, known) = (!decider.isLocal, self)
@@ -89,7 +209,7 @@ extension Ledger {
                 && (promise.process == process || isOnServer && known.isHandedOver(promise, by: began))
         }
         guard let session else {
-            if record.endBegan == nil, record.promises.contains(where: isOnServer ? isKnown : isKept) {
+            if !record.mayHaveEnded, record.promises.contains(where: isOnServer ? isKnown : isKept) {
                 violated("lost: \(process.name) was told by \(decider) that session \(id.text) is not there")
             }
             return
@@ -98,14 +218,17 @@ extension Ledger {
             violated("revived: \(process.name) read session \(id.text) by \(decider) at \(began), which ended at \(end.step)")
         }
         // What another process accepted by itself may still be on its way.
-        if isOnServer { check(session, record, process, isKnown) }
+        if isOnServer {
+            check(session, record, process, isKnown)
+            checkExpiry(session, record, process, at: now, isKnown)
+        }
     }
 
     /// When all is quiet again.
-    public mutating func readAtEnd(_ session: Session?, _ id: SessionID, _ process: Process) {
+    public mutating func readAtEnd(_ session: Session?, _ id: SessionID, _ process: Process, at now: Timestamp) {
         guard let record = sessions[id] else { return }
         guard let session else {
-            if record.endBegan == nil, record.promises.contains(where: isKept) {
+            if !record.mayHaveEnded, record.promises.contains(where: isKept) {
                 violated("lost: in the end \(process.name) does not find session \(id.text)")
             }
             return
@@ -115,6 +238,7 @@ extension Ledger {
         }
         let known = self
         check(session, record, process, known.isKept)
+        checkExpiry(session, record, process, at: now, known.isKept)
     }
 
     private mutating func check(
@@ -140,7 +264,7 @@ extension Ledger {
     /// The sessions that a user's list shows when all is quiet again.
     public mutating func listed(_ ids: [SessionID], of user: String, _ process: Process) {
         for (id, record) in sessions where record.user == user {
-            if record.endBegan == nil, record.promises.contains(where: isKept), !ids.contains(id) {
+            if !record.mayHaveEnded, record.promises.contains(where: isKept), !ids.contains(id) {
                 violated("lost: in the end \(process.name) does not find session \(id.text) in the list of \(user)")
             }
             if record.ended.contains(where: isKept), ids.contains(id) {

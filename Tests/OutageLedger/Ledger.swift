@@ -29,6 +29,8 @@ public struct Ledger: Sendable {
         /// Whether a request may arrive after all has been handed over. A plain write of the cache is then a write of that moment: see the
         /// known limits in `docs/OUTAGES.md`.
         public var deliversLate = false
+        /// Whether an error that says that nothing has happened is taken at its word.
+        public var judgesEffects = false
 
         public init() {}
     }
@@ -60,6 +62,8 @@ public struct Ledger: Sendable {
     var crashed: Set<Process> = []
     /// Those of them that held something then.
     private var forgetful: Set<Process> = []
+    /// Those that had sums of charges without a name, which end with them.
+    private(set) var crashedWithSums: Set<Process> = []
 
     public mutating func now() -> Step {
         step += 1
@@ -80,9 +84,12 @@ public struct Ledger: Sendable {
     var returns: [Process: Step] = [:]
     public mutating func returned(_ process: Process) { returns[process] = now() }
 
-    /// - Parameter work: whether it held something that the server had not heard of yet.
-    public mutating func crash(_ process: Process, withWork work: Bool) {
+    /// - Parameters:
+    ///   - work: whether it held something that the server had not heard of yet.
+    ///   - sums: whether it held charges without a name.
+    public mutating func crash(_ process: Process, withWork work: Bool, sums: Bool) {
         crashed.insert(process)
+        if sums { crashedWithSums.insert(process) }
         if work, !durability.keepsLocalWork { forgetful.insert(process) }
     }
 
@@ -108,7 +115,7 @@ public struct Ledger: Sendable {
     private var latestHere: [Process: Step] = [:]
     private var handOvers: [Process: [Step]] = [:]
 
-    /// The process reaches the server, and nothing in its outbox waits any more.
+    /// The process reaches the server, and nothing that it has decided by itself waits any more.
     public mutating func handedOver(_ process: Process) {
         let step = now()
         if latestHere[process] ?? 0 > handOvers[process]?.last ?? -1 { handOvers[process, default: []].append(step) }
@@ -152,6 +159,9 @@ public struct Ledger: Sendable {
     var sessions: [SessionID: SessionRecord] = [:]
     /// When somebody ended all sessions of a user.
     var endings: [String: [(began: Step, ended: Step?)]] = [:]
+    var extensions: [Extension] = []
+    /// By how much clocks may be set, so that expiries are told by one and judged by another.
+    public var clockError = Duration.zero
     var limits = LimitsRecord()
     var requests = RequestsRecord()
     var increments: [Increment: [Promise]] = [:]

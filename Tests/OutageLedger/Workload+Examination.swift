@@ -14,12 +14,10 @@ extension Workload {
                 let page = try await services.sessions.list(userID: user, limit: 200)
                 note { $0.listed(page.sessions.map(\.id), of: user, name) }
             }
-            let charge = RateLimitCharge(Self.meter, for: .user("metered"), cost: 0)
-            let used = try await services.limits.peek([charge]).rules.first?.used ?? -1
+            try await examineLimits()
             let count = Int(try await services.failover.server?(.get(Self.counter))?.integer ?? 0)
             note { $0.countedInTheEnd(count, name) }
             note { $0.answeredInTheEnd() }
-            note { $0.chargedInTheEnd(used, name) }
         } catch {
             note { $0.violated("error: \(name.name) cannot be examined: \(error)") }
         }
@@ -28,11 +26,11 @@ extension Workload {
     private func examine(_ id: SessionID) async throws(StoreError) {
         do throws(StoreError) {
             let session = try await services.sessions.get(id).value
-            note { $0.readAtEnd(session, id, name) }
+            note { $0.readAtEnd(session, id, name, at: services.failover.time.now) }
         } catch {
             // Its process may be gone, and what it had not handed over with it.
             guard error.code == .unavailable else { throw error }
-            note { $0.readAtEnd(nil, id, name) }
+            note { $0.readAtEnd(nil, id, name, at: services.failover.time.now) }
         }
     }
 }

@@ -4,19 +4,23 @@ public import HoldfastStore
 /// What callers do: each operation tells the ledger what it was told.
 public struct Workload: Sendable {
     public enum Action: CaseIterable, Sendable {
-        case set, setMany, get, fill, delete, invalidate, clear
-        case create, read, update, append, end, endAll
-        case check, charge
+        case set, setMany, get, fill, delete, invalidate, clear, replace, deleteVersion, exists
+        case create, createOnce, read, look, update, append, extend, extendOnce, extendAgain, rotate, rotateOnce
+        case end, endAll, endOthers, logInAgain
+        case check, charge, chargeUnnamed, checkUnnamed, refund, refundUnnamed, reset
         case request
         case increment
+
+        /// What the fault suite does so far; the simulation does all.
+        public static let basic: [Action] = [
+            .set, .setMany, .get, .fill, .delete, .invalidate, .clear, .create, .read, .update, .append, .end, .endAll, .check,
+            .charge,
+            .request, .increment,
+        ]
     }
 
     public static let keys = ["a:1", "a:2", "b:1"]
     public static let users = ["ann", "bob"]
-    public static let rule = RateLimit("six", .fixedWindow, limit: 6, per: .seconds(60))
-    /// Never exhausted, so that all that is charged can be counted.
-    public static let meter = RateLimit("meter", .fixedWindow, limit: 1_000_000, per: .seconds(34_560_000))
-
     /// The services of one process.
     public struct Services: Sendable {
         public let failover: Failover
@@ -62,7 +66,8 @@ public struct Workload: Sendable {
         self.lateness = lateness
     }
 
-    private var uptime: Duration { services.failover.time.uptime }
+    var isAway: Bool { services.failover.localSince != nil }
+    var uptime: Duration { services.failover.time.uptime }
 
     func note<Result>(_ body: (inout Ledger) -> Result) -> Result { ledger.withLock { body(&$0) } }
 
@@ -86,17 +91,18 @@ public struct Workload: Sendable {
     }
 
     /// For a reader of the schedule.
-    private func tell(_ text: @autoclosure () -> String) {
+    func tell(_ text: @autoclosure () -> String) {
         guard let trace = note({ $0.trace }) else { return }
         trace("    \(name.name): \(text())")
     }
 
     private func judge(_ error: StoreError, of action: Action) {
-        // A session may have been ended, and a request may be under way elsewhere.
+        // A session may have been ended, a request may be under way elsewhere, and an entry may have been replaced.
         let isExpected =
-            [.deadlineExceeded, .cancelled, .notFound, .conflict, .inProgress, .serverRefused, .permissionMissing].contains(
-                error.code)
-            || error.isOutage
+            [
+                .deadlineExceeded, .cancelled, .notFound, .conflict, .inProgress, .preconditionFailed, .serverRefused,
+                .permissionMissing,
+            ].contains(error.code) || error.isOutage
         if !isExpected { note { $0.failed("\(action)", name, error) } }
     }
 
@@ -106,6 +112,7 @@ public struct Workload: Sendable {
         let user = Self.users.randomElement(using: &random) ?? ""
         let sessions = Self.users.flatMap { user in note { $0.ids(of: user) } }
         let session = sessions.randomElement(using: &random)
+        let operation = OperationID(high: random.next(), low: random.next())
         switch action {
         case .set: try await set(key)
         case .setMany: try await setMany()
@@ -115,14 +122,33 @@ public struct Workload: Sendable {
         case .invalidate:
             try await invalidate(["a:1", "a:2"]) { (cache) throws(StoreError) in try await cache.invalidate("a:*").by }
         case .clear: try await invalidate(Self.keys) { (cache) throws(StoreError) in try await cache.clear().by }
+        case .replace: try await replace(key)
+        case .deleteVersion: try await deleteVersion(key)
+        case .exists: try await exists(key)
         case .create: try await create(user)
+        case .createOnce: try await create(user, once: operation)
         case .read: if let session { try await read(session) }
+        case .look: if let session { try await read(session, touch: false) }
         case .update: if let session { try await update(session, "f\(random.next())") }
         case .append: if let session { try await append(session, "m\(random.next())") }
+        case .extend: if let session { try await extend(session, once: nil) }
+        case .extendOnce: if let session { try await extend(session, once: operation) }
+        case .extendAgain: try await extendAgain(random.next())
+        case .rotate: if let session { try await rotate(session, once: nil) }
+        case .rotateOnce: if let session { try await rotate(session, once: operation) }
         case .end: if let session { try await end(session) }
         case .endAll: try await endAll(user)
+        case .endOthers: if let session { try await endOthers(session) }
+        case .logInAgain:
+            try await endAll(user)
+            try await create(user)
         case .check: try await check()
-        case .charge: try await charge(OperationID(high: random.next(), low: random.next()))
+        case .charge: try await charge(operation)
+        case .chargeUnnamed: try await chargeUnnamed()
+        case .checkUnnamed: try await checkUnnamed()
+        case .refund: try await refund(operation)
+        case .refundUnnamed: try await refund(nil)
+        case .reset: try await reset()
         case .increment: try await increment()
         case .request:
             let number = Int.random(in: 0..<3, using: &random)
@@ -130,155 +156,8 @@ public struct Workload: Sendable {
         }
     }
 
-    // MARK: - Cache
-
-    private func set(_ key: String) async throws(StoreError) {
-        let (value, began) = note { ($0.newValue(key, by: name, isFinished: false), $0.beginsToInvalidate([key], name)) }
-        var isAnswered = false
-        defer { note { $0.finished(value, isAnswered: isAnswered) } }
-        let write = try await services.cache.set(key, value)
-        isAnswered = !write.by.isLocal
-        note { $0.invalidated([key], name, by: write.by, began: began, at: uptime) }
-    }
-
-    private func setMany() async throws(StoreError) {
-        let values = Self.keys.map { key in note { $0.newValue(key, by: name, isFinished: false) } }
-        let began = note { $0.beginsToInvalidate(Self.keys, name) }
-        var isAnswered = false
-        defer { for value in values { note { $0.finished(value, isAnswered: isAnswered) } } }
-        let entries = Dictionary(uniqueKeysWithValues: zip(Self.keys, values))
-        let decided = try await services.cache.setMany(entries)
-        isAnswered = !decided.by.isLocal
-        note { $0.invalidated(Self.keys, name, by: decided.by, began: began, at: uptime) }
-    }
-
-    private func get(_ key: String) async throws(StoreError) {
-        let look = Look(self)
-        if case .hit(let value, let source) = try await services.cache.get(key, as: Int.self) { found(value, key, source, look) }
-    }
-
-    private func fill(_ key: String) async throws(StoreError) {
-        let look = Look(self)
-        let flight = note { $0.beginsFilling(key, name) }
-        defer { note { $0.endsFilling(key, name, flight) } }
-        do {
-            let resolved = try await services.cache.resolve(key) {
-                let value = note { $0.newValue(key, by: name, isFinished: true) }
-                await factoryWork()
-                return value
-            }
-            found(resolved.value, key, resolved.source, look, flight)
-        } catch let error as StoreError {
-            throw error
-        } catch {
-            throw StoreError(.cancelled)
-        }
-    }
-
-    /// The beginning of a look into the cache.
-    private struct Look {
-        let step: Ledger.Step
-        let uptime: Duration
-        let wasAway: Bool
-
-        init(_ workload: Workload) {
-            step = workload.note { $0.now() }
-            uptime = workload.uptime
-            wasAway = workload.isAway
-        }
-    }
-
-    private var isAway: Bool { services.failover.localSince != nil }
-
-    private func found(_ value: Int, _ key: String, _ source: CacheSource, _ look: Look, _ flight: Ledger.Step? = nil) {
-        note {
-            $0.read(
-                value, of: key, source, name, isAway: look.wasAway || isAway, began: look.step, flight: flight,
-                at: look.uptime, nearTTL: services.cache.configuration.near.ttl)
-        }
-    }
-
-    private func invalidate(
-        _ keys: [String], _ body: (Cache) async throws(StoreError) -> Decider
-    ) async throws(StoreError) {
-        let began = note { $0.beginsToInvalidate(keys, name) }
-        let decider = try await body(services.cache)
-        note { $0.invalidated(keys, name, by: decider, began: began, at: uptime) }
-    }
-
-    // MARK: - Sessions
-
-    private func create(_ user: String) async throws(StoreError) {
-        let began = note { $0.now() }
-        let session = try await services.sessions.create(userID: user, kind: .conversation)
-        note { $0.created(session, by: name, began: began) }
-    }
-
-    private func read(_ id: SessionID) async throws(StoreError) {
-        let began = note { $0.now() }
-        let decided = try await services.sessions.get(id)
-        note { $0.read(decided.value, id, by: decided.by, name, began: began) }
-    }
-
-    private func update(_ id: SessionID, _ field: String) async throws(StoreError) {
-        let began = note { $0.now() }
-        let session = try await services.sessions.update(id, set: [field: true])
-        note { $0.changed(session, field: field, by: name, began: began) }
-    }
-
-    /// As a careful caller does: again under the same name while the outcome is unknown.
-    private func append(_ id: SessionID, _ message: String) async throws(StoreError) {
-        let operation = OperationID(high: random(), low: random())
-        let began = note { $0.beginsToAppend(message, to: id) }
-        let session = try await repeatedly { () throws(StoreError) in
-            let messages = [NewSessionMessage(role: "user", content: .string(message))]
-            return try await services.sessions.append(messages, to: id, once: operation)
-        }
-        note { $0.appended(session, message: message, by: name, began: began) }
-    }
-
-    private func end(_ id: SessionID) async throws(StoreError) {
-        let began = note { $0.beginsToEnd([id]) }
-        let decided = try await services.sessions.delete(id)
-        // "There was none" is no promise.
-        if decided.value { note { $0.ended([id], by: name, decided.by, began: began) } }
-    }
-
-    private func endAll(_ user: String) async throws(StoreError) {
-        let ids = note { $0.ids(of: user) }
-        let number = note { $0.beginsToEndAll(of: user) }
-        let began = note { $0.beginsToEnd(ids) }
-        defer {
-            // What was created meanwhile may be met too.
-            _ = note { ledger in ledger.beginsToEnd(ledger.ids(of: user).filter { !ids.contains($0) }) }
-            note { $0.endsAll(of: user, number) }
-        }
-        let decider = try await services.sessions.revokeAll(userID: user).by
-        note { $0.ended(ids, by: name, decider, began: began) }
-    }
-
-    // MARK: - Limits
-
-    private func check() async throws(StoreError) {
-        let began = note { $0.now() }
-        let decision = try await services.limits.check([Self.rule], for: .user("shared"))
-        note { $0.decided(decision, name, limit: Self.rule.limit, window: Self.rule.window, began: began) }
-    }
-
-    private func charge(_ operation: OperationID) async throws(StoreError) {
-        let began = note { ledger in
-            ledger.triesToCharge()
-            return ledger.now()
-        }
-        let charge = RateLimitCharge(Self.meter, for: .user("metered"), cost: 1)
-        let decision = try await repeatedly { () throws(StoreError) in
-            try await services.limits.record([charge], once: operation)
-        }
-        note { $0.charged(by: name, decision.by, began: began) }
-    }
-
     /// Tries up to three times, while the deadline lasts and the outcome is unknown or the server away.
-    private func repeatedly<Output>(_ body: () async throws(StoreError) -> Output) async throws(StoreError) -> Output {
+    func repeatedly<Output>(_ body: () async throws(StoreError) -> Output) async throws(StoreError) -> Output {
         for _ in 0..<2 {
             do { return try await body() } catch {
                 guard error.isOutage, uptime < CallContext.current?.deadline ?? .seconds(1_000_000_000) else { throw error }

@@ -22,6 +22,8 @@ final class SimulatedProcess: Sendable {
     let failover: Failover
     let services: Workload.Services
     var cache: Cache { services.cache }
+    /// Whether the server has heard of all that was decided here, but for the cache's changes.
+    var hasHandedOver: Bool { failover.outbox.isEmpty && services.limits.backlog.keys == 0 }
     var name: Ledger.Process { Ledger.Process(number, generation: generation) }
     private let disk: SimulatedDisk?
     private let watch = Locked<Task<Void, Never>?>(nil)

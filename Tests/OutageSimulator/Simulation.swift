@@ -45,7 +45,10 @@ final class Simulation {
         forgetting = UInt64.random(in: 0..<5, using: &other) == 0 ? 5 : 0
         self.random = random
         self.trace = trace
-        ledger.withLock { [isDurable] in $0.durability.keepsLocalWork = isDurable }
+        ledger.withLock { [isDurable] in
+            $0.durability.keepsLocalWork = isDurable
+            $0.durability.judgesEffects = true
+        }
     }
 
     /// - Returns: what did not hold.
@@ -77,7 +80,7 @@ final class Simulation {
         default: deliverOne()
         }
         loop.drain()
-        for process in processes where process.failover.localSince == nil && process.failover.outbox.isEmpty {
+        for process in processes where process.failover.localSince == nil && process.hasHandedOver {
             ledger.withLock { $0.handedOver(process.name) }
         }
     }
@@ -179,7 +182,7 @@ final class Simulation {
         let old = processes[place]
         trace("\(old.link.name) crashes")
         let isClean = old.failover.outbox.isEmpty && old.cache.pendingChanges == 0
-        ledger.withLock { $0.crash(old.name, withWork: !isClean) }
+        ledger.withLock { $0.crash(old.name, withWork: !isClean, sums: old.services.limits.backlog.keys > 0) }
         old.crash(world.network)
         loop.drain()
         processes[place] = started(old.number, generation: old.generation + 1, old.durable)
@@ -212,6 +215,8 @@ final class Simulation {
             return ledger.withLock { $0.violated("stuck: no session at the beginning") }
         }
         conversation = session.id
+        start(processes[0]) { workload in try? await workload.prepare() }
+        if !settle({ self.isIdle }) { ledger.withLock { $0.violated("stuck: no charge at the beginning") } }
         ledger.withLock { $0.created(session, by: processes[0].name, began: 0) }
     }
 
@@ -228,7 +233,7 @@ final class Simulation {
             return false
         }
         // Nobody calls any more, and what was left behind is handed over all the same; and the near caches forget.
-        guard settle({ self.processes.allSatisfy { $0.cache.pendingChanges == 0 && $0.failover.outbox.isEmpty } }) else {
+        guard settle({ self.processes.allSatisfy { $0.cache.pendingChanges == 0 && $0.hasHandedOver } }) else {
             ledger.withLock { $0.violated("stuck: a process keeps changes for a server that is there") }
             return false
         }
