@@ -40,7 +40,7 @@ import HoldfastStore
                 self?.hasHeard(by: moment)
                 _ = try? await change.remove(from: local)
             })
-        failover.whenServerReturns { [weak self] (_) async throws(StoreError) in await self?.serverReturns() }
+        failover.whenReturnIsCertain { [weak self] in await self?.serverReturns() }
         failover.whenServerHasReturned { [weak self] in self?.serverHasReturned() }
         if configuration.outage == .closed { failover.whenServerGoesAway { [weak self] in self?.near.removeAll() } }
     }

@@ -47,7 +47,7 @@ public struct Sessions: Sendable {
         SessionReplay.register(in: failover.outbox)
         // What was kept for the outage is of no use once the server answers; the next outage begins with what is read until then.
         let (local, outbox) = (failover.local, failover.outbox)
-        failover.whenServerReturns { (_) async throws(StoreError) in
+        failover.whenReturnIsCertain {
             near.dropAll()
             try? await SessionsHere.removeOld(from: local, present: outbox.epoch)
         }

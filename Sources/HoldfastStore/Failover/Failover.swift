@@ -4,7 +4,8 @@ public import Synchronization
 ///
 /// Without a server everything is decided by the embedded store, as the configured store. With one, calls go to it; when it fails as
 /// often as the thresholds say it counts as down, and calls are decided here, in microseconds, until it is back. One probe at a
-/// time looks for it (``run()``); before calls go to it again, the return hooks hand over what was kept for it.
+/// time looks for it (``run()``); before calls go to it again, the return hooks hand over what was kept for it. A server that has
+/// taken writes must take them again to be back: one that answers and refuses them stays away.
 ///
 /// A refusal of credentials or configuration is no outage: it is thrown to the caller and shown by ``refusal``, and never turned into
 /// local decisions. One that ends an outage, as when the server is restarted with another password, ends the local decisions too:
@@ -56,7 +57,9 @@ public final class Failover: Sendable {
 
     private struct State {
         var health: ServerHealth
+        var writes = WriteProof()
         var hooks: [ReturnHook] = []
+        var certainHooks: [@Sendable () async -> Void] = []
         var answerHooks: [ReturnHook] = []
         var returnedHooks: [@Sendable () -> Void] = []
         var awayHooks: [@Sendable () -> Void] = []
@@ -172,7 +175,7 @@ public final class Failover: Sendable {
             if !outbox.isEmpty { try await handOver(to: server) }
             let output = try await body(server, .server)
             if isSlow(since: start) {
-                note(.failed(generation: generation, at: moment))
+                note(.failed(generation: generation, at: moment), StoreError(.timeout))
             } else if isSuspect {
                 note(.succeeded(generation: generation))
             }
@@ -193,7 +196,7 @@ public final class Failover: Sendable {
     ) async throws(StoreError) -> Decided<Output> {
         if server == nil { throw error }
         let isSlow = error.code != .cancelled && isSlow(since: start)
-        if isSlow || error.isServerFailure { note(.failed(generation: generation, at: moment)) }
+        if isSlow || error.isServerFailure { note(.failed(generation: generation, at: moment), error) }
         guard error.isServerFailure, policy != .fail else { throw error }
         do throws(StoreError) {
             return try await decideLocally(policy, since: localSince ?? time.now, body)
@@ -240,6 +243,12 @@ public final class Failover: Sendable {
     /// A local decision that was under way when the hooks ran may end after them: a service that keeps something for the server
     /// keeps it first and looks at ``decider`` afterwards, and hands over by itself when the sides have changed.
     public func whenServerReturns(_ hook: @escaping ReturnHook) { state.withLock { $0.hooks.append(hook) } }
+
+    /// Adds something to do when everything has been handed over and all other hooks have succeeded, right before calls go to the server
+    /// again: drop what was only of use while it was away. Nothing that can fail follows it.
+    public func whenReturnIsCertain(_ hook: @escaping @Sendable () async -> Void) {
+        state.withLock { $0.certainHooks.append(hook) }
+    }
 
     /// Adds something to do as soon as calls go to the server again: forget what was decided here while the hooks of other services ran.
     public func whenServerHasReturned(_ hook: @escaping @Sendable () -> Void) { state.withLock { $0.returnedHooks.append(hook) } }
@@ -294,8 +303,10 @@ public final class Failover: Sendable {
         switch await probe() {
         case .success?:
             note(.succeeded(generation: generation))
+            // Once, so that it is known when the server goes away what it must do to be back.
+            if state.withLock({ $0.writes.isUnknown }) { try? await ask(proveWrites) }
             await handOverRest()
-        case .failure?: note(.failed(generation: generation, at: moment))
+        case .failure(let error)?: note(.failed(generation: generation, at: moment), error)
         case nil: break
         }
     }
@@ -331,6 +342,7 @@ public final class Failover: Sendable {
             note(.returnFailed)
             return false
         }
+        for hook in state.withLock({ $0.certainHooks }) { await hook() }
         note(.returned(at: moment))
         for hook in state.withLock({ $0.returnedHooks }) { hook() }
         return true
@@ -338,13 +350,11 @@ public final class Failover: Sendable {
 
     /// Whether the server answers; nil where it refused us or the task was cancelled, which says nothing about its health.
     private func probe() async -> Result<Void, StoreError>? {
-        guard let server else { return .success(()) }
-        let start = time.uptime
-        let deadline = start + min(configuration.probeTimeout, configuration.slowCall ?? configuration.probeTimeout)
         state.withLock { $0.statistics.probes += 1 }
         do throws(StoreError) {
-            try await CallContext(actor: "holdfast.probe", deadline: deadline).run { () async throws(StoreError) in
+            try await ask { (server) throws(StoreError) in
                 try await server(.ping)
+                if state.withLock({ $0.health.localSince != nil && $0.writes.isRequired }) { try await proveWrites(server) }
             }
             change { $0.refusal = nil }
             return .success(())
@@ -361,14 +371,49 @@ public final class Failover: Sendable {
         }
     }
 
+    /// Asks the server, within the time that a probe may take.
+    private func ask(
+        _ question: @Sendable (_ server: any Store) async throws(StoreError) -> Void
+    ) async throws(StoreError) {
+        guard let server else { return }
+        let deadline = time.uptime + min(configuration.probeTimeout, configuration.slowCall ?? configuration.probeTimeout)
+        try await CallContext(actor: "holdfast.probe", deadline: deadline).run { () async throws(StoreError) in
+            try await question(server)
+        }
+    }
+
+    /// What else than a failure is answered says that the server is there: that our user may not run scripts, or that there are none.
+    private func proveWrites(_ server: any Store) async throws(StoreError) {
+        let question = Procedure(FailoverProcedures.writes, keys: [], arguments: []) { $0.integer }
+        do throws(StoreError) {
+            _ = try await server.run(question)
+            state.withLock { $0.writes.note(answer: nil) }
+        } catch {
+            state.withLock { $0.writes.note(answer: error) }
+            if error.code == .permissionMissing { return }
+            guard !error.isServerFailure, !error.isRefusal, ![.deadlineExceeded, .cancelled].contains(error.code) else {
+                throw error
+            }
+        }
+    }
+
     private var moment: ServerHealth.Moment { ServerHealth.Moment(time) }
 
-    private func note(_ event: ServerHealth.Event) {
+    /// - Parameter error: why a call failed.
+    private func note(_ event: ServerHealth.Event, _ error: StoreError? = nil) {
         change { state in
-            if case .failed = event { state.statistics.failures += 1 }
+            switch event {
+            case .succeeded(state.health.generation): state.writes.note(success: ())
+            case .failed(let generation, _):
+                state.statistics.failures += 1
+                if generation == state.health.generation, let error { state.writes.note(failure: error) }
+            default: break
+            }
             switch state.health.handle(event) {
             case .wentDown?: state.statistics.outages += 1
-            case .cameBack?: state.statistics.returns += 1
+            case .cameBack?:
+                state.statistics.returns += 1
+                state.writes.hasReturned()
             case nil: break
             }
         }

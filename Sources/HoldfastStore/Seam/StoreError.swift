@@ -69,8 +69,8 @@ extension StoreError {
             case _ where missing != nil: .permissionMissing
             case "WRONGTYPE": .wrongType
             case "LOADING": .serverLoading
-            case "READONLY": .serverReadOnly
-            case "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN", "NOREPLICAS": .serverBusy
+            case "READONLY", "NOREPLICAS": .serverReadOnly
+            case "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN": .serverBusy
             case "MISCONF": .storageFailed
             case "OOM": .outOfMemory
             case "NOAUTH", "WRONGPASS", "NOPROTO": .serverRefused

@@ -8,6 +8,7 @@ enum ProcedureRegistry {
     static let procedures: [Script] = [
         AtomicProcedures.all,
         CacheProcedures.all,
+        FailoverProcedures.all,
         IdempotencyProcedures.all,
         InstanceProcedures.all,
         RateLimitProcedures.all,
@@ -17,6 +18,7 @@ enum ProcedureRegistry {
     static let generators: [ProcedureGenerator] = [
         atomicGenerators,
         cacheGenerators,
+        [ProcedureGenerator(FailoverProcedures.writes) { _ in ([], []) }],
         idempotencyGenerators,
         instanceGenerators,
         rateLimitGenerators,
