@@ -246,6 +246,102 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         #expect(try await f.list() == [])
     }
 
+    /// What a later start finds in a folder.
+    private func found(in folder: any Store) async throws -> (entries: [OutboxEntry], letters: [Int64]) {
+        let outbox = f.outbox(keptIn: folder)
+        try await outbox.load(into: EmbeddedStore(time: f.time))
+        return (outbox.entries(limit: .max), outbox.deadLetters().map(\.entry.number))
+    }
+
+    /// A disk that takes a write and loses the reply, and one that takes none; then it works again. What was refused is not carried out by
+    /// a later start, however late.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func whatAFailingFolderWasToldIsForgottenThereToo(_ moment: FaultyStore.Moment) async throws {
+        let folder = EmbeddedStore(time: f.time)
+        let kept = FaultyStore(folder)
+        let outbox = f.outbox(keptIn: kept)
+        func item(_ value: Bytes) -> Outbox.Item { .init("test.set@1", keys: [key("k")], arguments: [value], named: "k") }
+        try await outbox.add(item("1"))
+        for item in [item("2"), Counter.item("0")] {
+            switch moment {
+            case .beforeEffect: kept.fail(with: StoreError(.storageFailed))
+            case .afterEffect: kept.die(afterCall: kept.calls + 1, with: StoreError(.storageFailed, effect: .unknown))
+            }
+            await #expect(throws: StoreError.self) { try await outbox.add(item) }
+        }
+        kept.recover()
+        try await outbox.add(Counter.item("3"))
+        let there = try await found(in: folder)
+        #expect(
+            there.entries.map(\.arguments) == [["2"], ["3"]] && there.entries.map(\.number) == outbox.entries().map(\.number))
+    }
+
+    /// The disk fails while entries are handed over: with the next that is kept the folder hears of it, and of dead letters.
+    @Test func whatWasHandedOverIsForgottenOnceTheFolderWorksAgain() async throws {
+        let folder = EmbeddedStore(time: f.time)
+        let kept = FaultyStore(folder)
+        let outbox = f.outbox(keptIn: kept)
+        _ = try await f.truth(.set(key("text"), "no list"))
+        for item in [Counter.item("1"), Counter.item("2", to: "text"), Counter.item("3")] { try await outbox.add(item) }
+        kept.fail(with: StoreError(.storageFailed))
+        try await outbox.replay(on: f.server)
+        #expect(outbox.isEmpty && outbox.status.deadLetters == 1 && outbox.owesItsFolder)
+        #expect(try await found(in: folder).entries.count == 3, "it could not be told")
+        kept.recover()
+        try await outbox.add(Counter.item("4"))
+        let there = try await found(in: folder)
+        #expect(there.entries.map(\.arguments) == [["4"]] && there.letters == [2])
+        #expect(!outbox.owesItsFolder)
+    }
+
+    /// Where nothing is added any more, whoever watches the server tells the folder.
+    @Test func theFolderIsToldAlsoWhereNothingIsAddedAnyMore() async throws {
+        let folder = EmbeddedStore(time: f.time)
+        let kept = FaultyStore(folder)
+        let outbox = f.outbox(keptIn: kept)
+        let failover = Failover(server: f.server, local: EmbeddedStore(time: f.time), outbox: outbox, time: f.time)
+        for number in 0..<2000 { try await outbox.add(Counter.item("\(number)")) }
+        kept.fail(with: StoreError(.storageFailed))
+        try await outbox.replay(on: f.server)
+        kept.recover()
+        #expect(try await found(in: folder).entries.count == 2000)
+        let watch = Task { await failover.run() }
+        #expect(await f.time.advanceUntil(by: .milliseconds(100)) { !outbox.owesItsFolder })
+        watch.cancel()
+        await watch.value
+        #expect(try await found(in: folder).entries.isEmpty)
+    }
+
+    /// A real journal whose disk is full for a while: what it could not sync stays in its memory and is written later, after the outbox
+    /// has been refused to take it back.
+    @Test func whatAFullDiskKeptInMemoryDoesNotHappenAfterARestart() async throws {
+        let disk = SimulatedFolder()
+        let journal = JournalConfiguration(sync: .always, retryInterval: .milliseconds(1))
+        let folder = try await EmbeddedStore.open(in: disk, journal: journal)
+        let outbox = f.outbox(keptIn: folder)
+        try await outbox.add(Counter.item("accepted"))
+        disk.fail(after: 0, .full)
+        await #expect(throws: StoreError.self) { try await outbox.add(Counter.item("refused")) }
+        disk.heal()
+        while folder.journalStatus?.failure != nil { try await Task.sleep(for: .milliseconds(1)) }
+        // It has come to be there.
+        #expect(try await found(in: folder).entries.count == 2)
+        try await outbox.settleFolder()
+        try await folder.close()
+        let again = try await EmbeddedStore.open(in: disk)
+        #expect(try await found(in: again).entries.map(\.arguments) == [["accepted"]])
+        try await again.close()
+    }
+
+    /// What is refused while the disk fails leaves nothing to remember, however often.
+    @Test func refusalsOfAFailingFolderAreNotRemembered() async throws {
+        let kept = FaultyStore(EmbeddedStore(time: f.time))
+        let outbox = f.outbox(keptIn: kept)
+        kept.fail(with: StoreError(.storageFailed))
+        for number in 0..<10 { await #expect(throws: StoreError.self) { try await outbox.add(Counter.item("\(number)")) } }
+        #expect(!outbox.owesItsFolder && outbox.status.bytes == 0)
+    }
+
     @Test func aStateThatIsOlderDoesNotTakeThePlaceOfALaterOne() async throws {
         let outbox = f.outbox()
         for (value, rank) in [("2", 2), ("1", 1), ("3", 3)] as [(String, Int64)] {

@@ -282,6 +282,7 @@ public final class Failover: Sendable {
             // One probe at a time, whoever else runs.
             guard takeTurn() else { continue }
             defer { state.withLock { $0.isAsking = false } }
+            if outbox.owesItsFolder { try? await outbox.settleFolder() }
             if localSince == nil {
                 await check()
             } else if await !tryToReturn() {

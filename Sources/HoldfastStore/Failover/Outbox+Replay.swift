@@ -1,6 +1,6 @@
 extension Outbox {
     /// How many entries are under way at once.
-    private static let window = 512
+    static let window = 512
 
     /// Carries out on the server all that waits when this is called. What is added meanwhile is for the next, so that a busy process does
     /// not keep one for ever.
@@ -32,6 +32,7 @@ extension Outbox {
     }
 
     private func replayAll(on server: any Store) async throws(StoreError) {
+        if owesItsFolder { try? await settleFolder() }
         let end = state.withLock { $0.next }
         var start: Int64 = 0
         while case let lanes = lanes(in: start..<end), let last = lanes.joined().map(\.number).max() {
@@ -117,35 +118,26 @@ extension Outbox {
             case .failed(let error): failure = failure ?? error
             }
         }
-        let gone = forget(settled, letters)
-        // What the folder does not learn because it fails is carried out once more after a restart, which does no harm.
-        try? await keep(letters, forgetting: gone)
+        forget(settled, letters)
+        // What the folder does not learn because it fails it is told later; after a restart before that it is carried out once more.
+        try? await settleFolder()
         for letter in letters { observer(letter) }
         if let failure { throw failure }
     }
 
     /// An entry whose place a later one has taken meanwhile stays, and its successor will be carried out.
-    private func forget(_ settled: [OutboxEntry], _ letters: [DeadLetter]) -> [Bytes] {
+    private func forget(_ settled: [OutboxEntry], _ letters: [DeadLetter]) {
         state.withLock { state in
-            var gone: [Bytes] = []
             for entry in settled + letters.map(\.entry) {
                 guard let waiting = state.entries[entry.number], waiting.entry == entry else { continue }
                 remove(waiting, &state)
-                gone.append(entry.field)
+                owe(&state, entry: entry.number)
             }
             state.handedOver += settled.count
-            for letter in letters { bury(letter, &state) }
-            return gone
-        }
-    }
-
-    private func keep(_ letters: [DeadLetter], forgetting gone: [Bytes]) async throws(StoreError) {
-        guard let store, !gone.isEmpty else { return }
-        let fields = letters.map { HashField($0.entry.field, $0.encoded) }
-        if fields.isEmpty {
-            _ = try await store(.hdel(Self.entriesKey, gone))
-        } else {
-            _ = try await store.transaction(.hset(Self.deadKey, fields), .hdel(Self.entriesKey, gone))
+            for letter in letters {
+                bury(letter, &state)
+                owe(&state, letter: letter.entry.number)
+            }
         }
     }
 

@@ -74,6 +74,8 @@ public final class Outbox: Sendable {
         /// How many entries there are of each action.
         var counts: [String: Int] = [:]
         var dead: [Int64: DeadLetter] = [:]
+        /// What the folder may hold otherwise than this process.
+        var owed = OutboxDebts()
         var actions: [String: ReplayAction] = [:]
         var notes: [String: Bytes] = [:]
         var tables: [String: Restore] = [:]
@@ -141,15 +143,16 @@ public final class Outbox: Sendable {
         do throws(StoreError) {
             try await write(number)
         } catch {
-            let isGone = state.withLock { state in
-                guard let waiting = state.entries[number] else { return false }
+            state.withLock { state in
+                // A write that was refused has left nothing there, so nothing is noted of what is refused while the disk fails.
+                if error.effect == .unknown { owe(&state, entry: number) }
+                guard let waiting = state.entries[number] else { return }
                 state.entries[number]?.writers -= 1
                 // It stays where it contains what was accepted, or what somebody else is about to have accepted.
-                guard !waiting.isKept, waiting.writers == 1 else { return false }
-                remove(waiting, &state)
-                return true
+                if waiting.isKept { return owe(&state, entry: number) }
+                if waiting.writers == 1 { remove(waiting, &state) }
             }
-            if isGone { _ = try? await store?(.hdel(Self.entriesKey, [Bytes(number)])) }
+            try? await settleFolder()
             throw StoreError(error.code, error.message, effect: .unknown, operation: item.action)
         }
         state.withLock { state in
@@ -159,6 +162,8 @@ public final class Outbox: Sendable {
             state.entries[number]?.isKept = true
             kept.add(1, ordering: .releasing)
         }
+        // It takes writes again.
+        if owesItsFolder { try? await settleFolder() }
     }
 
     /// Refuses what could not be added now; for a service that must know before it decides.
@@ -210,13 +215,21 @@ public final class Outbox: Sendable {
 
     /// Writes an entry as it is to where it is kept; again where it was changed meanwhile, so that whoever writes last writes the last
     /// state.
+    ///
+    /// - Throws: with the effect none where nothing was written.
     private func write(_ number: Int64) async throws(StoreError) {
         guard let store else { return }
-        while let entry = entry(number) {
-            _ = try await store(.hset(Self.entriesKey, [HashField(entry.field, entry.encoded)]))
-            if self.entry(number) == entry { return }
+        var isWritten = false
+        do throws(StoreError) {
+            while let entry = entry(number) {
+                _ = try await store(.hset(Self.entriesKey, [HashField(entry.field, entry.encoded)]))
+                isWritten = true
+                if self.entry(number) == entry { return }
+            }
+            _ = try await store(.hdel(Self.entriesKey, [Bytes(number)]))
+        } catch {
+            throw isWritten ? error.withUnknownEffect() : error
         }
-        _ = try await store(.hdel(Self.entriesKey, [Bytes(number)]))
     }
 
     private func entry(_ number: Int64) -> OutboxEntry? { state.withLock { $0.entries[number]?.entry } }
@@ -241,28 +254,28 @@ public final class Outbox: Sendable {
     public func withdraw(
         named name: Bytes, where matches: (OutboxEntry) -> Bool
     ) async throws(StoreError) -> Bool {
-        let gone = state.withLock { state -> OutboxEntry? in
+        let isGone = state.withLock { state in
             guard let waiting = state.names[name].flatMap({ state.entries[$0] }), !waiting.isTried, matches(waiting.entry) else {
-                return nil
+                return false
             }
             remove(waiting, &state)
-            return waiting.entry
+            owe(&state, entry: waiting.entry.number)
+            return true
         }
-        guard let gone else { return false }
-        _ = try await store?(.hdel(Self.entriesKey, [gone.field]))
-        return true
+        if isGone { try await settleFolder() }
+        return isGone
     }
 
     /// Takes entries back that another one contains. Those that have changed since stay.
     public func withdraw(_ entries: [OutboxEntry]) async throws(StoreError) {
-        let gone = state.withLock { state in
-            entries.filter { entry in
-                guard let waiting = state.entries[entry.number], waiting.entry == entry else { return false }
+        state.withLock { state in
+            for entry in entries {
+                guard let waiting = state.entries[entry.number], waiting.entry == entry else { continue }
                 remove(waiting, &state)
-                return true
+                owe(&state, entry: entry.number)
             }
         }
-        if let store, !gone.isEmpty { _ = try await store(.hdel(Self.entriesKey, gone.map(\.field))) }
+        try await settleFolder()
     }
 
     // MARK: - At the start

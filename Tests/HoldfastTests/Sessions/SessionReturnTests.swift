@@ -157,7 +157,11 @@ private final class FrozenStore: Store {
         operation.name == "HDEL" ? .integer(1) : try await base.execute(operation)
     }
 
-    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] { try await base.execute(batch) }
+    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] {
+        var replies: [Reply] = []
+        for operation in batch.operations { replies.append(try await execute(operation)) }
+        return replies
+    }
 
     func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await base.run(procedure) }
 
