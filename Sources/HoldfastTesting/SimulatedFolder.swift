@@ -26,6 +26,7 @@ public final class SimulatedFolder: DataFolder {
         var failsAfter: Int?
         var failure = Failure.broken
         var failures = 0
+        var watched: (call: Int, body: @Sendable (SimulatedFolder) -> Void)?
     }
 
     /// A file's bytes, under whatever name.
@@ -40,6 +41,9 @@ public final class SimulatedFolder: DataFolder {
     }
 
     private let state = Locked(State())
+    /// Held while bytes of a file change, and while a copy of all files is made: files change one after the other, and a copy of one moment
+    /// must not have the later change without the earlier.
+    fileprivate let moment = Locked(())
 
     public init() {}
 
@@ -60,14 +64,25 @@ public final class SimulatedFolder: DataFolder {
 
     public func heal() { state.withLock { $0.failsAfter = nil } }
 
+    /// Does something right before the call with this number, the first being 1: look at what the process would leave if it died there.
+    public func before(call: Int, _ body: @escaping @Sendable (SimulatedFolder) -> Void) {
+        state.withLock { $0.watched = (call, body) }
+    }
+
     /// Counts a call; answers how it fails, nil where it works.
     fileprivate func enter(needsRoom: Bool = false) -> Failure? {
-        state.withLock { state in
+        let watcher = state.withLock { state in state.watched.flatMap { $0.call == state.calls + 1 ? $0.body : nil } }
+        watcher?(self)
+        return state.withLock { state in
             state.calls += 1
             guard let limit = state.failsAfter, state.calls > limit, state.failure == .broken || needsRoom else { return nil }
             state.failures += 1
             return state.failure
         }
+    }
+
+    fileprivate func change(_ contents: Contents, _ body: (inout Contents.State) -> Void) {
+        moment.withLock { _ in contents.state.withLock { body(&$0) } }
     }
 
     fileprivate func check(_ call: String, _ name: String, needsRoom: Bool = false) throws(DataFileError) {
@@ -81,6 +96,31 @@ public final class SimulatedFolder: DataFolder {
         }
     }
 
+    // MARK: - Deaths of the process
+
+    /// A folder as the death of the process now would leave this one: with all that was written, whether it was synced or not, for the
+    /// system goes on. This folder goes on as it is.
+    public func afterProcessDeath() -> SimulatedFolder {
+        let rest = SimulatedFolder()
+        // A file has one identity under all its names.
+        var copies: [ObjectIdentifier: Contents] = [:]
+        func copy(_ names: [String: Contents]) -> [String: Contents] {
+            names.mapValues { contents in
+                if let copy = copies[ObjectIdentifier(contents)] { return copy }
+                let copy = Contents()
+                copy.state.withLock { [now = contents.state.withLock { $0 }] state in state = now }
+                copies[ObjectIdentifier(contents)] = copy
+                return copy
+            }
+        }
+        let (ours, kept, later) = moment.withLock { _ in
+            let (files, durable, renamings) = state.withLock { ($0.files, $0.durable, $0.renamings) }
+            return (copy(files), copy(durable), renamings.map(copy))
+        }
+        rest.state.withLock { state in (state.files, state.durable, state.renamings) = (ours, kept, later) }
+        return rest
+    }
+
     // MARK: - Power failures
 
     /// A folder as a power failure now might leave this one: with the names that were synced or some of the later ones, and of each
@@ -88,10 +128,14 @@ public final class SimulatedFolder: DataFolder {
     public func afterPowerFailure(seed: UInt64) -> SimulatedFolder {
         var random = RandomSource(seed: seed)
         let rest = SimulatedFolder()
-        let names = state.withLock { ([$0.durable] + $0.renamings).randomElement(using: &random) ?? [:] }
-        for (name, contents) in names.sorted(by: { $0.key < $1.key }) {
+        let remains = moment.withLock { _ in
+            let names = state.withLock { ([$0.durable] + $0.renamings).randomElement(using: &random) ?? [:] }
+            return names.sorted { $0.key < $1.key }.map { name, contents in
+                (name, contents.state.withLock { $0.remains(using: &random) })
+            }
+        }
+        for (name, bytes) in remains {
             let kept = Contents()
-            let bytes = contents.state.withLock { $0.remains(using: &random) }
             kept.state.withLock { $0 = Contents.State(bytes: bytes, durable: bytes) }
             rest.state.withLock { state in
                 state.files[name] = kept
@@ -132,7 +176,7 @@ public final class SimulatedFolder: DataFolder {
         guard let contents else {
             throw DataFileError(number: 2, call: "open", file: name, reason: "No such file or directory")
         }
-        if mode == .new { contents.state.withLock { $0.bytes = [] } }
+        if mode == .new { change(contents) { $0.bytes = [] } }
         return SimulatedFile(folder: self, name: name, contents: contents)
     }
 
@@ -209,7 +253,7 @@ private final class SimulatedFile: DataFile {
         // A disk that gets full takes the beginning.
         let taken = failure == .full ? bytes.count / 2 : bytes.count
         if let failure, failure == .broken || taken == 0 { throw SimulatedFolder.error(failure, "write", name) }
-        contents.state.withLock { contents in
+        folder.change(contents) { contents in
             if contents.bytes.count < offset {
                 contents.bytes.append(contentsOf: repeatElement(0, count: offset - contents.bytes.count))
             }
@@ -224,7 +268,7 @@ private final class SimulatedFile: DataFile {
 
     func sync() throws(DataFileError) {
         let failure = folder.enter()
-        contents.state.withLock { contents in
+        folder.change(contents) { contents in
             guard failure == nil else {
                 contents.lost = min(contents.durable.count, contents.lost?.lowerBound ?? .max)..<contents.bytes.count
                 return
@@ -239,7 +283,7 @@ private final class SimulatedFile: DataFile {
 
     func truncate(to size: Int) throws(DataFileError) {
         try folder.check("ftruncate", name)
-        contents.state.withLock { contents in
+        folder.change(contents) { contents in
             contents.bytes = Array(contents.bytes.prefix(size))
             contents.durable = Array(contents.durable.prefix(size))
             if let lost = contents.lost {

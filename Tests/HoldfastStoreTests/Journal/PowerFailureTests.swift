@@ -61,6 +61,63 @@ import Testing
         #expect(try await disk.afterPowerFailure(seed: seed).remains("at the end")?.order == (0..<60).map(String.init))
     }
 
+    /// Killed in a rotation: the manifest names the new increment already, and the old one has an end that was not synced. The next start
+    /// reads all of it, and the power fails after that: what was read and built on is there, and the folder can be read.
+    @Test func whatAStartHasReadOfAnEarlierIncrementIsOnTheDisk() async throws {
+        for seed in 0..<20 as Range<UInt64> {
+            let disk = SimulatedFolder()
+            disk.put(
+                Array("file appendonly.aof.1.incr.aof seq 1 type i\nfile appendonly.aof.2.incr.aof seq 2 type i\n".utf8),
+                as: SimulatedFolder.manifest)
+            disk.put(Array(resp("RPUSH order 0").utf8), as: SimulatedFolder.firstIncrement)
+            disk.put([], as: "appendonly.aof.2.incr.aof")
+            let old = try disk.open(SimulatedFolder.firstIncrement, .existing)
+            var position = 0
+            try old.append(Array(resp("RPUSH order 1", "RPUSH order 2").utf8), from: &position, at: try old.size())
+            let killed = disk.afterProcessDeath()
+
+            let store = try await EmbeddedStore.open(in: killed, journal: JournalConfiguration(sync: .always))
+            let order = Key(raw: "order")
+            #expect(try await store(.lrange(order, 0, -1)) == ["0", "1", "2"])
+            _ = try await store(.rpush(order, ["3"]))
+            let after = try await EmbeddedStore.open(in: killed.afterPowerFailure(seed: seed))
+            #expect(try await after(.lrange(order, 0, -1)) == ["0", "1", "2", "3"], "seed \(seed)")
+            try await after.close()
+            try await store.close()
+        }
+    }
+
+    /// The same wherever the process is killed: at each call to the disk in turn, while it writes and rewrites.
+    @Test(arguments: [JournalConfiguration.Sync.always, .everysec, .no])
+    func aStartAfterAKillAtAnyCallBuildsOnNothingThatCanBeLost(_ sync: JournalConfiguration.Sync) async throws {
+        var call = 1
+        while true {
+            let (disk, ledger, killed) = (SimulatedFolder(), JournalLedger(), Locked<SimulatedFolder?>(nil))
+            disk.before(call: call) { disk in killed.withLock { $0 = disk.afterProcessDeath() } }
+            let store = try await EmbeddedStore.open(in: disk, journal: JournalConfiguration(sync: sync))
+            for number in 0..<6 {
+                await ledger.write("\(number)", to: store)
+                if number == 3 { store.rewriteJournal() }
+            }
+            try await eventually("the rewrite") { store.journalStatus?.rewrites == 1 }
+            try await store.close()
+            guard let killed = killed.withLock({ $0 }) else { break }
+
+            let next = try await EmbeddedStore.open(in: killed, journal: JournalConfiguration(sync: .always))
+            await ledger.write("next", to: next)
+            let seen = JournalRemains(next)
+            #expect(seen.isWhole && seen.order.last == "next")
+            for seed in 0..<4 as Range<UInt64> {
+                let remains = try await killed.afterPowerFailure(seed: seed).remains("killed at call \(call), seed \(seed)")
+                #expect(remains == seen, "killed at call \(call), seed \(seed)")
+            }
+            try await next.close()
+            call += 1
+        }
+        // Fewer calls than these cannot do what the scenario does.
+        #expect(call > 15)
+    }
+
     /// Many who wait for the disk share one fsync.
     @Test func concurrentWritersShareASync() async throws {
         let disk = SlowDisk()

@@ -64,11 +64,11 @@ struct JournalFiles {
             offset = sizes.last ?? 0
             otherBytes = sizes.dropLast().reduce(0, +)
             syncedOffset = 0
-            // What was read may not be durable yet, names included: nothing is built on it before it is.
-            try current.sync()
+            try Self.sync(manifest, sizes, in: folder)
             syncedOffset = offset
             try folder.sync()
         } else {
+            try Self.sync(manifest, sizes, in: folder)
             let first = JournalManifest.increment(lastIncrement + 1)
             current = try folder.open(first.name, .new)
             (offset, syncedOffset, otherBytes) = (0, 0, sizes.reduce(0, +))
@@ -86,6 +86,13 @@ struct JournalFiles {
         }
         removeHistory()
         try? folder.remove(JournalManifest.temporaryBaseName)
+    }
+
+    /// What was read may not be durable yet, and no file of it is built on before it is (invariant 4). Not the last one only: a process
+    /// that was killed within a rotation leaves an increment that it had not synced and, behind it, the new one, which is empty. Of what
+    /// is on the disk already a sync costs nothing.
+    private static func sync(_ manifest: JournalManifest, _ sizes: [Int], in folder: any DataFolder) throws(DataFileError) {
+        for (file, size) in zip(manifest.files, sizes) where size > 0 { try folder.open(file.name, .existing).sync() }
     }
 
     // MARK: - The current file
