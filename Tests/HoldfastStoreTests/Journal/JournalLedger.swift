@@ -20,6 +20,9 @@ final class JournalLedger: Sendable {
 
     var now: Entries { entries.withLock { $0 } }
 
+    /// What was written before there was this ledger.
+    func acknowledge(_ id: String) { _ = entries.withLock { $0.acknowledged.insert(id) } }
+
     func write(_ id: String, to store: EmbeddedStore) async {
         let (a, b) = (Key(raw: Bytes("a:\(id)")), Key(raw: Bytes("b:\(id)")))
         do throws(StoreError) {
