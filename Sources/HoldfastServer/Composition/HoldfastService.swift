@@ -31,6 +31,8 @@ public struct HoldfastService: Service {
 
     /// How long a shutdown may take: what is under way is finished for so long, then cancelled.
     static let gracePeriod: Duration = .seconds(8)
+    /// How long the end may take to hand over to the server what waits for it.
+    var handOverLimit: Duration = .seconds(2)
 
     /// Opens the data folder and reads what it holds, where the configuration names one. Connects to nothing yet.
     ///
@@ -111,11 +113,23 @@ public struct HoldfastService: Service {
         return PasswordRotation(file, logger: logger, reauthenticate: reauthenticate)
     }
 
-    /// What was acknowledged and not yet synced is, before the process ends.
+    /// What was decided here is handed over where the server is there, and what was acknowledged and not yet synced is synced, before the
+    /// process ends.
     private func close() async throws(StoreError) {
+        if await !state.finish(within: handOverLimit) { tellWhatIsLeft() }
         await server?.shutdown()
         try await outbox.close()
         try await local.close()
+    }
+
+    private func tellWhatIsLeft() {
+        let (outbox, limits) = (state.failover.outbox.status, state.limits.backlog)
+        guard outbox.backlog + limits.keys > 0 else { return }
+        logger.warning(
+            "the server has not taken what was decided while it was away",
+            metadata: [
+                "outbox.entries": "\(outbox.backlog)", "outbox.durable": "\(outbox.isDurable)", "limits.keys": "\(limits.keys)",
+            ])
     }
 
     // MARK: - Parts

@@ -319,6 +319,35 @@ public final class Failover: Sendable {
         for hook in state.withLock({ $0.answerHooks }) { try? await hook(server) }
     }
 
+    /// Hands over what waits here, for the end of a process: what single failures have left since the last call or ping. Nothing where the
+    /// server is known to be away. Also from a task that was cancelled.
+    ///
+    /// Call it when no more calls come, before the server's store is closed. What is left then is in the outbox's folder for the next
+    /// start, or, where it has none, ends with the process.
+    ///
+    /// - Parameter limit: how long this may take at most. A server that fails meanwhile is asked again.
+    /// - Returns: whether the server has taken everything.
+    @discardableResult
+    public func handOver(within limit: Duration = .seconds(2)) async -> Bool {
+        guard let server else { return true }
+        return await Task {
+            let end = time.uptime + limit
+            while localSince == nil, time.uptime < end {
+                do throws(StoreError) {
+                    try await CallContext(actor: "holdfast.hand-over", deadline: end).run { () async throws(StoreError) in
+                        try await outbox.replay(on: server, patience: limit)
+                        for hook in state.withLock({ $0.answerHooks }) { try await hook(server) }
+                    }
+                    return outbox.isEmpty
+                } catch {
+                    guard error.isServerFailure else { return false }
+                    try? await time.sleep(for: .milliseconds(50))
+                }
+            }
+            return false
+        }.value
+    }
+
     /// Asks a server that is down until it fails to answer or is trusted, and then hands over; whether it is up again.
     private func tryToReturn() async -> Bool {
         guard let server else { return false }
