@@ -63,6 +63,23 @@ import Testing
         await store.shutdown()
     }
 
+    /// Three timeouts of silence end a shared connection; here the server says nothing because it was asked to wait.
+    @Test(arguments: ["0", "600"] as [Bytes])
+    func aCommandMayWaitLongerThanAnySilenceOfASharedConnection(_ limit: Bytes) async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server) { $0.commandTimeout = .milliseconds(200) }
+        let popped = Task { try await store.withConnection { try await $0(.raw(["BLPOP", "queue", limit])) } }
+        try await eventually("it does not wait for 2 s") {
+            let list = try await server.ask("CLIENT", "LIST").bytes?.lossyString ?? ""
+            guard let line = list.split(separator: "\n").first(where: { $0.contains("cmd=blpop") }) else { return false }
+            return line.split(separator: " ").contains { $0.hasPrefix("idle=") && Int($0.dropFirst(5)) ?? 0 >= 2 }
+        }
+        #expect(try await server.ask("RPUSH", "queue", "job").integer == 1)
+        #expect(try await popped.value.list == ["queue", "job"])
+        await store.shutdown()
+    }
+
     @Test func blockingTimesAreReadFromTheCommand() {
         func wait(_ words: Bytes...) -> UInt64 { BlockingCommands.wait(of: .raw(words)) }
         #expect(wait("BLPOP", "a", "b", "1.5") == 1_500_000_000)

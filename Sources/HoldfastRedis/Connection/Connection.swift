@@ -367,8 +367,9 @@ final class Connection: Sendable {
         let (expired, stalled, goesOn, isFinished) = state.withLock { state in
             let expired = state.queue.expire(now: now)
             state.statistics.timedOut += expired.count
-            // Three timeouts without a byte: what still waits is not coming, and a new connection may do better.
-            let isStalled = state.queue.tick() > silentTicksAllowed
+            // Three timeouts without a byte: what still waits is not coming, and a new connection may do better. One for exclusive use
+            // is silent as long as its caller's command waits on the server; it ends when that call's own time is over.
+            let isStalled = state.queue.tick() > silentTicksAllowed && !isExclusive
             state.isTicking = state.queue.count > 0
             return (expired, isStalled ? state.channel : nil, state.isTicking, state.queue.isFinished)
         }
