@@ -132,6 +132,66 @@ import Testing
         await store.shutdown()
     }
 
+    /// What would have ended the transaction, or the watching, was refused here, because its caller had gone.
+    @Test(arguments: ["DISCARD", "EXEC", "UNWATCH", "pipeline", "transaction"])
+    func whatWasNotSentEndsNothing(_ end: String) async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server)
+        let beginsTransaction = ["DISCARD", "EXEC", "pipeline"].contains(end)
+        let error = try await Task {
+            try await store.withConnection { connection in
+                try await connection.watch(key)
+                if beginsTransaction { #expect(try await connection(.raw("MULTI")) == .ok) }
+                withUnsafeCurrentTask { $0?.cancel() }
+                return await failure {
+                    switch end {
+                    case "pipeline": _ = try await connection.execute(Batch(.pipeline, [.raw(["EXEC"]), .raw(["PING"])]))
+                    case "transaction": _ = try await connection.transaction(.get(key), .incr(key))
+                    default: _ = try await connection.execute(.raw([Bytes(end)]))
+                    }
+                }
+            }
+        }.value
+        #expect(error?.code == .cancelled)
+        #expect(store.poolCounts.idle == 0, "it is kept for others")
+        try await store.withConnection { connection in
+            #expect(try await connection(.raw("GET", key.bytes)) == .null)
+            try await store(.set(key, "1"))
+            let (_, count) = try await connection.transaction(.get(key), .incr(key))
+            #expect(count == 2)
+        }
+        await store.shutdown()
+    }
+
+    @Test func whatWasAnsweredEndsWhatItEnds() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server)
+        let multi: [[Bytes]] = [["WATCH", "k"], ["MULTI"]]
+        let endings: [(words: [[Bytes]], isKept: Bool)] = [
+            (multi + [["SET", "k", "v"], ["EXEC"]], true), (multi + [["DISCARD"]], true),
+            // Refused while it is queued: EXEC answers that it has discarded all.
+            (multi + [["NOSUCHCOMMAND"], ["EXEC"]], true), ([["WATCH", "k"], ["UNWATCH"]], true),
+            // These are only queued, or refused.
+            (multi + [["UNWATCH"]], false), (multi + [["DISCARD"], ["WATCH", "k"]], false), ([["WATCH", "k"], ["EXEC"]], false),
+            ([["WATCH", "k"], ["DISCARD"]], false),
+        ]
+        for (words, isKept) in endings {
+            for isPipeline in [false, true] {
+                try await store.withConnection { connection in
+                    if isPipeline {
+                        _ = try await connection.execute(Batch(.pipeline, words.map { .raw($0) }))
+                    } else {
+                        for word in words { _ = try await connection.execute(.raw(word)) }
+                    }
+                }
+                #expect((store.poolCounts.idle == 1) == isKept, "\(words)")
+            }
+        }
+        await store.shutdown()
+    }
+
     @Test func whatCannotBeAnsweredByOneReplyIsRefusedHereToo() async throws {
         let store = try await Backend.redis.store() as? RedisStore
         for command in [["SUBSCRIBE", "a"], ["MONITOR"], ["CLIENT", "REPLY", "OFF"], [""]] as [[Bytes]] {

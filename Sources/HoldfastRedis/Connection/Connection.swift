@@ -85,6 +85,9 @@ final class Connection: Sendable {
     /// How many calls were sent and have no reply yet, those that nobody waits for any more included.
     var outstanding: Int { state.withLock { $0.queue.sentCount } }
 
+    /// Whether anything is still to be sent, or a reply is to come.
+    var isBusy: Bool { state.withLock { $0.queue.count > 0 } }
+
     /// Whether the caller is on its event loop.
     var isOnItsLoop: Bool { eventLoop.inEventLoop }
 

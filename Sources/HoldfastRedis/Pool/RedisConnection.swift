@@ -20,13 +20,27 @@ public final class RedisConnection: Store {
         var isAltered = false
         var hasEnded = false
 
-        mutating func note(_ name: String) {
+        /// A command that changes the connection is about to be sent: what it begins counts from now on.
+        mutating func begin(_ name: String) {
             switch name {
             case "WATCH": isWatching = true
-            case "UNWATCH": isWatching = false
             case "MULTI": isInTransaction = true
-            case "EXEC", "DISCARD": (isWatching, isInTransaction) = (false, false)
+            case "UNWATCH", "EXEC", "DISCARD": break
             default: isAltered = true
+            }
+        }
+
+        /// It was answered: only now is what it ends over. One that was not sent, or not answered, has ended nothing.
+        mutating func answered(_ name: String, _ reply: Reply) {
+            // In its place among others of a pipeline.
+            begin(name)
+            // EXEC that was refused for what was queued has discarded it all; any other error has changed nothing.
+            if case .error(let error) = reply, error.prefix != "EXECABORT" { return }
+            switch name {
+            // What is only queued is not done.
+            case "UNWATCH" where !isInTransaction: isWatching = false
+            case "EXEC", "DISCARD": (isWatching, isInTransaction) = (false, false)
+            default: break
             }
         }
     }
@@ -47,14 +61,15 @@ public final class RedisConnection: Store {
     func end() -> Bool {
         state.withLock { state in
             state.hasEnded = true
-            return !(state.isWatching || state.isInTransaction || state.isAltered) && base.outstanding == 0
+            return !(state.isWatching || state.isInTransaction || state.isAltered) && !base.isBusy
         }
     }
 
     // MARK: - Calls
 
     /// Watches keys: the next ``HoldfastStore/Store/transaction(_:)`` on this connection fails with
-    /// ``HoldfastStore/ErrorCode/conflict``, and does nothing, if one of them is changed before. It ends the watching either way.
+    /// ``HoldfastStore/ErrorCode/conflict``, and does nothing, if one of them is changed before. It ends the watching either way, unless
+    /// it was not sent.
     public func watch(_ keys: Key...) async throws(StoreError) {
         let reply = try await execute(.raw(["WATCH"] + keys.map(\.bytes)))
         if case .error(let error) = reply { throw StoreError(error, operation: "WATCH") }
@@ -63,11 +78,12 @@ public final class RedisConnection: Store {
     /// Sends anything but what is not answered by exactly one reply, which is refused with
     /// ``HoldfastStore/ErrorCode/invalidArgument``.
     public func execute(_ operation: Operation) async throws(StoreError) -> Reply {
-        try admit(operation)
+        let changing = try admit(operation)
         do {
             let reply = try await base.one(extra: BlockingCommands.wait(of: operation)) { operation.write(to: &$0) }.get()
             // The server is not the primary any more: the next caller should not meet it.
             if case .error(let error) = reply, error.prefix == "READONLY" { state.withLock { $0.isAltered = true } }
+            if let changing { state.withLock { $0.answered(changing, reply) } }
             return reply
         } catch {
             throw error.during(operation.name)
@@ -77,14 +93,19 @@ public final class RedisConnection: Store {
     public func execute(_ batch: Batch) async throws(StoreError) -> [Reply] {
         let operations = batch.operations
         guard !operations.isEmpty else { return [] }
-        for operation in operations { try admit(operation) }
+        var changing: [(place: Int, name: String)] = []
+        for (place, operation) in operations.enumerated() {
+            if let name = try admit(operation) { changing.append((place, name)) }
+        }
         switch batch.mode {
         case .pipeline:
             let wait = operations.reduce(UInt64(0)) { max($0, BlockingCommands.wait(of: $1)) }
             do {
-                return try await base.many(operations.count, extra: wait) { writer in
+                let replies = try await base.many(operations.count, extra: wait) { writer in
                     for operation in operations { operation.write(to: &writer) }
                 }.get()
+                state.withLock { state in for (place, name) in changing { state.answered(name, replies[place]) } }
+                return replies
             } catch {
                 throw error.during("pipeline")
             }
@@ -94,8 +115,11 @@ public final class RedisConnection: Store {
                 for operation in operations { operation.write(to: &writer) }
                 writer.command(["EXEC"])
             }
-            state.withLock { $0.note("EXEC") }
-            do { return try TransactionReplies.results(try result.get(), count: operations.count) } catch {
+            do {
+                let replies = try result.get()
+                if let exec = replies.last { state.withLock { $0.answered("EXEC", exec) } }
+                return try TransactionReplies.results(replies, count: operations.count)
+            } catch {
                 throw error.during("transaction")
             }
         }
@@ -120,7 +144,8 @@ public final class RedisConnection: Store {
         try await subscriptions.withSubscription(to: channels, whenFull: overflow, body)
     }
 
-    private func admit(_ operation: Operation) throws(StoreError) {
+    /// - Returns: the command's name where it changes the connection.
+    private func admit(_ operation: Operation) throws(StoreError) -> String? {
         var changing: String?
         if case .raw(let arguments) = operation {
             guard let first = arguments.first, !first.isEmpty else { throw .invalid("command", "The command is empty") }
@@ -134,11 +159,12 @@ public final class RedisConnection: Store {
             }
         }
         let hasEnded = state.withLock { state in
-            if let changing { state.note(changing) }
+            if let changing { state.begin(changing) }
             return state.hasEnded
         }
         guard !hasEnded else {
             throw StoreError(.invalidArgument, "The connection was used after withConnection had ended", field: "connection")
         }
+        return changing
     }
 }
