@@ -53,4 +53,64 @@ import Testing
         }
         #expect(count == 2)
     }
+
+    // MARK: - Several together
+
+    private static let (counter, other) = (Key(raw: "counter"), Key(raw: "{counter}other"))
+    private static let reset = Operation.strings(.set(counter, "0", SetOptions()))
+
+    private static let batches: [(operations: [Operation], isRepeated: Bool)] = [
+        ([.strings(.get(counter)), reset], false),
+        ([.strings(.mget([other, counter])), .raw(["MSET", "counter", "0"])], false),
+        ([.hashes(.hgetall(counter)), .keys(.pexpireat(counter, Timestamp(milliseconds: 1), nil))], false),
+        ([.strings(.get(other)), .strings(.mget([counter]))], true),
+        ([reset, .strings(.get(counter))], true),
+        ([.strings(.get(other)), reset], true),
+        ([reset, .raw(["SETEX", "counter", "10", "1"])], true),
+    ]
+
+    /// A peer that carries out a batch, or the first command of it, and closes the connection in place of the first answer to its last one;
+    /// then tells how often the last one came.
+    private func calls(
+        of operations: [Operation], _ mode: Batch.Mode, onCluster: Bool
+    ) async throws -> (count: Int, result: Result<[Reply], StoreError>) {
+        let (last, count) = (mode == .transaction ? "EXEC" : operations[operations.count - 1].name, Locked(0))
+        let script: ScriptedPeer.Script = { command in
+            guard command[0] == last else { return "+OK\r\n" }
+            let number = count.withLock { count in
+                count += 1
+                return count
+            }
+            guard number > 1 else { return nil }
+            return mode == .transaction ? "*\(operations.count)\r\n" + operations.map { _ in ":0\r\n" }.joined() : ":0\r\n"
+        }
+        let cluster = try await ScriptedCluster.start([script, script])
+        let alone = RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: cluster.peers[0].port)).patient
+        let store = try RedisStore(onCluster ? cluster.configuration() : alone)
+        let result: Result<[Reply], StoreError>
+        do throws(StoreError) {
+            result = .success(try await store.execute(Batch(mode, operations)))
+        } catch {
+            result = .failure(error)
+        }
+        await store.shutdown()
+        try await cluster.stop()
+        return (count.withLock { $0 }, result)
+    }
+
+    /// Sent twice, the read would be answered what the batch itself had written.
+    @Test(arguments: [false, true])
+    func whatReadsAndThenWritesAKeyIsNotSentAgain(onCluster: Bool) async throws {
+        for mode in [Batch.Mode.transaction, .pipeline] {
+            for (operations, isRepeated) in Self.batches {
+                let (count, result) = try await calls(of: operations, mode, onCluster: onCluster)
+                #expect(count == (isRepeated ? 2 : 1), "\(mode) \(operations)")
+                switch result {
+                case .success: #expect(isRepeated, "\(mode) \(operations)")
+                case .failure(let error):
+                    #expect(!isRepeated && error.code == .connectionLost && error.effect == .unknown, "\(operations): \(error)")
+                }
+            }
+        }
+    }
 }

@@ -18,7 +18,7 @@ extension Cluster {
             }
         }
         guard slots.count < 2 else { throw Self.crossSlot("transaction") }
-        let errand = Errand(slot: slots.first, isIdempotent: operations.allSatisfy(\.isIdempotent))
+        let errand = Errand(slot: slots.first, isIdempotent: operations.areIdempotent)
         let replies = try await travel(errand, refusal: TransactionReplies.refusal) { link, asks in
             // ASKING holds until EXEC.
             await link.connection.many(operations.count + 2, asking: asks) { writer in
@@ -50,9 +50,10 @@ extension Cluster {
         _ operations: [Operation], into replies: inout [Reply], _ done: inout Int
     ) async throws(StoreError) {
         var together: [PipelineItem] = []
+        let repeatable = operations.repeatable
         for (place, operation) in operations.enumerated() {
             let route = ClusterRoute(operation)
-            var item = PipelineItem(place: place, operation: operation, journey: journey(isIdempotent: operation.isIdempotent))
+            var item = PipelineItem(place: place, operation: operation, journey: journey(isIdempotent: repeatable[place]))
             switch route {
             case .one(let slot, let isRead):
                 (item.slot, item.isRead) = (slot, isRead)

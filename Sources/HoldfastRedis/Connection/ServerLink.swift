@@ -126,14 +126,14 @@ final class ServerLink: Sendable {
     }
 
     private func sendAll(_ operations: [Operation]) async -> Result<[Reply], StoreError> {
-        await sendMany(operations.count, isIdempotent: operations.allSatisfy(\.isIdempotent)) { writer in
+        await sendMany(operations.count, isIdempotent: operations.areIdempotent) { writer in
             // By index: going over the operations themselves would copy each.
             for index in operations.indices { operations[index].write(to: &writer) }
         }
     }
 
     private func sendTransaction(_ operations: [Operation]) async -> Result<[Reply], StoreError> {
-        await sendMany(operations.count + 2, isIdempotent: operations.allSatisfy(\.isIdempotent)) { writer in
+        await sendMany(operations.count + 2, isIdempotent: operations.areIdempotent) { writer in
             writer.command(["MULTI"])
             for operation in operations { operation.write(to: &writer) }
             writer.command(["EXEC"])

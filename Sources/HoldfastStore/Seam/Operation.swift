@@ -73,13 +73,3 @@ extension Operation {
         }
     }
 }
-
-extension Operation {
-    /// Whether carrying it out twice has the effect, and gives the answer, of carrying it out once.
-    package var isIdempotent: Bool {
-        if case .strings(.set(_, _, let options)) = self { return options.condition == nil && !options.returnsOld }
-        // NX, XX, GT and LT are answered otherwise the second time.
-        if case .keys(.pexpireat(_, _, let condition)) = self { return condition == nil }
-        return CommandTable.shared[Bytes(name)]?.flags.contains(.idempotent) ?? false
-    }
-}
