@@ -158,6 +158,27 @@ import Testing
         #expect(ClusterCursor(node: node, slot: 0, inner: 0).value != 0, "0 is the end")
     }
 
+    @Test func aScanGoesOnAtTheNextSlotOfAnotherNode() throws {
+        let (a, b, c) = (Node(host: "a", port: 1), Node(host: "b", port: 1), Node(host: "c", port: 1))
+        let ranges: [(Int64, Int64, Reply)] = [(2, 5460, "a"), (5461, 10922, "b"), (10923, 16382, "c")].map {
+            ($0, $1, .bytes($2))
+        }
+        var map = try SlotMap(.array(ranges.map { range($0, $1, [($2, 1)]) }), host: "h")
+        func next(_ slot: Int, _ done: Node?) -> String? {
+            map.next(from: slot, notOf: done).map { "\($0.slot) \($0.node.host)" }
+        }
+        #expect(next(0, nil) == "2 a")
+        #expect(next(2, a) == "5461 b" && next(5461, b) == "10923 c" && next(10923, c) == nil)
+        #expect(next(16383, nil) == nil)
+        // While b is walked, slots of a move to c and slots of c to a: both have been passed, or come.
+        map.move(slot: 3, to: c)
+        map.move(slot: 12000, to: a)
+        #expect(next(5461, b) == "10923 c" && next(10923, c) == "12000 a" && next(12000, a) == "12001 c")
+        // The slot at which b was begun is a's by now: nobody has walked a for it.
+        map.move(slot: 5461, to: a)
+        #expect(next(5461, b) == "5461 a" && next(5461, a) == "5462 b")
+    }
+
     @Test func answersOfSeveralNodesMakeOne() {
         #expect(Gathering.sum.combine([.integer(1), .integer(2)]) == .integer(3))
         #expect(Gathering.concatenated.combine([.array([.null]), .array([.ok])]) == .array([.null, .ok]))

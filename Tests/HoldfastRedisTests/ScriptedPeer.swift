@@ -83,19 +83,22 @@ final class ScriptedPeer: Sendable {
     }
 }
 
-/// Two peers that are a cluster, each with half of the slots.
+/// Peers that are a cluster. All tell the same slot table, which a test may change.
 struct ScriptedCluster {
-    let peers: [ScriptedPeer]
+    typealias Table = [(slots: ClosedRange<Int>, peer: Int)]
 
-    static func start(greetings: [String] = ["+OK\r\n", "+OK\r\n"], _ scripts: [ScriptedPeer.Script]) async throws
-        -> ScriptedCluster
-    {
-        let ports = Locked<[Int]>([])
+    let peers: [ScriptedPeer]
+    /// Each has an equal part of the slots at first.
+    let table: Locked<Table>
+
+    static func start(greetings: [String]? = nil, _ scripts: [ScriptedPeer.Script]) async throws -> ScriptedCluster {
+        let (ports, size) = (Locked<[Int]>([]), ClusterSlot.count / scripts.count)
+        let table = Locked(scripts.indices.map { (slots: $0 * size...($0 + 1) * size - 1, peer: $0) })
         var peers: [ScriptedPeer] = []
-        for (greeting, script) in zip(greetings, scripts) {
-            let peer = try await ScriptedPeer.start(greeting: greeting) { command in
+        for (number, script) in scripts.enumerated() {
+            let peer = try await ScriptedPeer.start(greeting: greetings?[number] ?? "+OK\r\n") { command in
                 switch command.prefix(2) {
-                case ["CLUSTER", "SLOTS"]: slots(ports.withLock { $0 })
+                case ["CLUSTER", "SLOTS"]: slots(table.withLock { $0 }, ports.withLock { $0 })
                 case ["CLUSTER", "INFO"]: "$43\r\ncluster_state:ok\r\ncluster_current_epoch:1\r\n\r\n"
                 default: script(command)
                 }
@@ -103,21 +106,24 @@ struct ScriptedCluster {
             peers.append(peer)
             ports.withLock { $0.append(peer.port) }
         }
-        return ScriptedCluster(peers: peers)
+        return ScriptedCluster(peers: peers, table: table)
     }
 
     /// It is told of the first one only.
-    func configuration() -> RedisConfiguration {
-        RedisConfiguration(endpoint: .cluster(.init(nodes: [.init(host: "127.0.0.1", port: peers[0].port)]))).patient
+    func configuration() -> RedisConfiguration { configuration { _ in } }
+
+    func configuration(_ change: (inout RedisConfiguration.Cluster) -> Void) -> RedisConfiguration {
+        var cluster = RedisConfiguration.Cluster(nodes: [.init(host: "127.0.0.1", port: peers[0].port)])
+        change(&cluster)
+        return RedisConfiguration(endpoint: .cluster(cluster)).patient
     }
 
     func stop() async throws { for peer in peers { try await peer.stop() } }
 
-    private static func slots(_ ports: [Int]) -> String {
-        let size = ClusterSlot.count / ports.count
-        let ranges = ports.enumerated().map { number, port in
-            "*3\r\n:\(number * size)\r\n:\((number + 1) * size - 1)\r\n*2\r\n$9\r\n127.0.0.1\r\n:\(port)\r\n"
+    private static func slots(_ table: Table, _ ports: [Int]) -> String {
+        let ranges = table.map { slots, peer in
+            "*3\r\n:\(slots.lowerBound)\r\n:\(slots.upperBound)\r\n*2\r\n$9\r\n127.0.0.1\r\n:\(ports[peer])\r\n"
         }
-        return "*\(ports.count)\r\n" + ranges.joined()
+        return "*\(table.count)\r\n" + ranges.joined()
     }
 }

@@ -117,11 +117,7 @@ extension Cluster {
             return .error(ReplyError("ERR invalid cursor"))
         }
         if !hasMap() { try await refresh().get() }
-        var slot = ClusterCursor(given).slot
-        if given == 0 || map.shard(ofSlot: slot) == nil {
-            guard let first = map.lowestSlots.first(where: { $0.slot >= slot }) else { return Self.page("0", .array([])) }
-            slot = first.slot
-        }
+        guard let (slot, _) = map.next(from: ClusterCursor(given).slot) else { return Self.page("0", .array([])) }
         let (reply, node) = try await travel(
             Errand(slot: slot, isIdempotent: true), refusal: { (answer: (Reply, Node)) in answer.0.refusal }
         ) { link, _ in
@@ -136,9 +132,9 @@ extension Cluster {
             throw StoreError(.unexpectedReply, "A node's cursor is larger than 40 bits", effect: .unknown, operation: "SCAN")
         }
         if inner != 0 { return Self.page(Bytes(ClusterCursor(node: node, slot: slot, inner: inner).value.description), parts[1]) }
-        let map = map
-        guard let next = map.lowestSlots.first(where: { $0.slot > slot }) else { return Self.page("0", parts[1]) }
-        let cursor = ClusterCursor(node: map.shards[next.shard].primary, slot: next.slot, inner: 0)
+        // From this slot on: it may be another node's by now.
+        guard let next = map.next(from: slot, notOf: node) else { return Self.page("0", parts[1]) }
+        let cursor = ClusterCursor(node: next.node, slot: next.slot, inner: 0)
         return Self.page(Bytes(cursor.value.description), parts[1])
     }
 

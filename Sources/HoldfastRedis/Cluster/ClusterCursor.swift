@@ -2,9 +2,13 @@ import HoldfastStore
 
 /// A cursor over all nodes of a cluster, without state in this process: any process goes on where another stopped.
 ///
-/// The nodes are walked in the order of the lowest slot that each serves. From the top: 10 bits that tell the node, 14 bits of its lowest
-/// slot, 40 bits of the node's own cursor. When the slot is another node's by now (a failover, a slot that moved), the bits do not fit
-/// and that node is walked from its beginning: keys may then come twice, but those that were there all along come.
+/// The slots are walked in their order: whoever serves the first is walked to its end, then whoever serves the next slot that is another
+/// node's. From the top: 10 bits that tell the node, 14 bits of the slot, 40 bits of the node's own cursor. When the slot is another node's
+/// by now (a failover, a slot that moved), the bits do not fit and that node is walked from its beginning.
+///
+/// So whatever moves meanwhile, each slot that is passed was served, when it was passed, by a node that had been walked to its end: keys may
+/// come twice, but those that were there all along come, unless they were on their way themselves. A node that serves several ranges of slots
+/// is walked once for each: that it was walked before could not be relied on, for it may have got slots since.
 struct ClusterCursor: Equatable {
     /// 40 bits: beyond the size of any node's table, in Redis and in Valkey, whose cursors carry the slot too.
     static let largestInner: UInt64 = 0xFF_FFFF_FFFF

@@ -84,6 +84,15 @@ struct SlotMap: Equatable {
         return lowest
     }
 
+    /// The first slot, from the given one on, that anyone serves, but for this node; and who serves it. Cost: O(slots).
+    func next(from slot: Int, notOf done: Node? = nil) -> (slot: Int, node: Node)? {
+        for slot in slot..<ClusterSlot.count {
+            guard let shard = shard(ofSlot: slot), shards[shard].primary != done else { continue }
+            return (slot, shards[shard].primary)
+        }
+        return nil
+    }
+
     /// Notes that a slot has moved, as MOVED tells.
     mutating func move(slot: Int, to node: Node) {
         if let shard = shards.firstIndex(where: { $0.primary == node }) {

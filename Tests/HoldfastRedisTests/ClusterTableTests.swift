@@ -1,0 +1,43 @@
+import HoldfastStore
+import TestServers
+import Testing
+
+@testable import HoldfastRedis
+
+/// What a cluster's client does when another node serves what one served before. Peers tell it so.
+@Suite struct ClusterTableTests {
+    /// A key of a slot within the range.
+    private func key(in slots: ClosedRange<Int>) throws -> Key {
+        try #require((0..<1000).lazy.map { Key(raw: Bytes("key-\($0)")) }.first { slots.contains(ClusterSlot.of($0)) })
+    }
+
+    // MARK: - SCAN
+
+    /// While the second node is scanned, a slot of the first goes to the third.
+    @Test func aScanVisitsEveryNodeThoughSlotsMoveMeanwhile() async throws {
+        @Sendable func page(_ cursor: String, _ key: String) -> String { "*2\r\n$1\r\n\(cursor)\r\n*1\r\n$2\r\n\(key)\r\n" }
+        let (moved, third) = (try key(in: 0...5000), Locked(0))
+        let slot = ClusterSlot.of(moved)
+        let cluster = try await ScriptedCluster.start([
+            { $0[0] == "SCAN" ? page("0", "a1") : "-MOVED \(slot) 127.0.0.1:\(third.withLock { $0 })\r\n" },
+            { $0[0] != "SCAN" ? "+OK\r\n" : $0[1] == "0" ? page("7", "b1") : page("0", "b2") },
+            { $0[0] == "SCAN" ? page("0", "c1") : "$1\r\nv\r\n" },
+        ])
+        third.withLock { $0 = cluster.peers[2].port }
+        let store = try RedisStore(cluster.configuration())
+        var (cursor, found) = ("0", [String]())
+        repeat {
+            let parts = try #require(try await store(.raw("SCAN", Bytes(cursor))).elements)
+            cursor = try #require(parts[0].bytes).lossyString
+            found += parts[1].list?.map(\.lossyString) ?? []
+            guard found.last == "b1" else { continue }
+            cluster.table.withLock {
+                $0 = [(0...slot - 1, 0), (slot...slot, 2), (slot + 1...5460, 0), (5461...10921, 1), (10922...16383, 2)]
+            }
+            #expect(try await store(.get(moved)) == "v")
+        } while cursor != "0" && found.count < 20
+        #expect(found == ["a1", "b1", "b2", "c1"])
+        await store.shutdown()
+        try await cluster.stop()
+    }
+}
