@@ -33,7 +33,8 @@ extension RedisStore {
     public var taskExecutor: (any TaskExecutor)? { link?.executor }
 
     /// Shows the credentials of now (``RedisConfiguration/credentials``) on the shared connections, on a cluster to every node, and on those
-    /// that listen; closes those for exclusive use that idle, so that the next are made with them. What tells of changes begins anew.
+    /// that listen; closes those for exclusive use that idle, and the others when they are given back, so that the next are made with them.
+    /// What tells of changes begins anew.
     ///
     /// In RESP2 a connection that listens is made anew: subscriptions see a gap.
     ///
@@ -43,7 +44,7 @@ extension RedisStore {
     public func reauthenticate() async throws(StoreError) {
         switch topology {
         case .server(let server):
-            server.pool.renew()
+            server.pool.renew(isGraceful: true)
             for connection in server.connections { try await connection.authenticate() }
         case .cluster(let cluster): try await cluster.authenticate()
         }

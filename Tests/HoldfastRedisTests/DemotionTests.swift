@@ -12,13 +12,18 @@ import Testing
         let old: ScriptedPeer
         let new: ScriptedPeer
         let taken: Locked<[String]>
+        let blocked: Locked<Int>
 
         static func start() async throws -> Scene {
-            let (taken, isDemoted) = (Locked<[String]>([]), Locked(false))
+            let (taken, isDemoted, blocked) = (Locked<[String]>([]), Locked(false), Locked(0))
             let old = try await ScriptedPeer.start { command in
                 switch command[0] {
                 case "ROLE": return "*1\r\n$6\r\nmaster\r\n"
                 case "MULTI", "PING": return "+OK\r\n"
+                case "ECHO": return "+old\r\n"
+                case "BLPOP":
+                    blocked.withLock { $0 += 1 }
+                    return ""
                 case "EXEC": return "-EXECABORT Transaction discarded because of previous errors.\r\n"
                 case "SET":
                     let refuses = isDemoted.withLock { isDemoted in
@@ -36,6 +41,7 @@ import Testing
                 switch command[0] {
                 case "ROLE": return "*1\r\n$6\r\nmaster\r\n"
                 case "PING": return "+OK\r\n"
+                case "ECHO": return "+new\r\n"
                 case "MULTI":
                     queued.withLock { $0 = [] }
                     return "+OK\r\n"
@@ -67,7 +73,7 @@ import Testing
                 default: return "*0\r\n"
                 }
             }
-            return Scene(sentinel: sentinel, old: old, new: new, taken: taken)
+            return Scene(sentinel: sentinel, old: old, new: new, taken: taken, blocked: blocked)
         }
 
         func store() throws -> RedisStore {
@@ -110,6 +116,34 @@ import Testing
         let replies = try await store.execute(Batch(.transaction, ["b", "c"].map(Self.set)))
         #expect(replies == [.ok, .ok])
         #expect(scene.taken.withLock { $0 } == ["old a", "new b", "new c"])
+        await store.shutdown()
+        try await scene.stop()
+    }
+
+    /// One idles, one is in use, one waits on the old primary, perhaps for ever.
+    @Test func connectionsForExclusiveUseAreMadeToTheNewOne() async throws {
+        let scene = try await Scene.start()
+        let store = try scene.store()
+        func name(_ connection: RedisConnection) async throws -> Reply { try await connection.execute(.raw(["ECHO", "who"])) }
+        func server() async throws -> Reply { try await store.withConnection { try await name($0) } }
+        let blocked = Task { try await store.withConnection { try await $0.execute(.raw(["BLPOP", "queue", "0"])) } }
+        try await eventually("it waits") { store.poolCounts.leased == 1 && scene.blocked.withLock { $0 } == 1 }
+        try await store.withConnection { taken in
+            #expect(try await name(taken) == .status("old"))
+            #expect(try await server() == .status("old"))
+            #expect(store.poolCounts.idle == 1)
+            #expect(try await store.execute(Self.set("a")) == .ok)
+            #expect(try await store.execute(Self.set("b")) == .ok)
+            #expect(store.poolCounts.idle == 0, "one to the old primary is kept")
+            try await eventually("what is taken goes on with the old primary") { !taken.base.isUsable }
+            let error = await #expect(throws: StoreError.self) { try await name(taken) }
+            #expect(error?.code == .connectionLost)
+            #expect(try await server() == .status("new"))
+        }
+        let error = await #expect(throws: StoreError.self) { try await blocked.value }
+        #expect(error?.code == .connectionLost && error?.effect == .unknown)
+        #expect(store.poolCounts.idle == 1)
+        #expect(try await server() == .status("new"))
         await store.shutdown()
         try await scene.stop()
     }

@@ -192,6 +192,26 @@ import Testing
         await store.shutdown()
     }
 
+    /// They were made with the credentials of before.
+    @Test func afterReauthenticationNoneOfThoseThatExistIsKept() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server)
+        try await store.withConnection { connection in
+            let taken = try await id(connection)
+            let idle = try await store.withConnection { try await id($0) }
+            #expect(store.poolCounts.idle == 1)
+            try await store.reauthenticate()
+            #expect(store.poolCounts.idle == 0)
+            #expect(try await id(connection) == taken, "its caller goes on")
+            let new = try await store.withConnection { try await id($0) }
+            #expect(new != idle && new != taken)
+            #expect(store.poolCounts.idle == 1)
+        }
+        #expect(store.poolCounts.idle == 1, "it is kept")
+        await store.shutdown()
+    }
+
     @Test func whatCannotBeAnsweredByOneReplyIsRefusedHereToo() async throws {
         let store = try await Backend.redis.store() as? RedisStore
         for command in [["SUBSCRIBE", "a"], ["MONITOR"], ["CLIENT", "REPLY", "OFF"], [""]] as [[Bytes]] {

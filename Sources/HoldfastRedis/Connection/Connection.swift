@@ -171,9 +171,11 @@ final class Connection: Sendable {
 
     /// What was sent and is not waited for any more would still be carried out later: a blocking pop would take an element for nobody.
     private func endIfExclusive(_ effect: StoreError.Effect) {
-        guard isExclusive, effect == .unknown else { return }
-        state.withLock { $0.channel }?.close(promise: nil)
+        if isExclusive, effect == .unknown { hangUp() }
     }
+
+    /// Ends the connection that is there, as if it were lost.
+    func hangUp() { state.withLock { $0.channel }?.close(promise: nil) }
 
     /// Shows the server the credentials of now, where the connection is there: a new one shows them by itself.
     ///

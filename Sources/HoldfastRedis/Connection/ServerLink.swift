@@ -40,7 +40,10 @@ final class ServerLink: Sendable {
     var executor: EventLoopExecutor { first.executor }
 
     /// Leaves the server for another; see ``Connection/renew(isGraceful:)``.
-    func renew(isGraceful: Bool) { for connection in connections { connection.renew(isGraceful: isGraceful) } }
+    func renew(isGraceful: Bool) {
+        for connection in connections { connection.renew(isGraceful: isGraceful) }
+        pool.renew(isGraceful: isGraceful)
+    }
 
     func retryNow() { for connection in connections { connection.retryNow() } }
 

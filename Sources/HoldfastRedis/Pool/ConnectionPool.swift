@@ -13,6 +13,13 @@ final class ConnectionPool: Sendable {
     private struct State {
         var queue: Queue
         var isSweeping = false
+        /// Those that are taken, and whether they go to where nobody should go any more.
+        var taken: [ObjectIdentifier: (connection: Connection, isOutdated: Bool)] = [:]
+
+        mutating func take(_ connection: Connection) -> Connection {
+            taken[ObjectIdentifier(connection)] = (connection, false)
+            return connection
+        }
     }
 
     private let connector: Connector
@@ -60,11 +67,16 @@ final class ConnectionPool: Sendable {
         let lease = state.withLock { state -> Queue.Lease in
             // Asked for under the lock: whoever is cancelled later finds the ticket in the queue.
             if Task.isCancelled { return .refused(StoreError(.cancelled)) }
-            return state.queue.lease(waiter, ticket: ticket) { $0.isUsable }
+            switch state.queue.lease(waiter, ticket: ticket, isUsable: { $0.isUsable }) {
+            case .given(let connection): return .given(state.take(connection))
+            case .make: return .given(state.take(make()))
+            case .waits: return .waits
+            case .refused(let error): return .refused(error)
+            }
         }
         switch lease {
         case .given(let connection): waiter.resume(returning: .success(connection))
-        case .make: waiter.resume(returning: .success(make()))
+        case .make: break
         case .refused(let error): waiter.resume(returning: .failure(error))
         case .waits: giveUp(ticket)
         }
@@ -93,19 +105,28 @@ final class ConnectionPool: Sendable {
     /// - Parameter isClean: whether the connection is as it was, so that another may have it; otherwise it is closed.
     func giveBack(_ connection: Connection, isClean: Bool) {
         let isGood = isClean && connection.isUsable
-        if !isGood { connection.closeWithoutWaiting() }
-        let (what, startsSweeping) = state.withLock { state -> (Queue.Return, Bool) in
-            let what = state.queue.giveBack(isGood ? connection : nil, now: Uptime.nanoseconds)
-            guard case .kept = what, !state.isSweeping else { return (what, false) }
-            state.isSweeping = true
-            return (what, true)
+        let (what, startsSweeping) = state.withLock { state -> (Return, Bool) in
+            let isOutdated = state.taken.removeValue(forKey: ObjectIdentifier(connection))?.isOutdated ?? true
+            let good = isGood && !isOutdated ? connection : nil
+            switch state.queue.giveBack(good, now: Uptime.nanoseconds) {
+            case .handed(let waiter, let next):
+                return (Return(waiter: waiter, next: state.take(next ?? make()), isKept: good != nil), false)
+            case .kept:
+                defer { state.isSweeping = true }
+                return (Return(isKept: true), !state.isSweeping)
+            case .dropped: return (Return(isKept: false), false)
+            }
         }
-        switch what {
-        case .handed(let waiter, let connection): waiter.resume(returning: .success(connection ?? make()))
-        case .kept: break
-        case .dropped: connection.closeWithoutWaiting()
-        }
+        if !what.isKept { connection.closeWithoutWaiting() }
+        if let next = what.next { what.waiter?.resume(returning: .success(next)) }
         if startsSweeping { scheduleSweep() }
+    }
+
+    private struct Return {
+        /// Who waited, and has this one now.
+        var waiter: Waiter?
+        var next: Connection?
+        let isKept: Bool
     }
 
     // MARK: - Those that idle
@@ -127,9 +148,18 @@ final class ConnectionPool: Sendable {
         if !kept.isEmpty { scheduleSweep() }
     }
 
-    /// Closes what idles, because the server is not the one to talk to any more.
-    func renew() {
-        for connection in state.withLock({ $0.queue.takeIdle() }) { connection.closeWithoutWaiting() }
+    /// Keeps none of those that exist, because the server is not the one to talk to any more: what idles is closed, what is taken will be when
+    /// it is given back.
+    ///
+    /// - Parameter isGraceful: whether who has one may go on with it; otherwise it is lost to him at once, so that nobody waits for ever
+    ///   on a server that has been cut off.
+    func renew(isGraceful: Bool) {
+        let (idle, taken) = state.withLock { state in
+            for id in state.taken.keys { state.taken[id]?.isOutdated = true }
+            return (state.queue.takeIdle(), state.taken.values.map(\.connection))
+        }
+        for connection in idle { connection.closeWithoutWaiting() }
+        if !isGraceful { for connection in taken { connection.hangUp() } }
     }
 
     /// Ends all waiting, and refuses new leases. Connections that are taken are closed when they are given back.

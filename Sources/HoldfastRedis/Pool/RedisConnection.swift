@@ -10,6 +10,8 @@ public import HoldfastStore
 /// ends the connection, so that a blocking pop that nobody waits for takes nothing: the server sees the end and forgets the command. An
 /// element that it popped before that is lost, as with every client; use LMOVE-like commands where it must not be.
 ///
+/// Where sentinels name another primary the connection is lost as well: nobody goes on with, or waits on, one that is none any more.
+///
 /// A connection whose state was changed for good (SELECT, AUTH, an open MULTI…) is closed afterwards and not given to others.
 public final class RedisConnection: Store {
     private struct State {
