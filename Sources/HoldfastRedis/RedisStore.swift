@@ -61,7 +61,10 @@ public final class RedisStore: Store {
             topology = .cluster(nodes)
             shards = ShardSubscriptions(nodes)
             nodes.whenSentElsewhere { [trackers] in trackers.disturb() }
-            hub = SubscriptionHub(try Connector(configuration, to: .found { ServerAddress(nodes.newHome()) }), on: loop)
+            let connector = try Connector(configuration, to: .found { ServerAddress(await nodes.newHome()) })
+            // Whoever only listens would not learn of another slot table by its calls.
+            hub = SubscriptionHub(connector, on: loop) { _ = nodes.hasMap() }
+            nodes.whenHomeIsLost { [weak hub] in hub?.renew() }
         }
     }
 

@@ -40,4 +40,46 @@ import Testing
         await store.shutdown()
         try await cluster.stop()
     }
+
+    // MARK: - Subscriptions
+
+    /// A node that has left the cluster stays connected, and would never pass a message on. Nothing but the listener uses the store.
+    @Test func listenersLeaveANodeThatHasLeftTheCluster() async throws {
+        let subscribed = Locked<[Int]>([])
+        func script(_ number: Int) -> ScriptedPeer.Script {
+            { command in
+                switch command[0] {
+                case "SUBSCRIBE":
+                    subscribed.withLock { $0.append(number) }
+                    return ">3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n"
+                case "UNSUBSCRIBE": return ">3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n"
+                default: return "+PONG\r\n"
+                }
+            }
+        }
+        let cluster = try await ScriptedCluster.start([script(0), script(1)])
+        var configuration = cluster.configuration { $0.refreshInterval = .milliseconds(1) }
+        // That is how often the listener asks whether its connection is alive.
+        configuration.commandTimeout = .milliseconds(500)
+        let store = try RedisStore(configuration)
+        var news: Subscription.Event?
+        try await eventually("it does not listen") {
+            do {
+                news = try await store.withSubscription(to: [.channel(Channel("news"))]) { subscription in
+                    let home = try #require(subscribed.withLock { $0.last })
+                    cluster.table.withLock { $0 = [(0...16383, 1 - home)] }
+                    try await eventually("it listens to nobody else") { subscribed.withLock { $0.last } == 1 - home }
+                    return await subscription.first { _ in true }
+                }
+                return true
+            } catch let error as StoreError {
+                // A machine that stands still for half a second loses the first attempt.
+                guard error.isServerFailure else { throw error }
+                return false
+            }
+        }
+        #expect(news == .gap(missed: nil))
+        await store.shutdown()
+        try await cluster.stop()
+    }
 }

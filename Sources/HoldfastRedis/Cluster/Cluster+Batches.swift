@@ -60,7 +60,7 @@ extension Cluster {
                 together.append(item)
                 continue
             case .publish:
-                item.target = .node(home)
+                item.target = .node(try await home())
                 together.append(item)
                 continue
             default: break

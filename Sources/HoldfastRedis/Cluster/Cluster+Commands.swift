@@ -18,7 +18,7 @@ extension Cluster {
         case .scan: return try await scan(operation)
         case .ping: return try await ping(operation)
         case .publish:
-            return try await send(Errand(isIdempotent: false, target: .node(home))) { operation.write(to: &$0) }.get()
+            return try await send(Errand(isIdempotent: false, target: .node(try await home()))) { operation.write(to: &$0) }.get()
         case .unknown: return try await execute(operation, as: ClusterRoute(operation, keys: try await keys(of: operation)))
         case .crossSlot: throw Self.crossSlot(operation.name)
         }

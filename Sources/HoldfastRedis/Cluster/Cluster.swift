@@ -26,6 +26,22 @@ final class Cluster: Sendable {
         var isClosed = false
         /// Called for each call that a node sends elsewhere.
         var sentElsewhere: @Sendable () -> Void = {}
+        /// Called when `home` is no node of the cluster any more.
+        var lostHome: @Sendable () -> Void = {}
+
+        /// - Returns: the connections to nodes that are none any more, and whom to tell that the home is none.
+        mutating func adopt(_ map: SlotMap, seeds: [Node]) -> (retired: [Connection], lostHome: (@Sendable () -> Void)?) {
+            self.map = map
+            refreshedAt = Uptime.nanoseconds
+            let known = Set(map.nodes + seeds)
+            let gone = primaries.filter { !known.contains($0.key) }
+            for node in gone.keys { primaries[node] = nil }
+            let noReplicas = replicas.filter { entry in !map.shards.contains { $0.replicas.contains(entry.key) } }
+            for node in noReplicas.keys { replicas[node] = nil }
+            let isHomeless = home.map { !map.nodes.contains($0) } ?? false
+            if isHomeless { home = nil }
+            return (Array(gone.values) + Array(noReplicas.values), isHomeless ? lostHome : nil)
+        }
     }
 
     let configuration: RedisConfiguration
@@ -50,11 +66,18 @@ final class Cluster: Sendable {
 
     /// Where this process publishes and listens. Any node would do, because each passes publications on to all others; one for both
     /// keeps the messages of this process in the order in which it published them.
-    var home: Node { state.withLock { state in state.home ?? move(&state) } }
+    ///
+    /// - Throws: where the nodes are not known yet and cannot be asked.
+    func home() async throws(StoreError) -> Node {
+        if !hasMap() { try await refresh().get() }
+        return state.withLock { state in state.home ?? move(&state) }
+    }
 
     /// The same for a new connection of listeners: another node, because the last one was lost.
-    func newHome() -> Node {
-        state.withLock { state in
+    func newHome() async -> Node {
+        // A node that is only configured may have left the cluster: it would pass nothing on.
+        if map.isEmpty { _ = await refresh() }
+        return state.withLock { state in
             guard state.hasListened, let old = state.home else {
                 state.hasListened = true
                 return state.home ?? move(&state)
@@ -65,10 +88,13 @@ final class Cluster: Sendable {
 
     private func move(_ state: inout State, from old: Node? = nil) -> Node {
         let nodes = state.map.isEmpty ? seeds : state.map.nodes
-        let home = nodes.filter { $0 != old }.randomElement() ?? seeds[0]
+        let home = nodes.filter { $0 != old }.randomElement() ?? nodes.first ?? seeds[0]
         state.home = home
         return home
     }
+
+    /// Sets who hears that the listeners are at a node that has left the cluster: it stays connected, and hears nothing more.
+    func whenHomeIsLost(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.lostHome = body } }
 
     var map: SlotMap { state.withLock { $0.map } }
 
@@ -184,19 +210,12 @@ final class Cluster: Sendable {
 
     private func ask() async -> Result<Void, StoreError> {
         let inquiry = await Inquiry<SlotMap>.of(informants, epoch: \.epoch) { await self.slots(of: $0) }
-        let retired = state.withLock { state -> [Connection] in
-            state.refreshing = nil
-            guard let map = inquiry.best?.answer, !map.isEmpty else { return [] }
-            state.map = map
-            state.refreshedAt = Uptime.nanoseconds
-            let known = Set(map.nodes + seeds)
-            let gone = state.primaries.filter { !known.contains($0.key) }
-            for node in gone.keys { state.primaries[node] = nil }
-            let noReplicas = state.replicas.filter { entry in !map.shards.contains { $0.replicas.contains(entry.key) } }
-            for node in noReplicas.keys { state.replicas[node] = nil }
-            return Array(gone.values) + Array(noReplicas.values)
+        if let map = inquiry.best?.answer, !map.isEmpty {
+            let (retired, lostHome) = state.withLock { $0.adopt(map, seeds: seeds) }
+            for connection in retired { connection.retire() }
+            lostHome?()
         }
-        for connection in retired { connection.retire() }
+        state.withLock { $0.refreshing = nil }
         guard let best = inquiry.best else { return .failure(Self.failure(inquiry.failure)) }
         return best.answer.isEmpty ? .failure(StoreError(.serverBusy, "The cluster serves no slots yet")) : .success(())
     }

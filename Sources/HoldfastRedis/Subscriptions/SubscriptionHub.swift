@@ -50,10 +50,13 @@ final class SubscriptionHub: Sendable {
     private let eventLoop: any EventLoop
     private let heartbeat: TimeAmount
     private let patience: TimeAmount
+    private let eachBeat: @Sendable () -> Void
 
-    init(_ connector: Connector, on eventLoop: any EventLoop) {
+    /// - Parameter eachBeat: called once in each command timeout while the connection is there.
+    init(_ connector: Connector, on eventLoop: any EventLoop, eachBeat: @escaping @Sendable () -> Void = {}) {
         self.connector = connector
         self.eventLoop = eventLoop
+        self.eachBeat = eachBeat
         let configuration = connector.configuration
         heartbeat = .nanoseconds(configuration.commandTimeout.clampedNanoseconds)
         patience = .nanoseconds((configuration.commandTimeout + configuration.connectTimeout).clampedNanoseconds)
@@ -259,6 +262,7 @@ final class SubscriptionHub: Sendable {
             return true
         }
         guard isAlive else { return channel.close(promise: nil) }
+        eachBeat()
         flush()
         scheduleHeartbeat(channel)
     }
