@@ -86,6 +86,11 @@ import Testing
         #expect(wait("blmpop", "2", "1", "a", "LEFT") == 2_000_000_000)
         #expect(wait("XREAD", "COUNT", "1", "BLOCK", "30", "STREAMS", "BLOCK", "0") == 30_000_000)
         #expect(wait("XREAD", "STREAMS", "BLOCK", "0") == 0)
+        #expect(wait("XREADGROUP", "GROUP", "streams", "w", "BLOCK", "0", "STREAMS", "jobs", ">") == .max)
+        #expect(wait("XREADGROUP", "GROUP", "g", "streams", "block", "30", "STREAMS", "jobs", ">") == 30_000_000)
+        #expect(wait("XREADGROUP", "GROUP", "block", "30", "STREAMS", "jobs", ">") == 0)
+        // A server reads words as C does, to their first zero byte.
+        #expect(wait("XREAD", "BLOCK\0!", "30", "STREAMS", "s", "0") == 30_000_000)
         #expect(wait("WAIT", "1", "0") == .max)
         #expect(wait("BLPOP", "a", "nan") == 0)
         #expect(wait("BLPOP", "a", "1e300") == .max)
@@ -210,6 +215,15 @@ import Testing
         }
         #expect(store.poolCounts.idle == 1, "it is kept")
         await store.shutdown()
+    }
+
+    @Test func whatWouldMakeOthersWaitIsKnownWhateverGroupsAreCalled() {
+        func waits(_ words: Bytes...) -> Bool { SharedCommands.fault(of: words) == .waits }
+        #expect(waits("XREADGROUP", "GROUP", "streams", "w", "BLOCK", "0", "STREAMS", "jobs", ">"))
+        #expect(waits("xreadgroup", "group", "g", "streams", "count", "1", "block", "0", "streams", "jobs", ">"))
+        #expect(waits("XREAD", "COUNT", "1", "BLOCK\0!", "0", "STREAMS", "jobs", "$"))
+        #expect(!waits("XREADGROUP", "GROUP", "block", "block", "NOACK", "STREAMS", "jobs", ">"))
+        #expect(!waits("XREAD", "COUNT", "1", "STREAMS", "block", "0"))
     }
 
     @Test func whatCannotBeAnsweredByOneReplyIsRefusedHereToo() async throws {

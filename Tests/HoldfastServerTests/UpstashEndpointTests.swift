@@ -185,6 +185,28 @@ import Testing
         #expect(kept.value == "the service's own")
     }
 
+    /// Groups and consumers may be called as options are; a word ends for the server at its first zero byte.
+    @Test func streamsAreTheCallersOwnWhateverTheirGroupsAreCalled() async throws {
+        let server = try await Self.server(.redis)
+        func send(_ body: String, _ key: String) async throws -> String { try await post(server, "", body, key: key).text }
+        for (key, value) in [(ServerUnderTest.writer, "default"), (ServerUnderTest.acme, "tenant")] {
+            _ = try await send(#"["XADD","jobs","1-1","f","\#(value)"]"#, key)
+            for group in ["streams", "block"] { _ = try await send(#"["XGROUP","CREATE","jobs","\#(group)","0"]"#, key) }
+        }
+        let jobs = #"{"result":[["jobs",[["1-1",["f","tenant"]]]]]}"#
+        for group in ["streams", "block"] {
+            let read = #""XREADGROUP","GROUP","\#(group)","streams","COUNT","1","STREAMS","jobs",">""#
+            #expect(try await send("[\(read)]", ServerUnderTest.acme) == jobs, "\(group)")
+        }
+        #expect(try await send(#"["XREAD","STREAMS\u0000","jobs","0"]"#, ServerUnderTest.acme) == jobs)
+        let script = "return redis.call('XREADGROUP','GROUP','streams','block','STREAMS','jobs','0')"
+        #expect(try await send(#"["EVAL","\#(script)","0"]"#, ServerUnderTest.acme) == #"{"result":[["jobs",[]]]}"#)
+        let zero = #"return redis.call('XREAD','STREAMS\\0','jobs','0')"#
+        #expect(try await send(#"["EVAL","\#(zero)","0"]"#, ServerUnderTest.acme) == jobs)
+        let waiting = try await send(#"["XREAD","BLOCK\u0000","0","STREAMS","jobs","$"]"#, ServerUnderTest.acme)
+        #expect(waiting.contains("BLOCK is not supported"), "\(waiting)")
+    }
+
     @Test func whatCannotBeUnderstoodIsA400() async throws {
         let server = try await Self.server(.embedded)
         for body in ["", "[", "7", "[]", #"[["GET","a"]]"#, #"["GET",null]"#, #"["GET",{"a":1}]"#, #"[""]"#, "{}"] {

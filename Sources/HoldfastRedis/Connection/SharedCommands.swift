@@ -63,10 +63,7 @@ enum SharedCommands {
             case "TRACKING", "CACHING", "NO-TOUCH", "NO-EVICT", "SETNAME": return .state
             default: return nil
             }
-        case "XREAD", "XREADGROUP":
-            // Behind STREAMS stand keys, which may be called anything.
-            let options = arguments.dropFirst().prefix { word($0) != "STREAMS" }
-            return options.contains { word($0) == "BLOCK" } ? .waits : nil
+        case "XREAD", "XREADGROUP": return StreamReadOptions(arguments).block == nil ? nil : .waits
         case "SCRIPT": return arguments.dropFirst().first.map(word) == "DEBUG" ? .state : nil
         default: return nil
         }

@@ -10,12 +10,7 @@ enum BlockingCommands {
         case "BLMPOP", "BZMPOP": return seconds(arguments.dropFirst().first)
         case "WAIT", "WAITAOF": return milliseconds(arguments.last)
         case "XREAD", "XREADGROUP":
-            let options = arguments.prefix { SharedCommands.word($0) != "STREAMS" }
-            guard let block = options.firstIndex(where: { SharedCommands.word($0) == "BLOCK" }), block + 1 < options.endIndex
-            else {
-                return 0
-            }
-            return milliseconds(options[block + 1])
+            return milliseconds(StreamReadOptions(arguments).block)
         default: return 0
         }
     }

@@ -108,7 +108,7 @@ extension RawCommand.Keys {
     }
 
     private static func streams(in arguments: [Bytes]) -> [Int] {
-        guard let word = arguments.dropFirst().firstIndex(where: { $0.lossyString.uppercased() == "STREAMS" }) else { return [] }
+        guard let word = StreamReadOptions(arguments).streams else { return [] }
         return Array((word + 1)..<(word + 1 + (arguments.count - word - 1) / 2))
     }
 }

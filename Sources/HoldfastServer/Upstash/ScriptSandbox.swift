@@ -69,7 +69,12 @@ enum ScriptSandbox {
         local first,last,step=w[1],w[2],w[3] or 1
         if w.d and a[2]~=nil then a[2]=h..a[2] end
         if w.s then
-        for i=2,#a do if string.upper(tostring(a[i]))=='STREAMS' then first=i+1 last=i+math.floor((#a-i)/2) break end end
+        local i=2
+        while i<=#a do
+        local o=string.upper(string.match(tostring(a[i]),'^[^%z]*'))
+        if o=='STREAMS' then first=i+1 last=i+math.floor((#a-i)/2) break end
+        i=i+(o=='GROUP' and 3 or (o=='COUNT' or o=='BLOCK') and 2 or 1)
+        end
         elseif first then
         if not last then last=first+1+(tonumber(a[first+1]) or 0) first=first+2
         elseif last<0 then last=#a+last+1 first=first+1 else first,last=first+1,last+1 end

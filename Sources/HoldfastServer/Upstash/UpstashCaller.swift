@@ -51,7 +51,7 @@ struct UpstashCaller: Sendable {
         guard let row = RawCommand.named(arguments[0]) else { throw Self.unsupported(name, arguments) }
         guard row.isReading || role > .reader else { throw Self.forbidden(name) }
         guard isServed || CommandTable.shared[arguments[0]] != nil else { throw Self.needsServer(name) }
-        if row.keys == .behindStreams, Self.waits(arguments) {
+        if row.keys == .behindStreams, StreamReadOptions(arguments).block != nil {
             throw ReplyError("ERR \(name) with BLOCK is not supported over REST")
         }
         // Another database's keys would be nobody's.
@@ -84,12 +84,6 @@ struct UpstashCaller: Sendable {
         bytes.append(contentsOf: head)
         bytes.append(contentsOf: name)
         return Bytes(bytes)
-    }
-
-    private static func waits(_ arguments: [Bytes]) -> Bool {
-        arguments.dropFirst().prefix { $0.lossyString.uppercased() != "STREAMS" }.contains {
-            $0.lossyString.uppercased() == "BLOCK"
-        }
     }
 
     /// A key's own name.
