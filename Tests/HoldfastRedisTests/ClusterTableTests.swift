@@ -82,4 +82,32 @@ import Testing
         await store.shutdown()
         try await cluster.stop()
     }
+
+    // MARK: - Silent nodes
+
+    /// What is not idempotent is not sent again, but later calls go to who has taken the slots over.
+    @Test(arguments: [false, true]) func aSilentNodesSlotsAreLookedForAgain(inPipeline: Bool) async throws {
+        let (lost, other) = (try key(in: 0...8191), try key(in: 8192...16383))
+        let silent = Locked<Set<Int>>([])
+        let cluster = try await ScriptedCluster.start(
+            silent: silent, [{ _ in "+OK\r\n" }, { $0[0] == "INCRBY" ? ":1\r\n" : "+OK\r\n" }])
+        var configuration = cluster.configuration { $0.refreshInterval = .seconds(3600) }
+        configuration.commandTimeout = .milliseconds(300)
+        let store = try RedisStore(configuration)
+        try await eventually("the slot table is not there") { (try? await store(.ping)) != nil }
+        cluster.table.withLock { $0 = [(0...16383, 1)] }
+        silent.withLock { $0 = [0] }
+        try await eventually("the silent node is asked for ever") {
+            do {
+                guard inPipeline else { return try await store(.incr(lost)) == 1 }
+                let (count, value) = try await store.pipeline(.incr(lost), .incr(other))
+                return count == 1 && value == 1
+            } catch let error as StoreError {
+                guard error.code == .timeout else { throw error }
+                return false
+            }
+        }
+        await store.shutdown()
+        try await cluster.stop()
+    }
 }

@@ -91,13 +91,17 @@ struct ScriptedCluster {
     /// Each has an equal part of the slots at first.
     let table: Locked<Table>
 
-    static func start(greetings: [String]? = nil, _ scripts: [ScriptedPeer.Script]) async throws -> ScriptedCluster {
+    /// - Parameter silent: those that answer nothing any more, whatever they are asked.
+    static func start(
+        greetings: [String]? = nil, silent: Locked<Set<Int>> = Locked([]), _ scripts: [ScriptedPeer.Script]
+    ) async throws -> ScriptedCluster {
         let (ports, size) = (Locked<[Int]>([]), ClusterSlot.count / scripts.count)
         let table = Locked(scripts.indices.map { (slots: $0 * size...($0 + 1) * size - 1, peer: $0) })
         var peers: [ScriptedPeer] = []
         for (number, script) in scripts.enumerated() {
             let peer = try await ScriptedPeer.start(greeting: greetings?[number] ?? "+OK\r\n") { command in
-                switch command.prefix(2) {
+                guard !silent.withLock({ $0.contains(number) }) else { return "" }
+                return switch command.prefix(2) {
                 case ["CLUSTER", "SLOTS"]: slots(table.withLock { $0 }, ports.withLock { $0 })
                 case ["CLUSTER", "INFO"]: "$43\r\ncluster_state:ok\r\ncluster_current_epoch:1\r\n\r\n"
                 default: script(command)

@@ -95,9 +95,7 @@ extension Cluster {
                         step = next(&item.journey, after: redirection)
                         if case .end = step { failure = failure ?? item.journey.end(with: error) }
                     case .failure(let error):
-                        step =
-                            link == nil
-                            ? next(&item.journey, after: .wait) : item.journey.next(after: error, now: Uptime.nanoseconds)
+                        step = link == nil ? next(&item.journey, after: .wait) : next(&item.journey, after: error)
                         if case .end = step { failure = failure ?? item.journey.end(with: error) }
                     }
                     guard case .go(let target, let after, let asks) = step else { continue }

@@ -46,7 +46,7 @@ extension Cluster {
                     if let known = journey.end(with: error) { result = .failure(known) }
                     guard let redirection = Redirection(error, host: link.node.host) else { return result }
                     step = next(&journey, after: redirection)
-                case .failure(let error): step = journey.next(after: error, now: Uptime.nanoseconds)
+                case .failure(let error): step = next(&journey, after: error)
                 }
             } else {
                 result = .failure(Self.unserved(errand.slot))
@@ -69,6 +69,12 @@ extension Cluster {
         if case .moved(let slot, let node) = redirection { move(slot: slot, to: node) }
         if redirection != .wait { isSentElsewhere() }
         return journey.next(after: redirection, now: Uptime.nanoseconds)
+    }
+
+    func next(_ journey: inout Journey, after error: StoreError) -> Journey.Step {
+        // Also where this call ends: perhaps another node has taken the silent one's slots over.
+        if error.code == .timeout { refreshLater() }
+        return journey.next(after: error, now: Uptime.nanoseconds)
     }
 
     /// Does what has to be done before the next attempt; false where there is none, because the caller has gone or no node can be asked.
