@@ -84,7 +84,9 @@ public final class UpstashStore: Store {
         var results: [Reply] = []
         results.reserveCapacity(replies.count)
         for (reply, isCarried) in zip(replies, areCarried) {
-            results.append(isCarried ? try Self.carried(reply, count: 1)[0] : Self.advised(reply))
+            // An error in place of a carrier's reply is that command's; the others have been carried out.
+            let isRefused = if case .error = reply { true } else { false }
+            results.append(isCarried && !isRefused ? try Self.carried(reply, count: 1)[0] : Self.advised(reply))
         }
         return results
     }
@@ -150,7 +152,9 @@ public final class UpstashStore: Store {
     // MARK: - Replies
 
     private static func carried(_ reply: Reply, count: Int) throws(StoreError) -> [Reply] {
-        if case .error(let error) = reply { throw StoreError(ReplyError(advised(error.line)), scriptMayHaveRun: true) }
+        if case .error(let error) = reply {
+            throw StoreError(ReplyError(advised(error.line)), scriptMayHaveRun: !error.isBeforeRun)
+        }
         guard let replies = RESTCarrier.replies(in: reply, count: count) else {
             throw StoreError(.unexpectedReply, effect: .unknown)
         }

@@ -88,6 +88,35 @@ import Testing
         }
     }
 
+    /// What is no text goes as a script, which a token, or a server without memory, may refuse: the others are answered all the same.
+    @Test func aScriptThatIsRefusedIsOneErrorOfItsPipeline() async throws {
+        let refusal = "NOPERM this user has no permissions to run the 'eval' command"
+        let answer = #"[{"result":"OK"},{"error":"\#(refusal)"},{"result":2}]"#
+        func refused(_ line: String) -> TranscriptPeer.Answer {
+            TranscriptPeer.json(#"{"error":"\#(line)"}"#, status: "400 Bad Request")
+        }
+        try await withStore(
+            TranscriptPeer.json(answer), refused(refusal), refused("ERR user_script:3: boom script: abc, on @user_script:3.")
+        ) { store, peer async throws in
+            let binary = Operation.raw(["HSET", "k", Bytes([255]), Bytes([254])])
+            let replies = try await store.execute(
+                Batch(.pipeline, [.raw(["SET", "a", "1"]), binary, .raw(["INCR", "a"])]))
+            try #require(replies.count == 3)
+            #expect(replies[0] == .ok && replies[2] == .integer(2))
+            guard case .error(let error) = replies[1] else {
+                Issue.record("\(replies[1])")
+                return
+            }
+            #expect(error.line.hasPrefix(refusal) && error.line.contains("read-only token"))
+            #expect(peer.requests[0].text.contains(#"["EVAL","#))
+            // By itself it is thrown: refused at the door it has no effect, half-way it may have.
+            for effect in [StoreError.Effect.none, .unknown] {
+                let error = await #expect(throws: StoreError.self) { try await store.execute(binary) }
+                #expect(error?.effect == effect, "\(error as Any)")
+            }
+        }
+    }
+
     @Test func aTransactionIsAnsweredAsAWholeOrDiscarded() async throws {
         try await withStore(
             TranscriptPeer.json(#"[{"result":"OK"},{"error":"ERR value is not an int or out of range"}]"#),

@@ -87,5 +87,5 @@ public struct Procedure<Output: Sendable>: Sendable {
 extension ReplyError {
     /// Whether a script that answered this cannot have run: the server refused it at the door, or the script's own validation did
     /// (scripts validate first and answer `ERR …` then; a failure half-way carries the script's name).
-    var isBeforeRun: Bool { !line.contains("script:") }
+    package var isBeforeRun: Bool { !line.contains("script:") }
 }
