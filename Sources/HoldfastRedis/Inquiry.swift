@@ -3,7 +3,8 @@ import HoldfastStore
 /// The answers of several servers to one question, as a value: when they are enough, and which counts.
 ///
 /// The answer of the highest epoch counts: a majority would lag behind a failover by the time that servers take to tell each other, and
-/// the first may come from one that was cut off. Where no one answers, the most telling failure does: a refusal of credentials goes
+/// the first may come from one that was cut off. An answer of a negative epoch counts only where there is no other, and others are waited
+/// for as long as without it. Where no one answers, the most telling failure does: a refusal of credentials goes
 /// before an address where nobody is.
 struct Inquiry<Answer: Sendable>: Sendable {
     typealias Node = RedisConfiguration.Node
@@ -42,7 +43,7 @@ struct Inquiry<Answer: Sendable>: Sendable {
                 // Nil is the timer's.
                 guard let result else { break }
                 inquiry.receive(result, epoch: epoch)
-                guard inquiry.best != nil, !hasTimer else { continue }
+                guard let best = inquiry.best, best.epoch >= 0, !hasTimer else { continue }
                 hasTimer = true
                 group.addTask {
                     try? await Task.sleep(for: grace)

@@ -41,6 +41,40 @@ import Testing
         try await cluster.stop()
     }
 
+    // MARK: - Nodes that know nothing
+
+    /// A node that was removed is still in the configuration. It answers, of a higher epoch and before all others.
+    @Test func aRemovedNodesEmptyTableCountsForNothing() async throws {
+        let cluster = try await ScriptedCluster.start([{ _ in "$1\r\nv\r\n" }])
+        let removed = try await ScriptedPeer.start { command in
+            switch command.prefix(2) {
+            case ["CLUSTER", "SLOTS"]: "*0\r\n"
+            case ["CLUSTER", "INFO"]: "$46\r\ncluster_state:fail\r\ncluster_current_epoch:99\r\n\r\n"
+            default: "-CLUSTERDOWN Hash slot not served\r\n"
+            }
+        }
+        let store = try RedisStore(
+            cluster.configuration { $0.nodes.append(.init(host: "127.0.0.1", port: removed.port)) })
+        guard case .cluster(let nodes) = store.topology else { return }
+        #expect(try await store(.get(Key(raw: "k"))) == "v")
+        #expect(nodes.map.nodes.map(\.port) == [cluster.peers[0].port])
+        await store.shutdown()
+        try await cluster.stop()
+        try await removed.stop()
+    }
+
+    /// Others have only a moment once somebody has answered; not where that one knows nothing.
+    @Test func othersAreWaitedForWhereTheFirstKnowsNothing() async {
+        let nodes = [RedisConfiguration.Node(host: "knows-nothing", port: 1), .init(host: "knows", port: 1)]
+        let inquiry = await Inquiry<Int64>.of(nodes, epoch: { $0 }) { node in
+            guard node == nodes[1] else { return .success(-1) }
+            // Twice the moment. Whoever is not waited for any more is cancelled, and has no answer.
+            guard (try? await Task.sleep(for: .milliseconds(500))) != nil else { return .failure(StoreError(.cancelled)) }
+            return .success(7)
+        }
+        #expect(inquiry.best?.answer == 7)
+    }
+
     // MARK: - Subscriptions
 
     /// A node that has left the cluster stays connected, and would never pass a message on. Nothing but the listener uses the store.

@@ -235,7 +235,8 @@ final class Cluster: Sendable {
         do throws(StoreError) {
             let replies = try replies.get()
             var map = try SlotMap(replies[0], host: node.host)
-            map.epoch = ClusterInfo(replies[1]).epoch
+            // A node that was removed from the cluster, or has not joined it yet, knows nothing of it, whatever its epoch.
+            map.epoch = map.isEmpty ? -1 : ClusterInfo(replies[1]).epoch
             return .success(map)
         } catch {
             return .failure(error)
