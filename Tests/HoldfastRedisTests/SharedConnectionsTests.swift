@@ -57,4 +57,26 @@ import Testing
         #expect(store.statistics.timedOut == 1 && store.statistics.connected == 1)
         await store.shutdown()
     }
+
+    /// Copies are confirmed only where all connections that may have read them lead to the server that tells of changes.
+    @Test func eachConfirmationOfCopiesHasAskedAllOfThem() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let (connections, rounds) = (3, 5)
+        let store = try store(server, connections: connections)
+        let (events, door) = AsyncStream.makeStream(of: KeyChangeEvent.self)
+        let handle = try #require(store.trackChanges(of: ["p:"], confirmingEvery: .milliseconds(5)) { door.yield($0) })
+        var confirmed = 0
+        for await event in events {
+            if case .confirmed = event { confirmed += 1 }
+            if confirmed == rounds { break }
+        }
+        let info = try await server.ask("INFO", "commandstats").bytes?.lossyString ?? ""
+        let line = try #require(info.split(separator: "\r\n").first { $0.hasPrefix("cmdstat_info:calls=") })
+        let asked = try #require(Int(line.dropFirst("cmdstat_info:calls=".count).prefix { $0.isNumber }))
+        // Before the first of them it was asked whether there is anything to confirm.
+        #expect(asked >= connections * (rounds + 1))
+        handle.end()
+        await store.shutdown()
+    }
 }

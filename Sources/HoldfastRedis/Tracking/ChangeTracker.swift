@@ -7,8 +7,8 @@ import NIOPosix
 ///
 /// 1. A server announces changes over one connection in their order, and answers in the same order: once it has answered PING, all
 ///    that had changed before has been told. So each round of answers confirms the moment at which it was asked for.
-/// 2. What is read comes from the server that is listened to: each round asks both connections who is there (`run_id`). Behind one
-///    address there may be another server tomorrow.
+/// 2. What is read comes from the server that is listened to: each round asks the connection that listens, and all those for calls, who is
+///    there (`run_id`). Behind one address there may be another server tomorrow.
 /// 3. In a cluster each round compares who serves which slots with what the session began with. A call that is sent elsewhere by MOVED
 ///    or ASK is told of at once (``disturb()``), before its answer is there.
 /// 4. When any of these connections ends, or sentinels name another primary, the session ends, at once, and another begins.
@@ -170,7 +170,8 @@ final class ChangeTracker: Sendable {
         }
         if !speaksRESP3 { try await stream.ask(["SUBSCRIBE", InvalidationMessage.channel]) }
         if mode == .reads {
-            guard let connection = servers.connection(to: node) else { throw StoreError(.connectionFailed) }
+            // In this mode there is one.
+            guard let connection = servers.connections(to: node).first else { throw StoreError(.connectionFailed) }
             // First, so that no end is missed: with the connection goes what the server knew of it.
             connection.whenLost { session.end() }
             let reply = try await connection.one {
@@ -185,16 +186,24 @@ final class ChangeTracker: Sendable {
     private func isWhole(_ ears: [Ear], _ picture: TrackedServers.Picture) async throws(StoreError) -> Bool {
         for ear in ears {
             try await ear.stream.ask(["PING"])
-            guard let connection = servers.connection(to: ear.node) else { return false }
-            let replies = try await connection.many(mode == .reads ? 3 : 2) { writer in
-                writer.command(["HELLO"])
-                writer.command(["INFO", "server"])
-                if mode == .reads { writer.command(["CLIENT", "TRACKINGINFO"]) }
-            }.get()
-            if servers.mustBePrimary, ServerSelf(replies[0]).role == "replica" { return false }
-            if let server = ServerSelf.runID(replies[1]), let heard = ear.server, server != heard { return false }
-            if mode == .reads, ServerSelf.redirection(replies[2]) != ear.id { return false }
+            let connections = servers.connections(to: ear.node)
+            guard !connections.isEmpty else { return false }
+            for connection in connections {
+                guard try await leads(connection, to: ear) else { return false }
+            }
         }
         return servers.isStill(picture)
+    }
+
+    /// Whether what is read over the connection comes from the server that is listened to.
+    private func leads(_ connection: Connection, to ear: Ear) async throws(StoreError) -> Bool {
+        let replies = try await connection.many(mode == .reads ? 3 : 2) { writer in
+            writer.command(["HELLO"])
+            writer.command(["INFO", "server"])
+            if mode == .reads { writer.command(["CLIENT", "TRACKINGINFO"]) }
+        }.get()
+        if servers.mustBePrimary, ServerSelf(replies[0]).role == "replica" { return false }
+        if let server = ServerSelf.runID(replies[1]), let heard = ear.server, server != heard { return false }
+        return mode != .reads || ServerSelf.redirection(replies[2]) == ear.id
     }
 }

@@ -35,11 +35,12 @@ enum TrackedServers: Sendable {
         }
     }
 
-    /// The connection that calls for the server's keys go over.
-    func connection(to node: RedisConfiguration.Node?) -> Connection? {
+    /// The connections that calls for the server's keys go over.
+    func connections(to node: RedisConfiguration.Node?) -> [Connection] {
         switch self {
-        case .server(let link): link.connection
-        case .cluster(let cluster): node.flatMap { cluster.link(to: .node($0), slot: nil, isRead: false)?.connection }
+        case .server(let link): link.connections
+        case .cluster(let cluster):
+            node.flatMap { cluster.link(to: .node($0), slot: nil, isRead: false)?.connection }.map { [$0] } ?? []
         }
     }
 
