@@ -190,7 +190,9 @@ extension Endpoint {
             return true
         }
         guard isDone else { return false }
-        for command in transaction.commands { showMonitors(command.arguments, of: client) }
+        for command in transaction.commands where !command.entry.traits.contains(.hidden) {
+            showMonitors(command.arguments, of: client)
+        }
         fill(holes, behind: begin, client)
         return true
     }

@@ -80,4 +80,22 @@ import Testing
             }
         }
     }
+
+    /// What MONITOR does not show by itself it does not show within a transaction.
+    @Test func monitorShowsNoPasswordsOfATransaction() async throws {
+        try await ServedStore.with { served in
+            let (watcher, client) = (try served.connect(), try served.connect())
+            #expect(try watcher("MONITOR") == "+OK\r\n")
+            _ = try client("MULTI")
+            for line in ["AUTH hunter2", "CONFIG SET requirepass hunter2", "SET a 1"] {
+                #expect(try send(line, client) == Array("+QUEUED\r\n".utf8))
+            }
+            _ = try client("EXEC")
+            var shown: [String] = []
+            while !shown.contains(where: { $0.contains(#""SET" "a" "1""#) }) {
+                shown.append(String(decoding: try #require(try watcher.reply()), as: UTF8.self))
+            }
+            #expect(!shown.contains { $0.contains("hunter2") }, "\(shown)")
+        }
+    }
 }
