@@ -36,7 +36,8 @@ import Testing
             }
             #expect(try await store(.get(moved)) == "v")
         } while cursor != "0" && found.count < 20
-        #expect(found == ["a1", "b1", "b2", "c1"])
+        // The second begins anew once the table is another.
+        #expect(found == ["a1", "b1", "b1", "b2", "c1"])
         await store.shutdown()
         try await cluster.stop()
     }

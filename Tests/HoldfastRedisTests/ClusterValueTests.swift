@@ -149,16 +149,7 @@ import Testing
 
     // MARK: - Scans, and answers of several nodes
 
-    @Test func aCursorIsReadBackAndKnowsItsNode() {
-        let other = Node(host: "10.0.0.1", port: 7001)
-        let cursor = ClusterCursor(node: node, slot: 16383, inner: ClusterCursor.largestInner)
-        #expect(ClusterCursor(cursor.value) == cursor)
-        #expect(ClusterCursor(cursor.value).inner(at: node) == ClusterCursor.largestInner)
-        #expect(ClusterCursor(cursor.value).inner(at: other) == 0)
-        #expect(ClusterCursor(node: node, slot: 0, inner: 0).value != 0, "0 is the end")
-    }
-
-    @Test func aScanGoesOnAtTheNextSlotOfAnotherNode() throws {
+    @Test func theNextSlotOfAnotherNodeIsFound() throws {
         let (a, b, c) = (Node(host: "a", port: 1), Node(host: "b", port: 1), Node(host: "c", port: 1))
         let ranges: [(Int64, Int64, Reply)] = [(2, 5460, "a"), (5461, 10922, "b"), (10923, 16382, "c")].map {
             ($0, $1, .bytes($2))

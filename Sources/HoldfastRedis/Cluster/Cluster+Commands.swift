@@ -117,12 +117,13 @@ extension Cluster {
             return .error(ReplyError("ERR invalid cursor"))
         }
         if !hasMap() { try await refresh().get() }
-        guard let (slot, _) = map.next(from: ClusterCursor(given).slot) else { return Self.page("0", .array([])) }
+        let map = map
+        guard let place = ClusterCursor(given).place(map) else { return Self.page(.none, .array([])) }
         let (reply, node) = try await travel(
-            Errand(slot: slot, isIdempotent: true), refusal: { (answer: (Reply, Node)) in answer.0.refusal }
+            Errand(slot: place.slot, isIdempotent: true), refusal: { (answer: (Reply, Node)) in answer.0.refusal }
         ) { link, _ in
             var page = arguments
-            page[1] = Bytes(ClusterCursor(given).inner(at: link.node).description)
+            page[1] = Bytes(place.inner(at: link.node).description)
             return await link.connection.one { $0.command(page) }.map { ($0, link.node) }
         }.get()
         guard case .array(let parts) = reply, parts.count == 2, let inner = parts[0].bytes?.string.flatMap({ UInt64($0) }) else {
@@ -131,14 +132,12 @@ extension Cluster {
         guard inner <= ClusterCursor.largestInner else {
             throw StoreError(.unexpectedReply, "A node's cursor is larger than 40 bits", effect: .unknown, operation: "SCAN")
         }
-        if inner != 0 { return Self.page(Bytes(ClusterCursor(node: node, slot: slot, inner: inner).value.description), parts[1]) }
-        // From this slot on: it may be another node's by now.
-        guard let next = map.next(from: slot, notOf: node) else { return Self.page("0", parts[1]) }
-        let cursor = ClusterCursor(node: next.node, slot: next.slot, inner: 0)
-        return Self.page(Bytes(cursor.value.description), parts[1])
+        return Self.page(ClusterCursor(behind: place, map, now: self.map, asked: node, inner: inner), parts[1])
     }
 
-    private static func page(_ cursor: Bytes, _ keys: Reply) -> Reply { .array([.bytes(cursor), keys]) }
+    private static func page(_ cursor: ClusterCursor, _ keys: Reply) -> Reply {
+        .array([.bytes(Bytes(cursor.value.description)), keys])
+    }
 
     // MARK: - Commands that only the server knows
 

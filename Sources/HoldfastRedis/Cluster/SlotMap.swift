@@ -12,6 +12,8 @@ struct SlotMap: Equatable {
     private(set) var shards: [Shard] = []
     /// The shard of each slot; ``unserved`` where there is none.
     private var shardOfSlot = [UInt16](repeating: SlotMap.unserved, count: ClusterSlot.count)
+    /// Who serves which slots, as a number that is the same in every process; that two tables share one is chance.
+    private(set) var fingerprint: UInt64 = 0
     /// The cluster's epoch as the node that told this knew it: of two maps the one with the higher epoch is the newer.
     var epoch: Int64 = 0
 
@@ -42,8 +44,25 @@ struct SlotMap: Equatable {
                 known[primary] = index
                 shards.append(Shard(primary: primary, replicas: parts.dropFirst(3).compactMap { Self.node($0, host: host) }))
             }
-            for slot in first...last { shardOfSlot[Int(slot)] = UInt16(index) }
+            let mark = primary.fingerprint
+            for slot in first...last { assign(Int(slot), to: index, mark) }
         }
+    }
+
+    /// - Parameter mark: the primary's fingerprint.
+    private mutating func assign(_ slot: Int, to shard: Int, _ mark: UInt64) {
+        let old = shardOfSlot[slot]
+        if old != Self.unserved { fingerprint ^= Self.mix(slot, shards[Int(old)].primary.fingerprint) }
+        fingerprint ^= Self.mix(slot, mark)
+        shardOfSlot[slot] = UInt16(shard)
+    }
+
+    /// splitmix64.
+    private static func mix(_ slot: Int, _ mark: UInt64) -> UInt64 {
+        var bits = mark &+ UInt64(slot + 1) &* 0x9E37_79B9_7F4A_7C15
+        bits = (bits ^ (bits >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
+        return bits ^ (bits >> 31)
     }
 
     private static func failure(_ error: ReplyError) -> StoreError {
@@ -95,11 +114,11 @@ struct SlotMap: Equatable {
 
     /// Notes that a slot has moved, as MOVED tells.
     mutating func move(slot: Int, to node: Node) {
-        if let shard = shards.firstIndex(where: { $0.primary == node }) {
-            shardOfSlot[slot] = UInt16(shard)
-        } else if shards.count < Self.largest {
-            shardOfSlot[slot] = UInt16(shards.count)
+        var shard = shards.firstIndex { $0.primary == node }
+        if shard == nil, shards.count < Self.largest {
+            shard = shards.count
             shards.append(Shard(primary: node))
         }
+        if let shard { assign(slot, to: shard, node.fingerprint) }
     }
 }
