@@ -1,3 +1,4 @@
+import Foundation
 public import HoldfastRedis
 public import HoldfastStore
 import HoldfastUpstash
@@ -24,13 +25,14 @@ public struct Backend: Sendable, CustomStringConvertible {
     }
 
     /// Every kind of store there is.
-    public static let available: [Backend] = [.embedded, .redis, .redisRESP2, .redisTLS, .sentinel, .cluster, .upstash]
+    public static let available: [Backend] = [.embedded] + servers + [.upstash]
 
     /// Those with a connection of their own: a call is cheap, and what is published later arrives later, on whatever channel.
     public static let direct: [Backend] = available.filter { $0.description != upstash.description }
 
     /// Those that a server stands behind.
-    public static let servers: [Backend] = [.redis, .redisRESP2, .redisTLS, .sentinel, .cluster]
+    public static let servers: [Backend] =
+        [.redis, .redisRESP2] + (SharedRedis.hasTLS ? [.redisTLS] : []) + [.sentinel, .cluster]
 
     public static let embedded = Backend("embedded") { EmbeddedStore() }
 
@@ -82,9 +84,12 @@ public enum SharedRedis {
     public static let username = "tester"
     public static let password = "p@ss:w/%rd"
 
+    /// Whether the server that the tests run on was built with TLS: Redis is, the Valkey of `scripts/valkey-tests` is not and says so.
+    static let hasTLS = ProcessInfo.processInfo.environment["HOLDFAST_TEST_TLS"] != "no"
+
     private static let running = Task.detached {
         var options = RedisProcess.Options()
-        options.tls = true
+        options.tls = hasTLS
         options.users = ["user \(username) on >\(password) ~* &* +@all"]
         return try await RedisProcess.start(options)
     }

@@ -90,6 +90,10 @@ enum SessionReplay {
             _ = try await end(pair(member, entry), in: store)
             _ = try await store(.zrem(index, member))
         }
+        if let id = try? SessionID(kept.lossyString) {
+            let user = index.bytes.dropFirst(entry.arguments[0].count + "user_sessions:".utf8.count).lossyString
+            try await Sessions.enter(pair(kept, entry)[0], id, of: user, into: entry.keys, in: store)
+        }
         // Not later than now on the server. A later mark is another revocation's, which has ended what it had to.
         let settled = min(moment, try await store.run(Procedure.indexRevoke(entry.keys[1], at: moment)))
         var staying = 0

@@ -65,7 +65,8 @@ extension Sessions {
     /// off, when they hand it over. Sessions are ended one by one: when it throws half-way, some are ended and the others are not; calling
     /// it again ends those.
     ///
-    /// - Parameter kept: one that stays, as for "log out everywhere else".
+    /// - Parameter kept: one that stays, as for "log out everywhere else"; two trips more. What still lies in a process that is cut off ends with
+    ///   the others.
     /// - Returns: how many were ended, damaged ones included. While the server is away: how many of those that this process knew; the others
     ///   are ended when it is back, and this process answers none of them until then.
     /// - Throws: while the server is away ``/HoldfastStore/ErrorCode/outboxFull`` with an unknown effect where they have ended in this process
@@ -80,8 +81,25 @@ extension Sessions {
             if decider.isLocal {
                 return try await SessionsHere(self, decider).endAll(ofUser: userID, known, keeping: kept)
             }
+            if let kept { try await Self.enter(keys.session(kept), kept, of: userID, into: index, in: store) }
             return try await revokeAll(index, keeping: kept, in: store)
         }
+    }
+
+    /// Enters a session that a revocation keeps into its user's index, where it is there: its creator may not have come to that yet, and would
+    /// take it for one of those that were revoked.
+    static func enter(
+        _ session: Key, _ id: SessionID, of userID: String, into index: [Key], in store: any Store
+    ) async throws(StoreError) {
+        let fields: [Bytes?]
+        do throws(StoreError) { fields = try await store(.hmget(session, ["user", "ends"])) } catch {
+            // Something else lies there, which is nobody's session.
+            guard error.code == .wrongType else { throw error }
+            return
+        }
+        guard fields.count == 2, fields[0] == Bytes(userID), let ends = fields[1] else { return }
+        _ = try await store.run(
+            Procedure(SessionProcedures.indexAdd, keys: index, arguments: [Bytes(id.text), ends, Bytes()]) { $0.integer })
     }
 
     private func revokeAll(_ index: [Key], keeping kept: SessionID?, in store: any Store) async throws(StoreError) -> Int {

@@ -54,6 +54,22 @@ import Testing
         #expect(try await second.sessions.get(ends).value == nil)
     }
 
+    /// Its creator has lost the reply of the second trip, so that the index does not have it yet when it is kept.
+    @Test(arguments: [false, true]) func theSessionThatWasKeptMayNotBeInTheIndexYet(revokesAway: Bool) async throws {
+        let (maker, other) = (fleet.process(), fleet.process())
+        maker.line.fail(call: maker.line.calls + 2, with: StoreError(.connectionLost))
+        let id = try await maker.sessions.create(userID: "u", once: .random()).id
+        #expect(!maker.failover.outbox.isEmpty)
+        fleet.time.advance(by: .seconds(1))
+        #expect(try await other.sessions.get(id).value != nil)
+        if revokesAway { await other.cut() }
+        try await other.sessions.revokeAll(userID: "u", keeping: id)
+        if revokesAway { await other.mend() }
+        #expect(try await maker.sessions.get(id).value != nil)
+        #expect(maker.failover.outbox.isEmpty)
+        #expect(try await other.sessions.list(userID: "u").sessions.map(\.id) == [id])
+    }
+
     /// A revocation is handed over while a session is on its way, which is in the index already: what was made before it ends, what was made
     /// after it stays.
     @Test(arguments: [false, true]) func aSessionOnItsWayMeetsARevocation(isLater: Bool) async throws {
