@@ -47,7 +47,7 @@ import Testing
         serving.cancel()
         _ = await serving.result
 
-        #expect(try await elsewhere.cache.get("k", as: String.self).isMiss)
+        #expect(try await elsewhere.cache.get("k", as: String.self) == .miss(by: .server))
         #expect(try await elsewhere.sessions.get(id).value?.data == ["a": 1])
         #expect(try await elsewhere.limits.peek(.user("ann")).remaining == fresh.map { $0 - 1 })
         await reader.shutdown()

@@ -80,7 +80,6 @@ public final class Outbox: Sendable {
         var notes: [String: Bytes] = [:]
         var tables: [String: Restore] = [:]
         var claimedTables: Set<String> = []
-        var doubts = Doubts()
         /// No entry has a smaller number.
         var first: Int64 = 1
         var next: Int64 = 1
