@@ -12,21 +12,37 @@ struct Fault: Sendable, CustomTestStringConvertible {
     var durability = Ledger.Durability()
     var needsSentinels = false
     var setsServerClock = false
+    /// What shows that it has struck.
+    let strikes: Strike
     let begin: @Sendable (FaultStage) async throws -> Void
     let end: @Sendable (FaultStage) async throws -> Void
     /// What follows when calls have gone to the server again for a while.
     var aftermath: @Sendable (FaultStage) async throws -> Void = { _ in }
+
+    /// What a fault does at the least.
+    enum Strike: Sendable {
+        /// These processes reach nothing until it ends, and decide by themselves.
+        case cutsOff([Int])
+        /// Some of what these processes ask fails or is refused, and the rest is answered.
+        case fails([Int])
+        /// It fails nothing by itself; it throws where it is not there.
+        case shows(@Sendable (FaultStage) async throws -> Void)
+    }
+
+    var cutsOff: Bool { if case .cutsOff = strikes { true } else { false } }
 
     static let all = network + processes + states + clocks
 
     // MARK: - The network, for one process
 
     private static let network: [Fault] = [
-        on("connections are refused", .refuse), on("nothing arrives", .hang), on("all is late", .delay(.milliseconds(150))),
-        on("replies break off", .cutReplies(after: 200)), on("replies are lost", .dropReplies),
-        on("the network is slow", .throttle(bytesPerSecond: 4000)),
+        on("connections are refused", .refuse, .cutsOff([0])), on("nothing arrives", .hang, .cutsOff([0])),
+        on("all is late", .delay(.milliseconds(150)), .shows { try await $0.echoTakes(.milliseconds(300), 1) }),
+        on("replies break off", .cutReplies(after: 200), .fails([0])), on("replies are lost", .dropReplies, .cutsOff([0])),
+        on("the network is slow", .throttle(bytesPerSecond: 4000), .shows { try await $0.echoTakes(.milliseconds(500), 2000) }),
         Fault(
-            testDescription: "requests arrive late", durability: late, begin: { $0.proxy.fault = .holdRequests },
+            testDescription: "requests arrive late", durability: late, strikes: .cutsOff([0]),
+            begin: { $0.proxy.fault = .holdRequests },
             end: { stage in
                 try await stage.outageIsDeclared()
                 stage.proxy.fault = .none
@@ -43,8 +59,8 @@ struct Fault: Sendable, CustomTestStringConvertible {
         return durability
     }
 
-    private static func on(_ name: String, _ fault: FaultProxy.Fault) -> Fault {
-        Fault(testDescription: name, begin: { $0.proxy.fault = fault }, end: { $0.proxy.fault = .none })
+    private static func on(_ name: String, _ fault: FaultProxy.Fault, _ strikes: Strike) -> Fault {
+        Fault(testDescription: name, strikes: strikes, begin: { $0.proxy.fault = fault }, end: { $0.proxy.fault = .none })
     }
 
     // MARK: - The server's process
@@ -54,10 +70,10 @@ struct Fault: Sendable, CustomTestStringConvertible {
 
     private static let processes: [Fault] = [
         Fault(
-            testDescription: "the server is killed and keeps its data", configuration: durable, begin: { $0.server.kill() },
-            end: { try await $0.server.restart() }),
+            testDescription: "the server is killed and keeps its data", configuration: durable, strikes: .cutsOff([0, 1]),
+            begin: { $0.server.kill() }, end: { try await $0.server.restart() }),
         Fault(
-            testDescription: "the server is killed and forgets",
+            testDescription: "the server is killed and forgets", strikes: .cutsOff([0, 1]),
             begin: { stage in
                 stage.ledger.withLock { $0.serverForgets() }
                 stage.server.kill()
@@ -66,20 +82,34 @@ struct Fault: Sendable, CustomTestStringConvertible {
                 try await stage.server.restart()
                 stage.ledger.withLock { $0.serverIsBack() }
             }),
-        Fault(testDescription: "the server stands still", begin: { $0.server.pause() }, end: { $0.server.resume() }),
+        Fault(
+            testDescription: "the server stands still", strikes: .cutsOff([0, 1]), begin: { $0.server.pause() },
+            end: { $0.server.resume() }),
         Fault(
             testDescription: "the server loads its data",
             // A millisecond for each command, and a look at its clients after each thousand of them.
-            configuration: durable + ["key-load-delay 500"],
+            configuration: durable + ["key-load-delay 500"], strikes: .fails([0, 1]),
             begin: { stage in
                 let fill: Bytes = "for i = 1, 3000 do redis.call('SET', 'padding:' .. i, i) end"
                 _ = try await stage.control(.raw("EVAL", fill, "0"))
                 stage.server.kill()
-                stage.repair.withLock { repair in repair = Task { try await stage.server.restart() } }
+                stage.repair.withLock { repair in
+                    repair = Task {
+                        // It is met, however slow this machine is.
+                        try await stage.hasStruck([0, 1])
+                        try await stage.server.restart()
+                    }
+                }
             },
             end: repaired),
         Fault(
             testDescription: "the server dies and its replica takes over", needsSentinels: true,
+            strikes: .shows { stage in
+                // It ends its clients' connections when it becomes one.
+                try await eventually("the replica has taken over") {
+                    (try? await stage.sentinels?.servers[1].ask("ROLE"))?.elements?.first?.bytes == "master"
+                }
+            },
             begin: { stage in
                 guard let sentinels = stage.sentinels else { return }
                 // What a replica had not heard yet would be gone, which is the server's durability and not ours.
@@ -98,19 +128,20 @@ struct Fault: Sendable, CustomTestStringConvertible {
 
     private static let states: [Fault] = [
         Fault(
-            testDescription: "the server is a replica", begin: { try await $0.ask("REPLICAOF", "127.0.0.1", "1") },
+            testDescription: "the server is a replica", strikes: .fails([0, 1]),
+            begin: { try await $0.ask("REPLICAOF", "127.0.0.1", "1") },
             end: { try await $0.ask("REPLICAOF", "NO", "ONE") }),
         set("the server misses its replicas", "min-replicas-to-write", "1", "0"),
         set("the server is full", "maxmemory", "1", "0"),
         Fault(
-            testDescription: "the server has too many clients",
+            testDescription: "the server has too many clients", strikes: .fails([0, 1]),
             begin: { stage in
                 try await stage.ask("CONFIG", "SET", "maxclients", "1")
                 try await stage.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             },
             end: { try await $0.ask("CONFIG", "SET", "maxclients", "1000") }),
         Fault(
-            testDescription: "the server's password changes",
+            testDescription: "the server's password changes", strikes: .fails([0, 1]),
             begin: { stage in
                 try await stage.ask("CONFIG", "SET", "requirepass", "other")
                 try await stage.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -122,22 +153,26 @@ struct Fault: Sendable, CustomTestStringConvertible {
 
     private static let clocks: [Fault] = [
         Fault(
-            testDescription: "this machine's clock is set forward", begin: { $0.clock.step(by: .seconds(3)) },
+            testDescription: "this machine's clock is set forward", strikes: .shows { try $0.clockIsSet(by: .seconds(3)) },
+            begin: { $0.clock.step(by: .seconds(3)) },
             end: { $0.clock.step(by: .seconds(-3)) }),
         Fault(
-            testDescription: "this machine's clock is set back", begin: { $0.clock.step(by: .seconds(-3)) },
+            testDescription: "this machine's clock is set back", strikes: .shows { try $0.clockIsSet(by: .seconds(-3)) },
+            begin: { $0.clock.step(by: .seconds(-3)) },
             end: { $0.clock.step(by: .seconds(3)) }),
         Fault(
             testDescription: "the server's clock is set forward", setsServerClock: true,
+            strikes: .shows { try await $0.serverClockIsSet() },
             begin: { try await $0.stepServerClock(by: .seconds(30)) }, end: { try await $0.stepServerClock(by: .seconds(-30)) }),
         Fault(
             testDescription: "the server's clock is set back", setsServerClock: true,
+            strikes: .shows { try await $0.serverClockIsSet() },
             begin: { try await $0.stepServerClock(by: .seconds(-30)) }, end: { try await $0.stepServerClock(by: .seconds(30)) }),
     ]
 
     private static func set(_ name: String, _ setting: Bytes, _ bad: Bytes, _ good: Bytes) -> Fault {
         Fault(
-            testDescription: name, begin: { try await $0.ask("CONFIG", "SET", setting, bad) },
+            testDescription: name, strikes: .fails([0, 1]), begin: { try await $0.ask("CONFIG", "SET", setting, bad) },
             end: { try await $0.ask("CONFIG", "SET", setting, good) })
     }
 }
@@ -147,11 +182,31 @@ extension FaultStage {
     fileprivate func stepServerClock(by span: Duration) async throws {
         let clock = try #require(serverClock)
         clock.step(by: span)
+        try await serverClockIsSet()
+    }
+
+    fileprivate func serverClockIsSet() async throws {
+        let clock = try #require(serverClock)
         try await eventually("the server's clock is \(clock.offset) from ours") {
             let seconds = try await control.execute(.raw(["TIME"])).elements?.first?.integer ?? 0
             let offset = Timestamp(milliseconds: seconds * 1000) - SystemTime().now
             return (clock.offset - .seconds(10)...clock.offset + .seconds(10)).contains(offset)
         }
+    }
+
+    fileprivate func clockIsSet(by span: Duration) throws {
+        let offset = time(of: 0).now - SystemTime().now
+        try #require((span - .seconds(1)...span + .seconds(1)).contains(offset), "this process's clock is \(offset) from ours")
+    }
+
+    /// That the proxy holds up what goes through it: so long a text takes at least this long there and back, or is given up.
+    fileprivate func echoTakes(_ span: Duration, _ bytes: Int) async throws {
+        let start = ContinuousClock.now
+        let text = Bytes(Array(repeating: UInt8(ascii: "x"), count: bytes))
+        let answer = try? await store(of: 0).execute(.raw(["ECHO", text]))
+        let taken = ContinuousClock.now - start
+        // Timers may be early by the coarseness of their clock.
+        try #require(answer == nil || taken > span - .milliseconds(50), "nothing was held up: \(taken)")
     }
 
     fileprivate func ask(_ command: Bytes...) async throws {

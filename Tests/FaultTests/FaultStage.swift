@@ -22,31 +22,56 @@ struct FaultStage: Sendable {
     let control: RedisStore
     /// A restart or a failover that is under way.
     let repair = Locked<Task<Void, any Error>?>(nil)
-    private let processes: [Participant]
+    private let participants: Locked<[Participant]>
     private let conversation: SessionID
     private let heartbeat: Heartbeat
-    private let watches: [Task<Void, Never>]
+    private let pulse: Task<Void, Never>
+
+    private var processes: [Participant] { participants.withLock { $0 } }
 
     private struct Participant: Sendable {
         let name: Ledger.Process
         let store: RedisStore
         let services: Workload.Services
+        let place: Place
+        /// A session of its own, which nobody ends.
+        var witness = SessionID(high: 0, low: 0)
+        /// Its returns from outages when it last saw that on the server, and the failures that it had met when the fault began.
+        var returns = 0
+        var failures = 0
+        let watch: Task<Void, Never>
+    }
+
+    /// Where a process reaches the server, and what outlives it.
+    private struct Place: Sendable {
+        let endpoint: RedisConfiguration.Endpoint
+        let time: any TimeSource
+        /// What its outbox keeps; nil where that is in memory only.
+        let disk: EmbeddedStore?
     }
 
     static let nearTTL = Duration.milliseconds(200)
 
-    /// - Parameter patience: how long after its deadline a call may end; see ``Heartbeat``.
-    static func start(_ fault: Fault, patience: Duration) async throws -> FaultStage {
+    /// - Parameters:
+    ///   - patience: how long after its deadline a call may end; see ``Heartbeat``.
+    ///   - isDurable: whether what processes accept outlives them.
+    static func start(_ fault: Fault, isDurable: Bool, patience: Duration) async throws -> FaultStage {
         let serverClock = fault.setsServerClock ? try await ServerClock.start() : nil
         let sentinels = fault.needsSentinels ? try await SentinelSet.start() : nil
         let server = if let sentinels { sentinels.servers[0] } else { try await start(fault.configuration, serverClock) }
         let proxy = try await FaultProxy.start(to: server.port)
         let (clock, heartbeat) = (SteppingClock(), Heartbeat())
         let named = sentinels?.configuration().endpoint
-        let afflicted = try participant(0, named ?? .tcp(host: "127.0.0.1", port: proxy.port), clock)
-        let other = try participant(1, named ?? .tcp(host: "127.0.0.1", port: server.port), .system)
+        func place(_ port: Int, _ time: any TimeSource) -> Place {
+            Place(
+                endpoint: named ?? .tcp(host: "127.0.0.1", port: port), time: time,
+                disk: isDurable ? EmbeddedStore(time: .system) : nil)
+        }
+        let afflicted = try await participant(Ledger.Process(0), place(proxy.port, clock))
+        let other = try await participant(Ledger.Process(1), place(server.port, .system))
         var ledger = Ledger(processes: 2)
         ledger.durability = fault.durability
+        ledger.durability.keepsLocalWork = isDurable
         ledger.patience = patience
         ledger.serverClockIsSet = fault.setsServerClock
         ledger.clockError = .seconds(65)
@@ -56,9 +81,8 @@ struct FaultStage: Sendable {
             RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: server.port)).patient)
         return FaultStage(
             server: server, sentinels: sentinels, proxy: proxy, serverClock: serverClock, ledger: Locked(ledger), clock: clock,
-            control: control, processes: [afflicted, other], conversation: session.id, heartbeat: heartbeat,
-            watches: [Task { await heartbeat.run() }]
-                + [afflicted, other].map { participant in Task { await participant.services.failover.run() } })
+            control: control, participants: Locked([afflicted, other]), conversation: session.id, heartbeat: heartbeat,
+            pulse: Task { await heartbeat.run() })
     }
 
     private static func start(_ configuration: [String], _ clock: ServerClock?) async throws -> RedisProcess {
@@ -69,14 +93,13 @@ struct FaultStage: Sendable {
         return try await RedisProcess.start(options)
     }
 
-    private static func participant(
-        _ number: Int, _ endpoint: RedisConfiguration.Endpoint, _ time: any TimeSource
-    ) throws -> Participant {
-        var configuration = RedisConfiguration(endpoint: endpoint)
+    private static func participant(_ name: Ledger.Process, _ place: Place) async throws -> Participant {
+        let time = place.time
+        var configuration = RedisConfiguration(endpoint: place.endpoint)
         (configuration.commandTimeout, configuration.connectTimeout) = (.milliseconds(800), .milliseconds(800))
         let store = try RedisStore(configuration)
         let failover = Failover(
-            server: store, local: EmbeddedStore(time: time),
+            server: store, local: EmbeddedStore(time: time), outbox: Outbox(keptIn: place.disk, time: time),
             configuration: Failover.Configuration(
                 thresholds: .init(failures: 3, successes: 1, trust: .milliseconds(100)...(.milliseconds(500)), calm: .seconds(2)),
                 checkInterval: .milliseconds(100), probeBackoff: .milliseconds(20)...(.milliseconds(200)),
@@ -89,22 +112,122 @@ struct FaultStage: Sendable {
             limits: RateLimiter(
                 failover, instances: Instances(failover: failover, namespace: Namespace(), configuration: .init(fixed: 2))),
             idempotency: Idempotency(failover: failover, namespace: Namespace()))
-        return Participant(name: Ledger.Process(number), store: store, services: services)
+        try await failover.outbox.load(into: failover.local)
+        return Participant(
+            name: name, store: store, services: services, place: place, watch: Task { await failover.run() })
     }
 
     func stop() async {
-        for watch in watches { watch.cancel() }
-        for watch in watches { await watch.value }
+        for task in [pulse] + processes.map(\.watch) {
+            task.cancel()
+            await task.value
+        }
         for process in processes { await process.store.shutdown() }
         await control.shutdown()
         await proxy.stop()
         if let sentinels { sentinels.stop() } else { server.stop() }
     }
 
-    /// Waits until the process that the network troubles has noticed.
-    func outageIsDeclared() async throws {
-        let failover = processes[0].services.failover
-        try await eventually(within: .seconds(120), "the outage is declared") { failover.localSince != nil }
+    func time(of process: Int) -> any TimeSource { processes[process].place.time }
+    func store(of process: Int) -> RedisStore { processes[process].store }
+
+    /// Waits until a process has noticed; by default the one that the network troubles.
+    func outageIsDeclared(by process: Int = 0) async throws {
+        let failover = processes[process].services.failover
+        try await eventually(within: .seconds(120), "process \(process) is by itself") { failover.localSince != nil }
+    }
+
+    /// Waits until each of these has met a failure, or a refusal, since the fault began.
+    func hasStruck(_ numbers: [Int]) async throws {
+        for number in numbers {
+            let (failover, failures) = (processes[number].services.failover, processes[number].failures)
+            try await eventually(within: .seconds(120), "process \(number) has met the fault") {
+                // A write, because some faults answer everything else.
+                _ = try? await failover.perform(.fail) { (store, _) throws(StoreError) in
+                    try await store.execute(.raw(["SET", "holdfast:outage:strike", "1"]))
+                }
+                return failover.statistics.failures + failover.statistics.refusals > failures
+            }
+        }
+    }
+
+    // MARK: - What a process does by itself
+
+    /// What there is to be given back, before anything else happens.
+    func prepare() async throws {
+        let workload = workload(of: processes[1])
+        try await eventually(within: .seconds(120), "the first charge is made") { (try? await workload.prepare()) != nil }
+    }
+
+    /// Both have seen a session of their own; just before a fault.
+    func see() async throws {
+        for (place, process) in processes.enumerated() {
+            let (workload, failover) = (workload(of: process), process.services.failover)
+            var witness = process.witness
+            try await eventually(within: .seconds(120), "process \(place) sees a session of its own") {
+                if witness.text == SessionID(high: 0, low: 0).text {
+                    guard let made = try? await workload.witness() else { return false }
+                    witness = made
+                }
+                participants.withLock { $0[place].returns = failover.statistics.returns }
+                return (try? await workload.sees(witness)) ?? false
+            }
+            let failures = failover.statistics.failures + failover.statistics.refusals
+            participants.withLock { [witness] in
+                $0[place].witness = witness
+                $0[place].failures = failures
+            }
+        }
+    }
+
+    /// Each of these processes is by itself, and does what it promises to do then.
+    func workAlone(_ numbers: [Int]) async throws {
+        for number in numbers {
+            try await outageIsDeclared(by: number)
+            let process = processes[number]
+            // Where it was away on its own account since it saw its session, it may have forgotten that.
+            guard process.services.failover.statistics.returns == process.returns else { continue }
+            do throws(StoreError) {
+                try await workload(of: process).doesItsWork(with: process.witness)
+            } catch {
+                ledger.withLock { $0.violated("refused: process \(number) by itself: \(error)") }
+            }
+            if process.services.failover.localSince == nil {
+                ledger.withLock { $0.violated("struck: process \(number) is back while the fault lasts") }
+            }
+        }
+    }
+
+    /// The server is there, and both do their work there.
+    func workTogether() async throws {
+        for process in processes {
+            let workload = workload(of: process)
+            try await eventually(within: .seconds(120), "process \(process.name.number) works again") {
+                do throws(StoreError) {
+                    try await workload.doesItsWork(with: process.witness)
+                    return process.services.failover.localSince == nil
+                } catch {
+                    return false
+                }
+            }
+        }
+    }
+
+    /// As kill -9 and a new start of a process that decides by itself.
+    func restart(_ number: Int) async throws {
+        let old = processes[number]
+        let (failover, services) = (old.services.failover, old.services)
+        ledger.withLock {
+            $0.crash(old.name, withWork: !failover.outbox.isEmpty, sums: services.limits.backlog.keys > 0)
+        }
+        old.watch.cancel()
+        await old.watch.value
+        await old.store.shutdown()
+        var new = try await Self.participant(
+            Ledger.Process(number, generation: old.name.generation + 1), old.place)
+        new.witness = old.witness
+        if failover.statistics.returns != old.returns { new.returns = -1 }
+        participants.withLock { [new] in $0[number] = new }
     }
 
     // MARK: - Work
@@ -128,16 +251,24 @@ struct FaultStage: Sendable {
         }
     }
 
-    /// Waits until both are back and have nothing left to hand over, and asks them for everything.
-    func examine() async throws {
+    /// Waits until both are back and have nothing left to hand over.
+    func quiet() async throws {
         for process in processes {
-            let (failover, cache) = (process.services.failover, process.services.cache)
+            let (failover, services) = (process.services.failover, process.services)
             try await eventually(within: .seconds(120), "process \(process.name.number) is back: \(failover.status)") {
                 // Asked of the server, and not of a process that may not have noticed yet that it was away.
                 let answer = try? await failover.perform(.fail) { (store, _) throws(StoreError) in try await store(.ping) }
-                return answer != nil && failover.status == .server && cache.pendingChanges == 0 && failover.outbox.isEmpty
+                return answer != nil && failover.status == .server && services.cache.pendingChanges == 0
+                    && failover.outbox.isEmpty && services.limits.backlog.keys == 0
             }
+            ledger.withLock { $0.handedOver(process.name) }
         }
+        ledger.withLock { $0.beginsRound() }
+    }
+
+    /// Asks both for everything, when the near caches have forgotten.
+    func examine() async throws {
+        try await quiet()
         let end = ContinuousClock.now + Self.nearTTL
         try await eventually("the near caches have forgotten") { ContinuousClock.now > end }
         for process in processes { await workload(of: process).examine() }

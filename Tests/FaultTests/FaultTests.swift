@@ -8,7 +8,12 @@ import Testing
 /// exceeded; see `Ledger`. The long form, each fault with each service by itself and from several seeds: `scripts/fault-suite`.
 @Suite struct FaultTests {
     @Test(arguments: faults) func theInvariantsHold(_ fault: Fault) async throws {
-        try await play(fault, Workload.Action.basic, seed: 1, operations: 60)
+        try await play(fault, Workload.Action.allCases, seed: 1, operations: 60)
+    }
+
+    /// What a process has accepted by itself outlives it, where its outbox does.
+    @Test(arguments: faults.filter(\.cutsOff)) func theInvariantsHoldOverARestart(_ fault: Fault) async throws {
+        try await play(fault, Workload.Action.allCases, seed: 2, operations: 60, restarts: true)
     }
 
     static let rounds = ProcessInfo.processInfo.environment["HOLDFAST_FAULT_ROUNDS"].flatMap { Int($0) } ?? 0
@@ -23,9 +28,14 @@ import Testing
 
     /// What each service does.
     static let services: [String: [Workload.Action]] = [
-        "cache": [.set, .setMany, .get, .fill, .delete, .invalidate, .clear],
-        "sessions": [.create, .create, .read, .update, .append, .end, .endAll],
-        "limits": [.check, .charge], "idempotency": [.request], "low-level calls": [.increment],
+        "cache": [.set, .setMany, .get, .fill, .delete, .invalidate, .clear, .replace, .deleteVersion, .exists],
+        "sessions": [
+            .create, .create, .createOnce, .read, .look, .update, .append, .extend, .extendOnce, .extendAgain, .rotate,
+            .rotateOnce,
+            .end, .endAll, .endOthers, .logInAgain,
+        ],
+        "limits": [.check, .charge, .chargeUnnamed, .checkUnnamed, .refund, .refundUnnamed, .reset], "idempotency": [.request],
+        "low-level calls": [.increment],
     ]
 
     @Test(.enabled(if: rounds > 0), arguments: faults, services.keys.sorted())
@@ -35,16 +45,34 @@ import Testing
         }
     }
 
-    private func play(_ fault: Fault, _ actions: [Workload.Action], seed: UInt64, operations: Int) async throws {
+    private func play(
+        _ fault: Fault, _ actions: [Workload.Action], seed: UInt64, operations: Int, restarts: Bool = false
+    ) async throws {
         var random = RandomSource(seed: seed)
-        let stage = try await FaultStage.start(fault, patience: Self.patience)
+        let stage = try await FaultStage.start(fault, isDurable: restarts, patience: Self.patience)
         do {
+            try await stage.prepare()
             await stage.work(operations / 2, actions, &random)
+            try await stage.see()
             try await fault.begin(stage)
             await stage.work(operations, actions, &random)
+            switch fault.strikes {
+            case .cutsOff(let numbers):
+                try await stage.workAlone(numbers)
+                if restarts, let first = numbers.first {
+                    try await stage.restart(first)
+                    try await stage.workAlone([first])
+                }
+            case .fails(let numbers): try await stage.hasStruck(numbers)
+            case .shows(let isThere): try await isThere(stage)
+            }
             try await fault.end(stage)
             await stage.work(operations / 2, actions, &random)
             try await fault.aftermath(stage)
+            // Once all is handed over nothing is excused any more by who was cut off from whom.
+            try await stage.quiet()
+            await stage.work(operations / 4, actions, &random)
+            try await stage.workTogether()
             try await stage.examine()
         } catch {
             await stage.stop()

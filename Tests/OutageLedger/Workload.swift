@@ -10,13 +10,6 @@ public struct Workload: Sendable {
         case check, charge, chargeUnnamed, checkUnnamed, refund, refundUnnamed, reset
         case request
         case increment
-
-        /// What the fault suite does so far; the simulation does all.
-        public static let basic: [Action] = [
-            .set, .setMany, .get, .fill, .delete, .invalidate, .clear, .create, .read, .update, .append, .end, .endAll, .check,
-            .charge,
-            .request, .increment,
-        ]
     }
 
     public static let keys = ["a:1", "a:2", "b:1"]
