@@ -3,11 +3,20 @@ public import HoldfastStore
 
 extension Ledger {
     struct SessionRecord: Sendable {
+        /// One of the session, or of all of its user's.
+        struct Ending: Sendable {
+            let promise: Promise
+            let isOfAll: Bool
+        }
+
         let user: String
         let created: Promise
+        let createdAt: Timestamp
         /// When somebody tried to end it, except for what was told not to have had its effect.
         var endTries: [Step] = []
-        var ended: [Promise] = []
+        var ended: [Ending] = []
+        /// Whether somebody has ended all others.
+        var wasKept = false
         var fields: [String: Promise] = [:]
         var messages: [String: Promise] = [:]
         /// When somebody first tried to append each message.
@@ -35,9 +44,12 @@ extension Ledger {
         if crashed.contains(process) { return }
         let (id, user) = (session.id, session.userID)
         trace?("    \(process.name) has created session \(id.text) of \(user)")
-        let isMet = (endings[user] ?? []).contains { $0.ended ?? .max > began }
+        let isMet = (endings[user] ?? []).contains {
+            $0.ended ?? .max > began || areOfOneMoment(session.created, $0.at)
+        }
         let created = promise(process, began: began, session.by)
-        sessions[id] = SessionRecord(user: user, created: created, endTries: isMet ? [now()] : [], latest: session.expires)
+        sessions[id] = SessionRecord(
+            user: user, created: created, createdAt: session.created, endTries: isMet ? [now()] : [], latest: session.expires)
     }
 
     /// Under its new id a session has all that the server had of it; under its old one it has ended.
@@ -51,8 +63,8 @@ extension Ledger {
             promise.step < began && (promise.process == process || known.isHandedOver(promise, by: began))
         }
         var copy = sessions[session.id]
-        // Whoever ends it by its old id may mean this one too.
-        if record.endTries != [began] { copy?.endTries.append(now()) }
+        // Whoever ends it by its old id may mean this one too, and whoever has kept that may not know this one yet.
+        if record.endTries != [began] || record.wasKept { copy?.endTries.append(now()) }
         copy?.fields = record.fields.filter { isOurs($0.value) }
         copy?.messages = record.messages.filter { isOurs($0.value) }
         copy?.attempts = record.attempts
@@ -66,13 +78,20 @@ extension Ledger {
 
     /// - Returns: what ``endsAll(of:_:)`` is told when it is over.
     public mutating func beginsToEndAll(of user: String) -> Int {
-        endings[user, default: []].append((now(), nil))
+        endings[user, default: []].append((now(), nil, Timestamp(milliseconds: 0)))
         return endings[user, default: []].count - 1
     }
 
-    public mutating func endsAll(of user: String, _ number: Int) {
+    /// - Parameter moment: when it was decided.
+    public mutating func endsAll(of user: String, _ number: Int, at moment: Timestamp) {
         let step = now()
         endings[user]?[number].ended = step
+        endings[user]?[number].at = moment
+    }
+
+    /// Moments decide whether a session was there when all were ended, to the millisecond.
+    private func areOfOneMoment(_ creation: Timestamp, _ ending: Timestamp) -> Bool {
+        abs((creation - ending).milliseconds) <= 1
     }
 
     public mutating func beginsToEnd(_ ids: [SessionID]) -> Step {
@@ -85,6 +104,7 @@ extension Ledger {
     /// is not known on the server.
     public mutating func keeps(_ id: SessionID) {
         let step = now()
+        sessions[id]?.wasKept = true
         if let created = sessions[id]?.created, !isHandedOver(created) { sessions[id]?.endTries.append(step) }
     }
 
@@ -93,11 +113,17 @@ extension Ledger {
         for id in ids { sessions[id]?.endTries.removeAll { $0 == began } }
     }
 
-    public mutating func ended(_ ids: [SessionID], by process: Process, _ decider: Decider, began: Step) {
+    /// - Parameter moment: when all of a user's were ended; nil where these were meant.
+    public mutating func ended(
+        _ ids: [SessionID], by process: Process, _ decider: Decider, began: Step, ofAllAt moment: Timestamp? = nil
+    ) {
         if crashed.contains(process) { return }
         let promise = promise(process, began: began, decider)
         trace?("    \(process.name) has ended \(ids.map(\.text)) on \(decider.isLocal ? "its own" : "the server")")
-        for id in ids { sessions[id]?.ended.append(promise) }
+        for id in ids {
+            if let moment, let created = sessions[id]?.createdAt, areOfOneMoment(created, moment) { continue }
+            sessions[id]?.ended.append(SessionRecord.Ending(promise: promise, isOfAll: moment != nil))
+        }
     }
 
     // MARK: - Changes
@@ -190,7 +216,8 @@ extension Ledger {
             violated("lost: \(process.name) sees session \(session.id.text) end at \(session.expires), not at \(due)")
         }
         let latest = max(record.latest, now + session.idleTTL)
-        if record.extending == 0, session.expires > latest + clockError {
+        // A near copy counts what is left from the arrival of a reply, which may have been as late as a call may take.
+        if record.extending == 0, session.expires > latest + max(clockError, .seconds(5)) {
             violated("twice: \(process.name) sees session \(session.id.text) end at \(session.expires), not by \(latest)")
         }
     }
@@ -214,14 +241,20 @@ extension Ledger {
             }
             return
         }
-        if let end = record.ended.first(where: isKnown) {
-            violated("revived: \(process.name) read session \(id.text) by \(decider) at \(began), which ended at \(end.step)")
+        if let end = record.ended.first(where: { isKnown($0.promise) && isBinding($0, record) }) {
+            violated(
+                "revived: \(process.name) read session \(id.text) by \(decider) at \(began), which ended at \(end.promise.step)")
         }
         // What another process accepted by itself may still be on its way.
         if isOnServer {
             check(session, record, process, isKnown)
             checkExpiry(session, record, process, at: now, isKnown)
         }
+    }
+
+    /// A session whose creator has died with what it had to tell may not be among the user's on the server: who ends all does not find it.
+    private func isBinding(_ end: SessionRecord.Ending, _ record: SessionRecord) -> Bool {
+        !end.isOfAll || isKept(record.created)
     }
 
     /// When all is quiet again.
@@ -233,7 +266,7 @@ extension Ledger {
             }
             return
         }
-        if record.ended.contains(where: isKept) {
+        if record.ended.contains(where: { isKept($0.promise) && isBinding($0, record) }) {
             violated("revived: in the end \(process.name) reads session \(id.text), which was ended")
         }
         let known = self
@@ -267,7 +300,7 @@ extension Ledger {
             if !record.mayHaveEnded, record.promises.contains(where: isKept), !ids.contains(id) {
                 violated("lost: in the end \(process.name) does not find session \(id.text) in the list of \(user)")
             }
-            if record.ended.contains(where: isKept), ids.contains(id) {
+            if ids.contains(id), record.ended.contains(where: { isKept($0.promise) && isBinding($0, record) }) {
                 violated("revived: in the end \(process.name) finds session \(id.text) in the list of \(user)")
             }
         }

@@ -158,7 +158,7 @@ public struct Ledger: Sendable {
     var cache = CacheRecord()
     var sessions: [SessionID: SessionRecord] = [:]
     /// When somebody ended all sessions of a user.
-    var endings: [String: [(began: Step, ended: Step?)]] = [:]
+    var endings: [String: [(began: Step, ended: Step?, at: Timestamp)]] = [:]
     var extensions: [Extension] = []
     /// By how much clocks may be set, so that expiries are told by one and judged by another.
     public var clockError = Duration.zero

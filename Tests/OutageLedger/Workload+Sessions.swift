@@ -111,15 +111,16 @@ extension Workload {
 
     func endAll(_ user: String, keeping kept: SessionID? = nil) async throws(StoreError) {
         let ids = note { $0.ids(of: user) }.filter { $0 != kept }
+        let moment = services.failover.time.now
         let number = note { $0.beginsToEndAll(of: user) }
         let began = note { $0.beginsToEnd(ids) }
         defer {
             // What was created meanwhile may be met too.
             _ = note { ledger in ledger.beginsToEnd(ledger.ids(of: user).filter { !ids.contains($0) && $0 != kept }) }
-            note { $0.endsAll(of: user, number) }
+            note { $0.endsAll(of: user, number, at: services.failover.time.now) }
         }
         let decider = try await services.sessions.revokeAll(userID: user, keeping: kept).by
         tell("all of \(user) but \(kept?.text ?? "none") have ended by \(decider)")
-        note { $0.ended(ids, by: name, decider, began: began) }
+        note { $0.ended(ids, by: name, decider, began: began, ofAllAt: moment) }
     }
 }
