@@ -203,7 +203,8 @@ extension Ledger {
         extensions.contains { known in
             guard known.operation == operation, known.promise.process == process, isKept(known.promise) else { return false }
             // The session is extended once more by a process that is cut off, and does not know the server's markers.
-            return !known.promise.isOnServer || decider.map { !$0.isLocal } ?? false
+            let isThere = known.promise.isOnServer || isHandedOver(known.promise)
+            return !isThere || decider.map { !$0.isLocal } ?? false
         }
     }
 
@@ -241,7 +242,7 @@ extension Ledger {
             }
             return
         }
-        if let end = record.ended.first(where: { isKnown($0.promise) && isBinding($0, record) }) {
+        if let end = record.ended.first(where: { isKnown($0.promise) && isBinding($0, record, by: began) }) {
             violated(
                 "revived: \(process.name) read session \(id.text) by \(decider) at \(began), which ended at \(end.promise.step)")
         }
@@ -252,9 +253,10 @@ extension Ledger {
         }
     }
 
-    /// A session whose creator has died with what it had to tell may not be among the user's on the server: who ends all does not find it.
-    private func isBinding(_ end: SessionRecord.Ending, _ record: SessionRecord) -> Bool {
-        !end.isOfAll || isKept(record.created)
+    /// A session may be on the server and not among its user's yet: who ends all ends it when its creator hands it over, or never, where
+    /// that has died with what it had to tell.
+    private func isBinding(_ end: SessionRecord.Ending, _ record: SessionRecord, by step: Step = .max) -> Bool {
+        !end.isOfAll || isHandedOver(record.created, by: step) || step == .max && isKept(record.created)
     }
 
     /// When all is quiet again.

@@ -85,7 +85,7 @@ extension LocalConsumption {
         for (names, sums) in Dictionary(grouping: picture.sums, by: \.names) {
             for start in stride(from: 0, to: sums.count, by: RateLimitCall.maximumRules) {
                 let some = sums[start..<min(start + RateLimitCall.maximumRules, sums.count)]
-                let newer = Array(repeating: 0, count: some.count)
+                let newer = some.map { -$0.entry.takenBack }
                 let (counted, moment) = await counted(
                     some.map(\.entry), newer, in: names, from: local, sharedBy: instances)
                 for (sum, entry) in zip(some, counted) {

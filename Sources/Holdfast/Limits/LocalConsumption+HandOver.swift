@@ -96,7 +96,8 @@ extension LocalConsumption {
             var batch = Batch(number: state.nextBatch, operation: operation, made: now, names: names, entries: [:])
             state.nextBatch += 1
             for (key, entry) in pending.prefix(RateLimitCall.maximumRules) {
-                batch.entries[key] = Entry(charge: entry.charge, amount: entry.amount, end: entry.end)
+                batch.entries[key] = Entry(
+                    charge: entry.charge, amount: entry.amount, end: entry.end, takenBack: entry.takenBack)
                 if entry.isWritten { batch.owed.insert(.sum(names, key)) }
                 if entry.isStale { state.stale.remove(.sum(names, key)) }
                 state.pending[names]?[key] = nil
@@ -175,8 +176,8 @@ extension LocalConsumption.State {
         let own = batches.indices.contains(place) ? batches[place].entries : [:]
         let later = batches.dropFirst(place + 1).filter { $0.names == batch.names }
         return keys.map { key in
-            (pending[batch.names]?[key]?.amount ?? 0) - (own[key]?.takenBack ?? 0)
-                + later.reduce(0) { $0 + ($1.entries[key].map { $0.amount - $0.takenBack } ?? 0) }
+            (pending[batch.names]?[key]?.held ?? 0) - (own[key]?.takenBack ?? 0)
+                + later.reduce(0) { $0 + ($1.entries[key]?.held ?? 0) }
         }
     }
 }

@@ -22,12 +22,15 @@ final class LocalConsumption: Sendable {
         var amount: Int
         /// When the last of it counts no more.
         var end: Timestamp
-        /// What was given back since it went into a batch, which is another call's affair.
+        /// What was given back of it by a call that the server hears of by itself: the local state holds less by this.
         var takenBack = 0
         /// Whether its row is among the `stale`, of which the folder knows an older state.
         var isStale = false
         /// Whether the folder may have a row of it.
         var isWritten = false
+
+        /// What the local state holds of it, while nothing of it has left its window.
+        var held: Int { amount - takenBack }
     }
 
     /// What is charged in one call, of one tenant, because its keys share a slot.
@@ -142,7 +145,7 @@ final class LocalConsumption: Sendable {
                 if part > 0 { takeOff(part, of: key, in: names, &state) }
                 guard charge.cost > part else { continue }
                 rest.append(RateLimitCharge(charge.rule, for: charge.subject, cost: charge.cost - part))
-                note(charge.cost - part, takenBackFrom: key, &state)
+                state.note(charge.cost - part, takenBackFrom: key, in: names, isDurable: isDurable)
             }
             return rest
         }
@@ -151,20 +154,18 @@ final class LocalConsumption: Sendable {
     private func takeOff(_ part: Int, of key: Key, in names: Namespace, _ state: inout State) {
         guard var entry = state.pending[names]?[key] else { return }
         entry.amount -= part
+        entry.takenBack = min(entry.takenBack, entry.amount)
         if entry.amount == 0 { return state.removeSum(key, names) }
         if isDurable { state.note(&entry, key, names) }
         state.pending[names]?[key] = entry
     }
 
-    /// The local state holds less by this, and the batches before it must be charged all the same.
-    private func note(_ amount: Int, takenBackFrom key: Key, _ state: inout State) {
-        var left = amount
-        for index in state.batches.indices.reversed() where left > 0 {
-            guard let entry = state.batches[index].entries[key] else { continue }
-            let part = min(left, entry.amount - entry.takenBack)
-            state.batches[index].entries[key]?.takenBack += part
-            if isDurable { state.stale.insert(state.batches[index].row) }
-            left -= part
+    /// Takes note of what a call gave back that the server hears of by itself.
+    func note(takenBackBy call: RateLimitCall, in names: Namespace) {
+        state.withLock { state in
+            for (key, charge) in zip(call.keys, call.charges) {
+                state.note(charge.cost, takenBackFrom: key, in: names, isDurable: isDurable)
+            }
         }
     }
 
@@ -203,6 +204,25 @@ extension LocalConsumption.State {
         }
         if isDurable, !entry.isStale { note(&entry, key, names) }
         pending[names, default: [:]][key] = entry
+    }
+
+    /// The local state holds less by this, and what was consumed before must be charged all the same.
+    mutating func note(_ amount: Int, takenBackFrom key: Key, in names: Namespace, isDurable: Bool) {
+        var left = amount
+        if var entry = pending[names]?[key] {
+            let part = min(left, entry.amount - entry.takenBack)
+            entry.takenBack += part
+            left -= part
+            if isDurable, part > 0 { note(&entry, key, names) }
+            pending[names]?[key] = entry
+        }
+        for index in batches.indices.reversed() where left > 0 {
+            guard let entry = batches[index].entries[key] else { continue }
+            let part = min(left, entry.amount - entry.takenBack)
+            batches[index].entries[key]?.takenBack += part
+            if isDurable { stale.insert(batches[index].row) }
+            left -= part
+        }
     }
 
     /// Takes note that the folder must hear of an entry.

@@ -82,6 +82,7 @@ extension RateLimiter {
         switch kept {
         case .nothing: break
         case .named(let call):
+            if mode == .refund { consumption.note(takenBackBy: call, in: namespace) }
             try await handOverLater(mode, call, at: answer.at, sent: attempt.mayHaveHappened ? attempt.began : nil)
         case .sum where mode == .refund:
             let rest = consumption.takeBack(call, in: namespace, at: answer.at)

@@ -307,6 +307,22 @@ import Testing
         #expect(try await outage.other.peek(outage.ann).rules[0].used == 72)
     }
 
+    /// What is given back under a name is told by itself, and leaves less here; all that was consumed here is charged nevertheless.
+    @Test(arguments: RateLimit.Algorithm.allCases)
+    func aRefundWithANameTakesNothingFromTheSum(_ algorithm: RateLimit.Algorithm) async throws {
+        let rule = RateLimit("wide", algorithm, limit: 100_000, per: .seconds(30_000_000))
+        let outage = Outage(rule)
+        func charge(_ cost: Int) -> [RateLimitCharge] { [RateLimitCharge(rule, for: outage.ann, cost: cost)] }
+        try await outage.limiter.record(charge(100))
+        try await outage.cutOff()
+        try await outage.limiter.record(charge(20))
+        try await outage.limiter.refund(charge(15), once: .random())
+        try await outage.limiter.record(charge(5))
+        try await outage.limiter.refund(charge(7))
+        await outage.comeBack()
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == 103)
+    }
+
     /// The hand-over of a charge has failed once, in either way; then it is given back, and both reach the server.
     @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
     func aRefundOfWhatIsOnItsWayIsExactToo(_ moment: FaultyStore.Moment) async throws {
