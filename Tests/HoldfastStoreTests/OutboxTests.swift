@@ -139,6 +139,9 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         for number in 0..<3 { try await outbox.add(Counter.item("\(number)")) }
         let refusal = await #expect(throws: StoreError.self) { try await outbox.add(Counter.item("3")) }
         #expect(refusal?.code == .outboxFull && refusal?.effect == StoreError.Effect.none)
+        #expect(outbox.status.refused == 1)
+        #expect(throws: StoreError.self) { try outbox.checkRoom() }
+        #expect(outbox.status.refused == 2)
         let small = f.outbox(.init(maximumBytes: 1000))
         await #expect(throws: StoreError.self) {
             try await small.add(Outbox.Item("test.set@1", keys: [key("k")], arguments: [Bytes(Array(repeating: 0, count: 1000))]))

@@ -198,14 +198,11 @@ extension Ledger {
         if mayCount, let latest = sessions[id]?.latest { sessions[id]?.latest = max(latest, now + span) }
     }
 
-    /// Whether a repetition must be known again: by the side that has acknowledged the operation.
+    /// Whether a repetition must be known again: the server knows what this process was told of, wherever that was decided. A process that is cut
+    /// off does not know the server's markers, nor its own of before a hand-over.
     private func isKnown(_ operation: OperationID, _ process: Process, by decider: Decider?) -> Bool {
-        extensions.contains { known in
-            guard known.operation == operation, known.promise.process == process, isKept(known.promise) else { return false }
-            // The session is extended once more by a process that is cut off, and does not know the server's markers.
-            let isThere = known.promise.isOnServer || isHandedOver(known.promise)
-            return !isThere || decider.map { !$0.isLocal } ?? false
-        }
+        guard let decider, !decider.isLocal else { return false }
+        return extensions.contains { $0.operation == operation && $0.promise.process == process && isKept($0.promise) }
     }
 
     private mutating func checkExpiry(

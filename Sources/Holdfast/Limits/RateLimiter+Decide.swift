@@ -40,7 +40,8 @@ extension RateLimiter {
                 }
             }
         } catch {
-            guard configuration.outage != .local, error.isOutage else { throw error }
+            // What is to be charged or given back has not been: no decision stands for that.
+            guard configuration.outage != .local, error.isOutage, mode == .check || mode == .peek else { throw error }
             let now = failover.time.now
             return RateLimitDecision(
                 .storeAway, at: now, by: .local(since: failover.localSince ?? now), isAllowed: configuration.outage == .open)

@@ -190,6 +190,7 @@ public struct RateLimiter: Sendable {
     /// Consumption may go above a limit; what a bucket owes is refilled first. Without the name of an operation it is
     /// not idempotent: where it throws with an unknown effect (``/HoldfastStore/StoreError/Effect/unknown``) it may have been charged.
     /// - Returns: the state afterwards; ``RateLimitDecision/isAllowed`` says whether there was room for it.
+    /// - Throws: while the server is away ``/HoldfastStore/ErrorCode/unavailable``, unless that is decided here (``OutageBehavior/local``).
     @discardableResult
     public func record(
         _ charges: [RateLimitCharge], once operation: OperationID? = nil

@@ -212,7 +212,9 @@ struct SessionRoutes: Sendable {
             .delete, Self.ofUser, "revokeUserSessions", "Ends all sessions of a user.",
             parameters: [
                 Self.userID,
-                .header("X-Keep-Session", .string(36...45, format: .identifier), "The id of one session that stays."),
+                .header(
+                    "X-Keep-Session", .string(36...45, format: .identifier),
+                    "The id of one session that stays; one that is not the user's keeps none."),
             ],
             outcomes: [
                 .ok(

@@ -171,7 +171,7 @@ public final class Outbox: Sendable {
     public func checkRoom(named name: Bytes? = nil) throws(StoreError) {
         try state.withLock { (state) throws(StoreError) in
             if let name, state.names[name] != nil { return }
-            guard hasRoom(bytes: 0, state) else { throw refusal(nil, state) }
+            guard hasRoom(bytes: 0, state) else { throw refusal(nil, &state) }
         }
     }
 
@@ -188,7 +188,7 @@ public final class Outbox: Sendable {
         entry.revision = state.revision
         guard present != nil || hasRoom(bytes: entry.size, state),
             state.bytes + entry.size - (present?.entry.size ?? 0) <= configuration.maximumBytes
-        else { throw refusal(item.action, state) }
+        else { throw refusal(item.action, &state) }
         var waiting = Waiting(entry: entry, isKept: false, rank: item.rank, writers: 1)
         if let present {
             (waiting.isKept, waiting.isTried, waiting.writers) = (present.isKept, present.isTried, present.writers + 1)
@@ -206,8 +206,9 @@ public final class Outbox: Sendable {
             && state.bytes + bytes <= configuration.maximumBytes
     }
 
-    private func refusal(_ action: String?, _ state: State) -> StoreError {
-        StoreError(
+    private func refusal(_ action: String?, _ state: inout State) -> StoreError {
+        state.refused += 1
+        return StoreError(
             .outboxFull, "\(state.entries.count) operations wait for the server, and \(state.dead.count) dead letters for you",
             operation: action)
     }

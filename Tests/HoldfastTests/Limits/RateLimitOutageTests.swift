@@ -456,6 +456,11 @@ import Testing
             #expect(decision.isAllowed == (behavior == .open))
             #expect(decision.reason == .storeAway && decision.by.isLocal)
         }
+        for operation in [nil, OperationID.random()] {
+            let charge = [RateLimitCharge(.ten(.fixedWindow), for: outage.ann)]
+            await #expect(throws: StoreError.self) { try await outage.limiter.record(charge, once: operation) }
+            await #expect(throws: StoreError.self) { try await outage.limiter.refund(charge, once: operation) }
+        }
         await outage.comeBack()
         #expect(try await outage.limiter.check(outage.ann).remaining == 8)
     }
