@@ -144,7 +144,7 @@ struct FaultStage: Sendable {
             try await eventually(within: .seconds(120), "process \(number) has met the fault") {
                 // A write, because some faults answer everything else.
                 _ = try? await failover.perform(.fail) { (store, _) throws(StoreError) in
-                    try await store.execute(.raw(["SET", "holdfast:outage:strike", "1"]))
+                    try await store(.set(Key(raw: "holdfast:outage:strike"), "1"))
                 }
                 return failover.statistics.failures + failover.statistics.refusals > failures
             }
