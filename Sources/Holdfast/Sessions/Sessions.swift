@@ -182,7 +182,8 @@ public struct Sessions: Sendable {
     ///
     /// - Parameters:
     ///   - ttl: by default its idle TTL.
-    ///   - operation: a name, under which it is extended at most once; a repetition is answered the session as it is.
+    ///   - operation: a name, under which it is extended at most once; a repetition is answered the session as it is. One made while the server is away,
+    ///     of what the server has done, counts once more: the marker is there and not here.
     /// - Throws: ``/HoldfastStore/ErrorCode/notFound``, ``/HoldfastStore/ErrorCode/invalidArgument``, ``/HoldfastStore/ErrorCode/unavailable`` while the server is away.
     @discardableResult
     public func extend(
