@@ -9,7 +9,6 @@ struct Fault: Sendable, CustomTestStringConvertible {
     let testDescription: String
     /// Lines of redis.conf that it needs.
     var configuration: [String] = []
-    var durability = Ledger.Durability()
     var needsSentinels = false
     var setsServerClock = false
     /// What shows that it has struck.
@@ -41,7 +40,7 @@ struct Fault: Sendable, CustomTestStringConvertible {
         on("replies break off", .cutReplies(after: 200), .fails([0])), on("replies are lost", .dropReplies, .cutsOff([0])),
         on("the network is slow", .throttle(bytesPerSecond: 4000), .shows { try await $0.echoTakes(.milliseconds(500), 2000) }),
         Fault(
-            testDescription: "requests arrive late", durability: late, strikes: .cutsOff([0]),
+            testDescription: "requests arrive late", strikes: .cutsOff([0]),
             begin: { $0.proxy.fault = .holdRequests },
             end: { stage in
                 try await stage.outageIsDeclared()
@@ -52,12 +51,6 @@ struct Fault: Sendable, CustomTestStringConvertible {
                 try #require(count > 0, "nothing was held back")
             }),
     ]
-
-    private static var late: Ledger.Durability {
-        var durability = Ledger.Durability()
-        durability.deliversLate = true
-        return durability
-    }
 
     private static func on(_ name: String, _ fault: FaultProxy.Fault, _ strikes: Strike) -> Fault {
         Fault(testDescription: name, strikes: strikes, begin: { $0.proxy.fault = fault }, end: { $0.proxy.fault = .none })

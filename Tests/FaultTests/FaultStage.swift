@@ -70,7 +70,6 @@ struct FaultStage: Sendable {
         let afflicted = try await participant(Ledger.Process(0), place(proxy.port, clock))
         let other = try await participant(Ledger.Process(1), place(server.port, .system))
         var ledger = Ledger(processes: 2)
-        ledger.durability = fault.durability
         ledger.durability.keepsLocalWork = isDurable
         ledger.patience = patience
         ledger.serverClockIsSet = fault.setsServerClock

@@ -287,7 +287,9 @@ import Testing
         // What the server makes of our name is all the same.
         #expect(handshake.receive(.error(ReplyError("ERR unknown subcommand"))) == .wait)
         #expect(handshake.receive(.ok) == .wait)
+        #expect(handshake.receive(.bytes("id=7 addr=10.0.0.1:4711 laddr=10.0.0.2:6379 fd=8")) == .wait)
         #expect(handshake.receive(.ok) == .done(.resp3))
+        #expect(handshake.identity?.ending == ["CLIENT", "KILL", "ID", "7", "ADDR", "10.0.0.1:4711"])
     }
 
     @Test(arguments: ["NOPROTO sorry", "ERR unknown command 'HELLO'"])
@@ -310,7 +312,9 @@ import Testing
         #expect(handshake.begin() == .send([["HELLO", "3"]] + Handshake.introduction))
         #expect(handshake.receive(.map([])) == .wait)
         #expect(handshake.receive(.ok) == .wait)
+        #expect(handshake.receive(.ok) == .wait)
         #expect(handshake.receive(.ok) == .done(.resp3))
+        #expect(handshake.identity == nil)
     }
 
     @Test func onlyAPrimarysRoleWillDoWhereThatIsAskedFor() {

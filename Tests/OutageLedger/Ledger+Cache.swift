@@ -34,9 +34,8 @@ extension Ledger {
         return value
     }
 
-    /// - Parameter isAnswered: whether the server has answered that it has it.
-    public mutating func finished(_ value: Int, isAnswered: Bool) {
-        if durability.deliversLate, !isAnswered { return }
+    /// Whether or not it was written: nothing of it is under way any more.
+    public mutating func finished(_ value: Int) {
         let step = now()
         cache.values[value]?.end = step
     }

@@ -26,9 +26,6 @@ public struct Ledger: Sendable {
     public struct Durability: Sendable {
         /// Whether what a process accepted by itself survives its crash.
         public var keepsLocalWork = false
-        /// Whether a request may arrive after all has been handed over. A plain write of the cache is then a write of that moment: see the
-        /// known limits in `docs/OUTAGES.md`.
-        public var deliversLate = false
         /// Whether an error that says that nothing has happened is taken at its word.
         public var judgesEffects = false
 

@@ -37,11 +37,9 @@ extension Workload {
     private func write(
         _ value: Int, _ key: String, _ began: Ledger.Step, _ body: (Cache) async throws(StoreError) -> CacheWrite
     ) async throws(StoreError) {
-        var isAnswered = false
-        defer { note { $0.finished(value, isAnswered: isAnswered) } }
+        defer { note { $0.finished(value) } }
         do throws(StoreError) {
             let write = try await body(services.cache)
-            isAnswered = !write.by.isLocal
             note { $0.invalidated([key], name, by: write.by, began: began, at: uptime) }
         } catch {
             if error.effect == .none { note { $0.refused(value, name) } }
@@ -52,11 +50,9 @@ extension Workload {
     func setMany() async throws(StoreError) {
         let values = Self.keys.map { key in note { $0.newValue(key, by: name, isFinished: false) } }
         let began = note { $0.beginsToInvalidate(Self.keys, name) }
-        var isAnswered = false
-        defer { for value in values { note { $0.finished(value, isAnswered: isAnswered) } } }
+        defer { for value in values { note { $0.finished(value) } } }
         let entries = Dictionary(uniqueKeysWithValues: zip(Self.keys, values))
         let decided = try await services.cache.setMany(entries)
-        isAnswered = !decided.by.isLocal
         note { $0.invalidated(Self.keys, name, by: decided.by, began: began, at: uptime) }
     }
 

@@ -36,6 +36,8 @@ final class Connection: Sendable {
         var isTicking = false
         /// Which attempt to connect counts: what an earlier one brings is not wanted any more.
         var attempt = 0
+        /// The connection that was lost with unanswered commands, until the next one has ended it on the server.
+        var predecessor: ServerSideIdentity?
         var statistics = ClientStatistics()
         /// Called once when the connection that is there is there no more.
         var whenLost: (@Sendable () -> Void)?
@@ -261,15 +263,15 @@ final class Connection: Sendable {
     }
 
     private func connect() {
-        let (startsTicking, attempt) = state.withLock { state -> (Bool, Int?) in
-            guard case .connecting = state.queue.phase else { return (false, nil) }
+        let (startsTicking, attempt, predecessor) = state.withLock { state -> (Bool, Int?, ServerSideIdentity?) in
+            guard case .connecting = state.queue.phase else { return (false, nil, nil) }
             defer { state.isTicking = true }
             state.attempt += 1
-            return (!state.isTicking, state.attempt)
+            return (!state.isTicking, state.attempt, state.predecessor)
         }
         guard let attempt else { return }
         if startsTicking { scheduleTick() }
-        connector.connect(on: eventLoop, receiver: self).whenComplete { result in
+        connector.connect(on: eventLoop, receiver: self, after: predecessor).whenComplete { result in
             switch result {
             case .success(let channel): self.connected(channel, attempt)
             case .failure(let error):
@@ -284,6 +286,7 @@ final class Connection: Sendable {
             state.queue.connected()
             guard case .ready = state.queue.phase else { return false }
             state.channel = channel
+            state.predecessor = nil
             state.statistics.connected += 1
             return true
         }
@@ -424,13 +427,14 @@ extension Connection: ConnectionReceiver {
         if isWritable { drain() }
     }
 
-    func closed(_ channel: any NIOCore.Channel, _ error: StoreError) {
+    func closed(_ channel: any NIOCore.Channel, _ error: StoreError, _ identity: ServerSideIdentity?) {
         tellLoss()
         let (abandoned, reconnects) = state.withLock { state -> ([Queue.Abandoned], Bool) in
             // One that came too late was never used.
             guard state.channel === channel else { return ([], false) }
             state.channel = nil
             state.statistics.lost += 1
+            if state.queue.sentCount > 0 { state.predecessor = identity }
             guard !isExclusive else { return (state.queue.close(Self.exclusiveLoss), false) }
             let abandoned = state.queue.disconnected()
             guard case .connecting = state.queue.phase else { return (abandoned, false) }

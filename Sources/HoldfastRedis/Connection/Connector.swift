@@ -39,12 +39,20 @@ struct Connector: Sendable {
     }
 
     /// Connects and introduces itself; from then on `receiver` gets what the server sends. Fails with a ``StoreError`` of effect none.
-    func connect(on eventLoop: any EventLoop, receiver: any ConnectionReceiver) -> EventLoopFuture<any NIOCore.Channel> {
+    ///
+    /// - Parameter predecessor: a connection that is ended on the server first.
+    func connect(
+        on eventLoop: any EventLoop, receiver: any ConnectionReceiver, after predecessor: ServerSideIdentity? = nil
+    ) -> EventLoopFuture<any NIOCore.Channel> {
         if case .fixed(let address) = target, configuration.credentials == nil {
-            return connect(to: address, as: configuration, on: eventLoop, receiver: receiver)
+            let handshake = Handshake(configuration, role: role, after: predecessor)
+            return connect(to: address, handshake, on: eventLoop, receiver: receiver)
         }
         return eventLoop.makeFutureWithTask { (try await address(), try await configuration.identified()) }
-            .flatMap { connect(to: $0.0, as: $0.1, on: eventLoop, receiver: receiver) }
+            .flatMap { address, identified in
+                let handshake = Handshake(identified, role: role, after: predecessor)
+                return connect(to: address, handshake, on: eventLoop, receiver: receiver)
+            }
     }
 
     private func address() async throws(StoreError) -> ServerAddress {
@@ -55,8 +63,7 @@ struct Connector: Sendable {
     }
 
     private func connect(
-        to address: ServerAddress, as configuration: RedisConfiguration, on eventLoop: any EventLoop,
-        receiver: any ConnectionReceiver
+        to address: ServerAddress, _ handshake: Handshake, on eventLoop: any EventLoop, receiver: any ConnectionReceiver
     ) -> EventLoopFuture<any NIOCore.Channel> {
         let promise = eventLoop.makePromise(of: (any NIOCore.Channel).self)
         let bootstrap = ClientBootstrap(group: eventLoop)
@@ -68,21 +75,22 @@ struct Connector: Sendable {
             .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try addTLS(to: channel, at: address) } }
         let connected =
             switch address {
-            case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
+            case .tcp(let host, let port):
+                KeepAlive.options.reduce(bootstrap) { $0.channelOption($1.0, value: $1.1) }.connect(host: host, port: port)
             case .unixSocket(let path): bootstrap.connect(unixDomainSocketPath: path)
             }
         connected.assumeIsolated().whenComplete { result in
             switch result {
             case .failure(let error): promise.fail(failure(error, at: address))
-            case .success(let channel): introduce(channel, at: address, as: configuration, receiver: receiver, promise: promise)
+            case .success(let channel): introduce(channel, at: address, handshake, receiver: receiver, promise: promise)
             }
         }
         return promise.futureResult
     }
 
     private func introduce(
-        _ channel: any NIOCore.Channel, at address: ServerAddress, as configuration: RedisConfiguration,
-        receiver: any ConnectionReceiver, promise: EventLoopPromise<any NIOCore.Channel>
+        _ channel: any NIOCore.Channel, at address: ServerAddress, _ handshake: Handshake, receiver: any ConnectionReceiver,
+        promise: EventLoopPromise<any NIOCore.Channel>
     ) {
         let done = channel.eventLoop.makePromise(of: Void.self)
         let deadline = channel.eventLoop.scheduleTask(in: timeout) {
@@ -99,7 +107,6 @@ struct Connector: Sendable {
             }
         }
         do {
-            let handshake = Handshake(configuration, role: role)
             let handler = RESPHandler(handshake: handshake, introduced: done, receiver: receiver)
             try channel.pipeline.syncOperations.addHandler(handler)
             try channel.syncOptions?.setOption(.autoRead, value: true)

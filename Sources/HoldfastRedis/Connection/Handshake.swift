@@ -23,20 +23,25 @@ struct Handshake {
 
     /// What an answer is to.
     private enum Question {
-        case needed, role
+        case needed, role, identity
         /// Whatever the answer is.
         case courtesy
     }
 
     private let configuration: RedisConfiguration
     private let role: Role
+    private let predecessor: ServerSideIdentity?
+    /// How the server knows this connection, where it has said so.
+    private(set) var identity: ServerSideIdentity?
     private var stage = Stage.hello
     private var version = RedisConfiguration.ProtocolVersion.resp2
     private var awaited: [Question] = []
 
-    init(_ configuration: RedisConfiguration, role: Role = .any) {
+    /// - Parameter predecessor: a connection that is ended on the server before this one is used.
+    init(_ configuration: RedisConfiguration, role: Role = .any, after predecessor: ServerSideIdentity? = nil) {
         self.configuration = configuration
         self.role = role
+        self.predecessor = predecessor
     }
 
     mutating func begin() -> Step {
@@ -46,19 +51,21 @@ struct Handshake {
             hello += ["AUTH", Bytes(credentials.user ?? "default"), credentials.password]
         }
         if let name { hello += ["SETNAME", name] }
-        awaited = [.needed] + Self.introduction.map { _ in .courtesy }
+        awaited = [.needed] + Self.introductionQuestions
         return .send([hello] + Self.introduction)
     }
 
-    /// Shown in CLIENT LIST. Servers before Redis 7.2 do not know it, and that is all the same.
+    /// What CLIENT LIST shows, which servers before Redis 7.2 do not know; and how the server knows us. All the same where it refuses.
     static let introduction: [[Bytes]] = [
-        ["CLIENT", "SETINFO", "LIB-NAME", "holdfast"], ["CLIENT", "SETINFO", "LIB-VER", "0.1.0"],
+        ["CLIENT", "SETINFO", "LIB-NAME", "holdfast"], ["CLIENT", "SETINFO", "LIB-VER", "0.1.0"], ServerSideIdentity.question,
     ]
+    private static let introductionQuestions: [Question] = [.courtesy, .courtesy, .identity]
 
     mutating func receive(_ reply: Reply) -> Step {
         let question = awaited.isEmpty ? .needed : awaited.removeFirst()
         switch (question, stage, reply) {
         case (.courtesy, _, _): break
+        case (.identity, _, _): identity = ServerSideIdentity(reply)
         case (_, .hello, .error(let error)) where Self.meansNoRESP3(error): return continueInRESP2()
         case (_, _, .error(let error)): return .failed(Self.failure(error))
         case (_, .hello, _):
@@ -92,7 +99,11 @@ struct Handshake {
         awaited += commands.map { _ in .needed }
         if introduces {
             commands += Self.introduction
-            awaited += Self.introduction.map { _ in .courtesy }
+            awaited += Self.introductionQuestions
+        }
+        if let predecessor {
+            commands.append(predecessor.ending)
+            awaited.append(.courtesy)
         }
         if role == .primary {
             commands.append(["ROLE"])

@@ -8,7 +8,9 @@ protocol ConnectionReceiver: AnyObject, Sendable {
     func received(_ items: inout [RESPItem]) -> StoreError?
     func writabilityChanged(to isWritable: Bool)
     /// The connection, which was introduced, has ended.
-    func closed(_ channel: any NIOCore.Channel, _ error: StoreError)
+    ///
+    /// - Parameter identity: how the server knows it, and may still, where it has said so.
+    func closed(_ channel: any NIOCore.Channel, _ error: StoreError, _ identity: ServerSideIdentity?)
 }
 
 /// The end of a connection's pipeline: bytes to items, first for the handshake, then for the receiver.
@@ -21,6 +23,7 @@ final class RESPHandler: ChannelInboundHandler {
     @exclusivity(unchecked) private var items: [RESPItem] = []
     @exclusivity(unchecked) private var handshake: Handshake?
     @exclusivity(unchecked) private var failure: (any Error)?
+    private var identity: ServerSideIdentity?
     private let introduced: EventLoopPromise<Void>
     private let receiver: any ConnectionReceiver
 
@@ -62,7 +65,7 @@ final class RESPHandler: ChannelInboundHandler {
             introduced.fail(failure ?? ClosedAtOnce())
         } else {
             let error = failure as? StoreError
-            receiver.closed(context.channel, error ?? StoreError(.connectionLost, effect: .unknown))
+            receiver.closed(context.channel, error ?? StoreError(.connectionLost, effect: .unknown), identity)
         }
         context.fireChannelInactive()
     }
@@ -95,6 +98,7 @@ final class RESPHandler: ChannelInboundHandler {
             for command in commands { writer.command(command) }
             context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: writer.buffer)), promise: nil)
         case .done:
+            identity = handshake?.identity
             handshake = nil
             introduced.succeed()
         case .failed(let error):

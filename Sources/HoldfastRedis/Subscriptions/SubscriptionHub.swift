@@ -304,7 +304,7 @@ extension SubscriptionHub: ConnectionReceiver {
 
     func writabilityChanged(to isWritable: Bool) {}
 
-    func closed(_ channel: any NIOCore.Channel, _ error: StoreError) {
+    func closed(_ channel: any NIOCore.Channel, _ error: StoreError, _ identity: ServerSideIdentity?) {
         let (reconnects, authenticating) = state.withLock { state -> (Bool, [Confirmation]) in
             state.table.disconnected()
             state.outgoing = CommandWriter()

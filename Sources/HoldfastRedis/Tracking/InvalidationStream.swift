@@ -105,7 +105,7 @@ extension InvalidationStream: ConnectionReceiver {
 
     func writabilityChanged(to isWritable: Bool) {}
 
-    func closed(_ channel: any NIOCore.Channel, _ error: StoreError) {
+    func closed(_ channel: any NIOCore.Channel, _ error: StoreError, _ identity: ServerSideIdentity?) {
         let waiters = state.withLock { state in
             defer { state.waiters.removeAll() }
             state.isClosed = true
