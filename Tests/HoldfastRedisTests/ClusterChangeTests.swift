@@ -60,6 +60,9 @@ import Testing
 
         // Some keys here and some there: TRYAGAIN, until the move has ended.
         let split = Task { try await store(.mget([here, moved, Key(raw: Bytes("{\(here.bytes.lossyString)}:new"))])) }
+        try await eventually("nobody was told to try again") {
+            try await cluster.nodes[1].ask("INFO", "errorstats").bytes?.string?.contains("errorstat_TRYAGAIN") == true
+        }
         try await cluster.endMove(of: slot, to: 1)
         #expect(try await split.value == ["i", "m", nil])
         #expect(try await store(.get(here)) == "i")

@@ -145,4 +145,62 @@ import Testing
         await store.shutdown()
         try await cluster.stop()
     }
+
+    /// All nodes are silent, and the table is not there. The search for it is shared, and nobody waits for it longer than he has time.
+    @Test(arguments: [false, true]) func whoHasNoTimeLeftDoesNotWaitForTheTable(isCancelled: Bool) async throws {
+        let cluster = try await ScriptedCluster.start(silent: Locked([0]), [{ _ in "+OK\r\n" }])
+        let store = try RedisStore(cluster.configuration())
+        var context = CallContext()
+        if !isCancelled { context.deadline = SystemTime().uptime + .milliseconds(100) }
+        let call = Task {
+            try await CallContext.$current.withValue(context) { try await store(.get(Key(raw: "k"))) }
+        }
+        let other = Task { try await store(.get(Key(raw: "other"))) }
+        if isCancelled { call.cancel() }
+        let error = await #expect(throws: StoreError.self) { try await call.value }
+        #expect(error?.code == (isCancelled ? .cancelled : .deadlineExceeded) && error?.effect == StoreError.Effect.none)
+        other.cancel()
+        await store.shutdown()
+        try await cluster.stop()
+    }
+
+    // MARK: - Pipelines
+
+    /// What cannot be sent as a whole is not sent in part.
+    @Test func aPipelineOverSlotsThatCannotBeSplitIsRefusedBeforeSending() async throws {
+        let written = Locked(false)
+        let cluster = try await ScriptedCluster.start([
+            { command in
+                if command[0] == "SET" { written.withLock { $0 = true } }
+                return "+OK\r\n"
+            }
+        ])
+        let store = try RedisStore(cluster.configuration())
+        let (here, there) = (try key(in: 0...8191), try key(in: 8192...16383))
+        let batch = Batch(.pipeline, [.strings(.set(here, "v", SetOptions())), .raw(["RENAME", here.bytes, there.bytes])])
+        let error = await #expect(throws: StoreError.self) { try await store.execute(batch) }
+        #expect(error?.code == .crossSlot && error?.effect == StoreError.Effect.none)
+        #expect(!written.withLock { $0 })
+        await store.shutdown()
+        try await cluster.stop()
+    }
+
+    // MARK: - Which table counts
+
+    @Test func anOlderTableCountsOnlyWhereAllHaveAnsweredOrNothingNewerIsToldForLong() {
+        var succession = Succession()
+        func follows(_ epoch: Int64, after present: Int64?, isCertain: Bool = false, now: UInt64) -> Bool {
+            succession.follows(epoch, after: present, isCertain: isCertain, now: now)
+        }
+        #expect(follows(3, after: nil, now: 0))
+        #expect(follows(7, after: 7, now: 0))
+        #expect(follows(5, after: 7, isCertain: true, now: 0))
+        #expect(!follows(5, after: 7, now: 10))
+        #expect(!follows(5, after: 7, now: 9 + Succession.patience))
+        #expect(follows(5, after: 7, now: 10 + Succession.patience))
+        // Somebody who knows better begins the patience anew.
+        #expect(!follows(5, after: 7, now: 20))
+        #expect(follows(8, after: 7, now: 30))
+        #expect(!follows(5, after: 8, now: 25 + Succession.patience))
+    }
 }

@@ -32,9 +32,15 @@ extension Cluster {
 
     /// Operations for many nodes: one trip to each node, all at once; the answers in the order of the operations.
     ///
-    /// Those for one slot are carried out in order. What concerns every node is done after what stands in front of it and before what
-    /// stands behind.
+    /// Those for one key are carried out in order, and those for one slot unless it is being moved: one of several keys that are here and
+    /// there (TRYAGAIN), and one of a key that is there already (ASK), come after those that stand behind it. What concerns every node is
+    /// done after what stands in front of it and before what stands behind.
+    ///
+    /// - Throws: ``ErrorCode/crossSlot`` before anything is sent, where the keys are known without asking a server.
     func pipeline(_ operations: [Operation]) async throws(StoreError) -> [Reply] {
+        for operation in operations {
+            if case .crossSlot = ClusterRoute(operation) { throw Self.crossSlot(operation.name) }
+        }
         var replies = [Reply](repeating: .null, count: operations.count)
         var done = 0
         do throws(StoreError) {
@@ -108,9 +114,7 @@ extension Cluster {
                 throw StoreError(failure.code, failure.message, effect: items.count > 1 ? .unknown : failure.effect)
             }
             guard !again.isEmpty else { return }
-            guard await prepare(pause, refresh) else {
-                throw StoreError(.connectionFailed, "The cluster cannot be asked where to go on", effect: .unknown)
-            }
+            if let obstacle = await prepare(pause, refresh) { throw obstacle.withUnknownEffect() }
             pending = again.sorted { $0.place < $1.place }
         }
     }

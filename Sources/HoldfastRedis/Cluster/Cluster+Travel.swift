@@ -52,8 +52,10 @@ extension Cluster {
                 result = .failure(Self.unserved(errand.slot))
                 step = next(&journey, after: .wait)
             }
-            guard case .go(let next, let pause, let refresh) = step, await prepare(pause, refresh) else {
-                return result.mapError(journey.end)
+            guard case .go(let next, let pause, let refresh) = step else { return result.mapError(journey.end) }
+            if let obstacle = await prepare(pause, refresh) {
+                // That no node can be asked says less than what the last one said.
+                return obstacle.isOutage ? result.mapError(journey.end) : .failure(journey.end(with: obstacle))
             }
             target = next
         }
@@ -77,17 +79,19 @@ extension Cluster {
         return journey.next(after: error, now: Uptime.nanoseconds)
     }
 
-    /// Does what has to be done before the next attempt; false where there is none, because the caller has gone or no node can be asked.
-    func prepare(_ pause: Duration, _ refresh: Journey.Refresh) async -> Bool {
-        if pause > .zero, (try? await Task.sleep(for: pause)) == nil { return false }
+    /// Does what has to be done before the next attempt.
+    ///
+    /// - Returns: why there is none: the caller has gone, or no node can be asked.
+    func prepare(_ pause: Duration, _ refresh: Journey.Refresh) async -> StoreError? {
+        if pause > .zero, (try? await Task.sleep(for: pause)) == nil { return StoreError(.cancelled) }
         switch refresh {
-        case .none: return true
+        case .none: return nil
         case .later:
             refreshLater()
-            return true
+            return nil
         case .first:
-            guard case .success = await self.refresh() else { return false }
-            return true
+            guard case .failure(let error) = await self.refresh() else { return nil }
+            return error
         }
     }
 

@@ -23,6 +23,7 @@ final class Cluster: Sendable {
         var hasListened = false
         var refreshing: Task<Result<Void, StoreError>, Never>?
         var refreshedAt: UInt64 = 0
+        var succession = Succession()
         var isClosed = false
         /// Called for each call that a node sends elsewhere.
         var sentElsewhere: @Sendable () -> Void = {}
@@ -186,12 +187,13 @@ final class Cluster: Sendable {
         _ = refreshing()
     }
 
-    /// Asks for the slot table; those who ask meanwhile share the answer.
+    /// Asks for the slot table; those who ask meanwhile share the answer, and each waits until its own deadline.
     ///
     /// - Returns: a failure of effect none where no node answered.
     func refresh() async -> Result<Void, StoreError> {
         if isFresh { return .success(()) }
-        return await refreshing().value
+        if let result = await refreshing().valueUnlessGivenUp() { return result }
+        return .failure(StoreError(Task.isCancelled ? .cancelled : .deadlineExceeded))
     }
 
     private var isFresh: Bool {
@@ -211,7 +213,12 @@ final class Cluster: Sendable {
     private func ask() async -> Result<Void, StoreError> {
         let inquiry = await Inquiry<SlotMap>.of(informants, epoch: \.epoch) { await self.slots(of: $0) }
         if let map = inquiry.best?.answer, !map.isEmpty {
-            let (retired, lostHome) = state.withLock { $0.adopt(map, seeds: seeds) }
+            let (retired, lostHome) = state.withLock { state in
+                let follows = state.succession.follows(
+                    map.epoch, after: state.map.isEmpty ? nil : state.map.epoch, isCertain: inquiry.isComplete,
+                    now: Uptime.nanoseconds)
+                return follows ? state.adopt(map, seeds: seeds) : ([], nil)
+            }
             for connection in retired { connection.retire() }
             lostHome?()
         }

@@ -341,7 +341,11 @@ final class Connection: Sendable {
     /// the new one.
     ///
     /// - Parameter isGraceful: whether what was sent may have its replies, for half a second; otherwise it fails at once.
-    func renew(isGraceful: Bool) { eventLoop.execute { self.leave(isGraceful) } }
+    func renew(isGraceful: Bool) {
+        // At once, so that a write that the loop was told of before carries nothing more to that server.
+        state.withLock { $0.queue.leave() }
+        eventLoop.execute { self.leave(isGraceful) }
+    }
 
     /// On the event loop, where attempts to connect begin and end: what is decided here holds until it is done.
     private func leave(_ isGraceful: Bool) {

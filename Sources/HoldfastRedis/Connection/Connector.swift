@@ -73,6 +73,7 @@ struct Connector: Sendable {
             .channelOption(.autoRead, value: false)
             .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
             .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try addTLS(to: channel, at: address) } }
+        let deadline = NIODeadline.now() + timeout
         let connected =
             switch address {
             case .tcp(let host, let port):
@@ -82,18 +83,19 @@ struct Connector: Sendable {
         connected.assumeIsolated().whenComplete { result in
             switch result {
             case .failure(let error): promise.fail(failure(error, at: address))
-            case .success(let channel): introduce(channel, at: address, handshake, receiver: receiver, promise: promise)
+            case .success(let channel):
+                introduce(channel, at: address, handshake, until: deadline, receiver: receiver, promise: promise)
             }
         }
         return promise.futureResult
     }
 
     private func introduce(
-        _ channel: any NIOCore.Channel, at address: ServerAddress, _ handshake: Handshake, receiver: any ConnectionReceiver,
-        promise: EventLoopPromise<any NIOCore.Channel>
+        _ channel: any NIOCore.Channel, at address: ServerAddress, _ handshake: Handshake, until end: NIODeadline,
+        receiver: any ConnectionReceiver, promise: EventLoopPromise<any NIOCore.Channel>
     ) {
         let done = channel.eventLoop.makePromise(of: Void.self)
-        let deadline = channel.eventLoop.scheduleTask(in: timeout) {
+        let deadline = channel.eventLoop.scheduleTask(deadline: end) {
             done.fail(StoreError(.connectionFailed, "The server said nothing in time to \(address)"))
             channel.close(promise: nil)
         }
@@ -170,6 +172,8 @@ struct ClosedAtOnce: Error, CustomStringConvertible {
 extension RedisConfiguration.TLS {
     fileprivate func makeContext() throws(StoreError) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeClientConfiguration()
+        // A peer that is silent does not say goodbye either, and whoever waits for the next connection would wait for that.
+        configuration.shutdownTimeout = .milliseconds(250)
         configuration.certificateVerification = verification == .none ? .none : .fullVerification
         if let authorityFile { configuration.trustRoots = .file(authorityFile) }
         if let certificateFile {

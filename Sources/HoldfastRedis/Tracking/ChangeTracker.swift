@@ -197,13 +197,16 @@ final class ChangeTracker: Sendable {
 
     /// Whether what is read over the connection comes from the server that is listened to.
     private func leads(_ connection: Connection, to ear: Ear) async throws(StoreError) -> Bool {
-        let replies = try await connection.many(mode == .reads ? 3 : 2) { writer in
-            writer.command(["HELLO"])
-            writer.command(["INFO", "server"])
-            if mode == .reads { writer.command(["CLIENT", "TRACKINGINFO"]) }
+        var questions: [[Bytes]] = [["HELLO"], ["INFO", "server"]]
+        if servers.isCluster { questions.append(["CLUSTER", "INFO"]) }
+        if mode == .reads { questions.append(["CLIENT", "TRACKINGINFO"]) }
+        let replies = try await connection.many(questions.count) { writer in
+            for question in questions { writer.command(question) }
         }.get()
         if servers.mustBePrimary, ServerSelf(replies[0]).role == "replica" { return false }
+        // A primary that the others do not see any more takes itself for one still, while its replica is promoted.
+        if servers.isCluster, ClusterInfo(replies[2]).isDown { return false }
         if let server = ServerSelf.runID(replies[1]), let heard = ear.server, server != heard { return false }
-        return mode != .reads || ServerSelf.redirection(replies[2]) == ear.id
+        return mode != .reads || ServerSelf.redirection(replies[questions.count - 1]) == ear.id
     }
 }

@@ -44,6 +44,8 @@ enum TrackedServers: Sendable {
         }
     }
 
+    var isCluster: Bool { if case .cluster = self { true } else { false } }
+
     /// Whether only a primary may answer. A single server is what it is; with sentinels and in a cluster others take its place.
     var mustBePrimary: Bool {
         switch self {
