@@ -12,8 +12,7 @@ final class RESTClient: Sendable {
     private let http: HTTPClient
     /// For streams, each of which keeps its connection: in one pool with the calls they would leave them none.
     private let streams: HTTPClient
-    /// The last token that the endpoint gave: it answers reads no older than the writes that came before it.
-    private let syncToken = Locked<String?>(nil)
+    private let syncToken = Locked(SyncToken())
 
     init(_ configuration: UpstashConfiguration) {
         self.configuration = configuration
@@ -84,9 +83,10 @@ final class RESTClient: Sendable {
     private func attempt(_ call: RESTCall) async throws(StoreError) -> RESTBody.Answer {
         var request = request(call.path, accepting: nil)
         if call.isJSON { request.headers.add(name: "Content-Type", value: "application/json") }
-        if let token = syncToken.withLock({ $0 }) { request.headers.add(name: "Upstash-Sync-Token", value: token) }
+        let (number, token) = syncToken.withLock { $0.beginRequest() }
+        if let token { request.headers.add(name: "Upstash-Sync-Token", value: token) }
         request.body = .bytes(call.body)
-        let (status, body) = try await exchange(request)
+        let (status, body) = try await exchange(request, number)
         return try Self.answer(status, body)
     }
 
@@ -100,7 +100,7 @@ final class RESTClient: Sendable {
     }
 
     /// Sends and collects, within the call's time.
-    private func exchange(_ request: HTTPClientRequest) async throws(StoreError) -> (status: UInt, body: ByteBuffer) {
+    private func exchange(_ request: HTTPClientRequest, _ number: Int) async throws(StoreError) -> (status: UInt, body: ByteBuffer) {
         let (patience, isCallers) = try patience()
         let limit = configuration.maximumResponseBytes
         let result: Result<(UInt, ByteBuffer), any Error>
@@ -110,7 +110,7 @@ final class RESTClient: Sendable {
                     group.addTask { [http, syncToken] in
                         let response = try await http.execute(request, deadline: .distantFuture)
                         if let token = response.headers.first(name: "Upstash-Sync-Token"), !token.isEmpty {
-                            syncToken.withLock { $0 = token }
+                            syncToken.withLock { $0.received(token, by: number) }
                         }
                         return (response.status.code, try await response.body.collect(upTo: limit))
                     }
@@ -130,7 +130,7 @@ final class RESTClient: Sendable {
     }
 
     /// How long this call may take, and whether that is its caller's limit.
-    private func patience() throws(StoreError) -> (Duration, isCallers: Bool) {
+    func patience() throws(StoreError) -> (Duration, isCallers: Bool) {
         guard let deadline = CallContext.current?.deadline else { return (configuration.commandTimeout, false) }
         let left = deadline - SystemTime.system.uptime
         guard left > .zero else { throw StoreError(.deadlineExceeded) }
@@ -175,6 +175,24 @@ final class RESTClient: Sendable {
 }
 
 struct TimedOut: Error {}
+
+/// The last token that the endpoint gave: it answers reads no older than the writes that came before it.
+///
+/// Of the request that began last: an older one's answer may come after it, and knows less.
+private struct SyncToken {
+    private var token: String?
+    private var givenBy = 0
+    private var requests = 0
+
+    mutating func beginRequest() -> (number: Int, token: String?) {
+        requests += 1
+        return (requests, token)
+    }
+
+    mutating func received(_ token: String, by number: Int) {
+        if number >= givenBy { (self.token, givenBy) = (token, number) }
+    }
+}
 
 extension Duration {
     fileprivate var nanoseconds: Int64 { components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000 }

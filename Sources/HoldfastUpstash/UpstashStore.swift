@@ -180,7 +180,13 @@ public final class UpstashStore: Store {
         let (subscription, inbox) = Subscription.make(whenFull: overflow)
         defer { inbox.finish() }
         let (beginnings, beginning) = AsyncThrowingStream<Void, any Error>.makeStream()
+        let (channels, (patience, isCallers)) = (Set(channels), try client.patience())
         return try await withThrowingTaskGroup(of: Void.self) { group in
+            // An endpoint may answer, and never say that it listens.
+            group.addTask {
+                guard (try? await Task.sleep(for: patience)) != nil else { return }
+                beginning.finish(throwing: StoreError(isCallers ? .deadlineExceeded : .timeout, operation: "SUBSCRIBE"))
+            }
             for selector in channels {
                 let stream = EventStream(selector: selector, client: client, inbox: inbox)
                 group.addTask { try await stream.run(beginning) }

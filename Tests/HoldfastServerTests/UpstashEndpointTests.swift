@@ -2,6 +2,7 @@ import HTTPTypes
 import Holdfast
 import HoldfastRedis
 import HoldfastStore
+import HoldfastTesting
 import TestServers
 import Testing
 
@@ -74,6 +75,36 @@ import Testing
         #expect(replies[4]["error"]?.string?.hasPrefix("ERR Command is not available: 'NOSUCH'") == true)
         #expect(Set(replies[5]["result"]?.array ?? []) == ["key1", "key2"])
         #expect(replies[6] == ["result": 3])
+    }
+
+    /// A 400 says that nothing was carried out.
+    @Test(arguments: [(StoreError.Effect.none, 200), (.unknown, 503)])
+    func aPipelineThatStopsHalfWaySaysWhatItMayHaveDone(effect: StoreError.Effect, status: Int) async throws {
+        let store = InterceptedStore(EmbeddedStore()) { call throws(StoreError) in
+            guard case .operation(let operation) = call, operation.name == "SCAN" else { return }
+            throw StoreError(.tooLarge, "Too many keys", effect: effect)
+        }
+        let server = try ServerUnderTest(state: AgentState(failover: Failover(local: store)))
+        let reply = try await post(server, "/pipeline", #"[["INCR", "n"], ["KEYS", "*"], ["INCR", "n"]]"#)
+        #expect(reply.status == status, "\(reply.text)")
+        #expect(reply.text.contains("it may have been carried out") == (effect == .unknown))
+        guard effect == .none else { return }
+        #expect(reply.json.array?.first == ["result": 1] && reply.json.array?.last == ["result": 2])
+        #expect(reply.json.array?[1]["error"]?.string?.contains("Too many keys") == true)
+    }
+
+    @Test(arguments: stores)
+    func copyNamesNoOtherDatabase(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        #expect(try await post(server, "", #"["SET", "a", "1"]"#).status == 200)
+        for word in ["DB", "db", "DB\\u0000"] {
+            #expect(try await post(server, "", #"["COPY", "a", "b", "\#(word)", 1]"#).status == 400, "\(word)")
+            guard backend.description != Backend.embedded.description else { continue }
+            let script = #"return redis.call('COPY', KEYS[1], KEYS[2], ARGV[1], 1)"#
+            let reply = try await post(server, "", #"["EVAL", "\#(script)", 2, "a", "b", "\#(word)"]"#)
+            #expect(reply.status == 400 && reply.text.contains("syntax"), "\(reply.text)")
+        }
+        #expect(try await post(server, "", #"["COPY", "a", "b", "replace"]"#).text == #"{"result":1}"#)
     }
 
     @Test(arguments: stores)

@@ -336,6 +336,34 @@ import Testing
         }
     }
 
+    /// The endpoint answers, and goes on sending signs of life.
+    @Test func aSubscriptionThatIsNeverConfirmedEndsInTime() async throws {
+        let answer = TranscriptPeer.stream(": heartbeat\n\n")
+        try await withStore(answer, configure: { $0.commandTimeout = .milliseconds(100) }) { store, _ async throws in
+            let error = await #expect(throws: StoreError.self) {
+                try await store.withSubscription(to: [.channel(Channel("chat"))]) { _ async throws in }
+            }
+            #expect(error?.code == .timeout)
+        }
+        try await withStore(answer) { store, _ async throws in
+            let context = CallContext(deadline: SystemTime.system.uptime + .milliseconds(100))
+            let error = await #expect(throws: StoreError.self) {
+                try await CallContext.$current.withValue(context) {
+                    try await store.withSubscription(to: [.channel(Channel("chat"))]) { _ async throws in }
+                }
+            }
+            #expect(error?.code == .deadlineExceeded)
+        }
+    }
+
+    @Test func whoNamesAChannelTwiceListensOnce() async throws {
+        try await withStore(TranscriptPeer.stream("data: subscribe,chat,1\n\n")) { store, peer async throws in
+            let twice: [ChannelSelector] = [.channel(Channel("chat")), .channel(Channel("chat"))]
+            try await store.withSubscription(to: twice) { _ async throws in }
+            #expect(peer.requests.count == 1)
+        }
+    }
+
     private static let firstStream = TranscriptPeer.stream("data: subscribe,chat,1\n\ndata: message,chat,END\n\n")
 
     /// What will be answered again however often it is asked.

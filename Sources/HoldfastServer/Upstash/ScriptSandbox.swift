@@ -66,6 +66,7 @@ enum ScriptSandbox {
         local name=string.upper(tostring(a[1]))
         local w=p[name]
         if not w then return nil,'ERR '..name..' is not available to scripts here' end
+        if name=='COPY' then for i=4,#a do if string.upper(tostring(a[i]))~='REPLACE' then return nil,'ERR syntax error' end end end
         local first,last,step=w[1],w[2],w[3] or 1
         if w.d and a[2]~=nil then a[2]=h..a[2] end
         if w.s then

@@ -13,21 +13,29 @@ extension UpstashCaller {
     }
 
     /// The replies to several in their order, each for itself: those that can travel together do.
+    ///
+    /// - Throws: what concerns the endpoint, or leaves open what was done. What was refused before anything was done is the reply to those
+    ///   commands, and to no others.
     func replies(to commands: [[Bytes]], on store: any Store) async throws(StoreError) -> [Reply] {
         let plans = commands.map(plan)
         var replies: [Reply] = []
         replies.reserveCapacity(plans.count)
         var index = 0
         while index < plans.count {
-            switch plans[index] {
-            case .refuse(let error): replies.append(.error(error))
-            case .compose(let body): replies.append(try await body(store))
-            case .send:
-                let together = Self.sent(plans[index...].prefix { if case .send = $0 { true } else { false } })
-                replies += try await Self.run(together, .pipeline, on: store)
-                index += together.count - 1
+            let together = Self.sent(plans[index...].prefix { if case .send = $0 { true } else { false } })
+            do throws(StoreError) {
+                switch plans[index] {
+                case .refuse(let error): replies.append(.error(error))
+                case .compose(let body): replies.append(try await body(store))
+                case .send: replies += try await Self.run(together, .pipeline, on: store)
+                }
+            } catch {
+                guard error.effect == .none, !error.isOutage, !error.isRefusal else {
+                    throw index > 0 ? error.withUnknownEffect() : error
+                }
+                replies += [Reply](repeating: .error(ReplyError(error.upstashLine)), count: max(1, together.count))
             }
-            index += 1
+            index += max(1, together.count)
         }
         return replies
     }

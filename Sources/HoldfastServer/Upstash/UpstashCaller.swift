@@ -54,8 +54,8 @@ struct UpstashCaller: Sendable {
         if row.keys == .behindStreams, StreamReadOptions(arguments).block != nil {
             throw ReplyError("ERR \(name) with BLOCK is not supported over REST")
         }
-        // Another database's keys would be nobody's.
-        if name == "COPY", arguments.dropFirst(3).contains(where: { $0.lossyString.uppercased() == "DB" }) { throw .syntax }
+        // Nothing else: DB would name another database, whose keys are nobody's. A server reads words up to their first zero byte.
+        if name == "COPY", arguments.dropFirst(3).contains(where: { $0.lossyString.uppercased() != "REPLACE" }) { throw .syntax }
         var sent = arguments
         let keys = name == "PUBLISH" ? RawCommand.Keys.first : row.keys
         for position in keys.positions(in: arguments) { sent[position] = try prefixed(arguments[position]) }

@@ -172,18 +172,25 @@ struct UpstashEndpoint: Sendable {
     }
 
     /// The protocol knows 400, 401 and 405. What is the server's state and not the caller's mistake is a 5xx besides, so that clients
-    /// and proxies see that it passes.
+    /// and proxies see that it passes; and what may have been carried out in part, for a 400 says that nothing was.
     private func refusal(_ error: StoreError) -> Response {
         switch error.code {
         case .unauthenticated: return refusal("WRONGPASS invalid or missing auth token", .unauthorized)
         case .forbidden: return refusal("NOPERM \(error.message)")
         default: break
         }
-        var line = error.code.isSpelledByServer ? error.message : "ERR \(error.publicMessage)"
-        if error.effect == .unknown { line += " (it may have been carried out)" }
-        let status = error.code.status
         let extra: HTTPFields = error.code.retryAfterSeconds.map { [.retryAfter: $0.description] } ?? [:]
-        return refusal(line, status.kind == .serverError ? status : .badRequest, extra)
+        let status = error.code.status
+        if status.kind == .serverError { return refusal(error.upstashLine, status, extra) }
+        return refusal(error.upstashLine, error.effect == .unknown ? .serviceUnavailable : .badRequest, extra)
+    }
+}
+
+extension StoreError {
+    /// As the protocol tells an error: a line that begins with its kind.
+    var upstashLine: String {
+        let line = code.isSpelledByServer ? message : "ERR \(publicMessage)"
+        return effect == .unknown ? line + " (it may have been carried out)" : line
     }
 }
 
