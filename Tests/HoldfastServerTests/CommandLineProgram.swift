@@ -79,10 +79,10 @@ struct CommandLineProgram {
         try await server.waitUntilItSays("API key")
         let line = try #require(server.output.split(separator: "\n").first { $0.contains("http://") })
         try await body(server, String(line[try #require(line.firstRange(of: "http://")).lowerBound...]))
-        let clock = ContinuousClock()
-        let start = clock.now
+        let start = ContinuousClock.now
         #expect(await server.terminate() == 0, "\(server.complaints)")
-        #expect(clock.now - start < .seconds(10))
+        // Of its own accord it takes 10 s at most; other tests may hold it up.
+        #expect(ContinuousClock.now - start < .seconds(60))
     }
 
     /// A program that runs until it is told to end.

@@ -98,7 +98,7 @@ public enum SharedRedis {
 
     /// How to reach it by its Unix socket, in RESP3.
     public static func configuration() async throws -> RedisConfiguration {
-        RedisConfiguration(endpoint: .unixSocket(path: try await server().socketPath))
+        RedisConfiguration(endpoint: .unixSocket(path: try await server().socketPath)).patient
     }
 
     /// How to reach it by TLS, as an ACL user.
@@ -106,7 +106,8 @@ public enum SharedRedis {
         let server = try await server()
         return RedisConfiguration(
             endpoint: .tcp(host: "127.0.0.1", port: server.tlsPort), username: username, password: password,
-            tls: .init(authorityFile: server.certificates?.authority))
+            tls: .init(authorityFile: server.certificates?.authority)
+        ).patient
     }
 }
 

@@ -80,7 +80,7 @@ import Testing
         }
         await started.wait()
         let second = Task { try await cache.getOrSet("k") { 2 }.value }
-        for _ in 1...100 { await Task.yield() }
+        for _ in 1...10_000 { await Task.yield() }
         first.cancel()
         await #expect(throws: CancellationError.self) { try await first.value }
         gate.open()
