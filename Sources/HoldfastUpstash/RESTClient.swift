@@ -100,7 +100,9 @@ final class RESTClient: Sendable {
     }
 
     /// Sends and collects, within the call's time.
-    private func exchange(_ request: HTTPClientRequest, _ number: Int) async throws(StoreError) -> (status: UInt, body: ByteBuffer) {
+    private func exchange(
+        _ request: HTTPClientRequest, _ number: Int
+    ) async throws(StoreError) -> (status: UInt, body: ByteBuffer) {
         let (patience, isCallers) = try patience()
         let limit = configuration.maximumResponseBytes
         let result: Result<(UInt, ByteBuffer), any Error>

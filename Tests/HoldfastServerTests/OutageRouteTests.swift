@@ -170,6 +170,9 @@ import Testing
         let metrics = try await server.send(.get, "/metrics").text
         #expect(metrics.contains("holdfast_redis_connections_total 2\n"), "one before the outage, one after it: \(metrics)")
         #expect(metrics.contains("holdfast_redis_lost_connections_total 1\n"))
+        for change in ["outages", "refusals", "returns"] {
+            #expect(metrics.contains("holdfast_store_\(change)_total 1\n"), "\(change): \(metrics)")
+        }
         #expect(!metrics.contains("holdfast_redis_calls_total 0\n") && metrics.contains("holdfast_redis_calls_total"))
         #expect(try await server.send(.get, "/health/ready", key: nil).status == 200)
         watch.cancel()
