@@ -152,9 +152,8 @@ extension Ledger {
         case done(Session, OperationID?)
         case refused
         case unknown
-        /// It was acknowledged before.
-        case repeated(Session, OperationID)
-        case unknownRepetition(OperationID)
+        /// It was acknowledged before, whatever became of it this time.
+        case repeated(OperationID)
     }
 
     /// The extensions with a name that were acknowledged.
@@ -192,17 +191,15 @@ extension Ledger {
             let promise = promise(process, began: began, session.by)
             sessions[id]?.expiries.append((promise, session.expires))
             if let operation { extensions.append(Extension(id: id, operation: operation, promise: promise)) }
-        case .unknownRepetition(let operation): mayCount = !isKnown(operation, process, by: nil)
-        case .repeated(let session, let operation): mayCount = !isKnown(operation, process, by: session.by)
+        case .repeated(let operation): mayCount = !isKnown(operation, process)
         }
         if mayCount, let latest = sessions[id]?.latest { sessions[id]?.latest = max(latest, now + span) }
     }
 
-    /// Whether a repetition must be known again: the server knows what this process was told of, wherever that was decided. A process that is cut
-    /// off does not know the server's markers, nor its own of before a hand-over.
-    private func isKnown(_ operation: OperationID, _ process: Process, by decider: Decider?) -> Bool {
-        guard let decider, !decider.isLocal else { return false }
-        return extensions.contains { $0.operation == operation && $0.promise.process == process && isKept($0.promise) }
+    /// Whether a repetition must be known again: a process knows what it has told its callers, wherever that was decided, and so does the
+    /// server where it is asked.
+    private func isKnown(_ operation: OperationID, _ process: Process) -> Bool {
+        extensions.contains { $0.operation == operation && $0.promise.process == process && isKept($0.promise) }
     }
 
     private mutating func checkExpiry(

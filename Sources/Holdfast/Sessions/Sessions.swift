@@ -32,6 +32,7 @@ public struct Sessions: Sendable {
     let failover: Failover
     let keys: SessionKeys
     let near: NearSessions
+    let acknowledged: AcknowledgedOperations
     let serverClock: ServerClock
     let makeID: @Sendable () -> SessionID
 
@@ -42,7 +43,9 @@ public struct Sessions: Sendable {
     ) {
         let failover = configuration.storage == .memory ? Failover(local: failover.local, time: failover.time) : failover
         let near = NearSessions(limits: configuration.nearCopies)
-        self.init(failover, SessionKeys(names: namespace), configuration, near, ServerClock(failover.time), makeID)
+        let acknowledged = AcknowledgedOperations(limit: max(1024, configuration.nearCopies.entries))
+        self.init(
+            failover, SessionKeys(names: namespace), configuration, near, acknowledged, ServerClock(failover.time), makeID)
         if failover.server == nil { return }
         SessionReplay.register(in: failover.outbox)
         // What was kept for the outage is of no use once the server answers; the next outage begins with what is read until then.
@@ -55,19 +58,21 @@ public struct Sessions: Sendable {
 
     private init(
         _ failover: Failover, _ keys: SessionKeys, _ configuration: Configuration, _ near: NearSessions,
-        _ serverClock: ServerClock, _ makeID: @escaping @Sendable () -> SessionID
+        _ acknowledged: AcknowledgedOperations, _ serverClock: ServerClock, _ makeID: @escaping @Sendable () -> SessionID
     ) {
         self.failover = failover
         self.keys = keys
         self.configuration = configuration
         self.near = near
+        self.acknowledged = acknowledged
         self.serverClock = serverClock
         self.makeID = makeID
     }
 
     /// The sessions of one tenant.
     public func scoped(to tenant: String) -> Sessions {
-        Sessions(failover, SessionKeys(names: keys.names.scoped(to: tenant)), configuration, near, serverClock, makeID)
+        Sessions(
+            failover, SessionKeys(names: keys.names.scoped(to: tenant)), configuration, near, acknowledged, serverClock, makeID)
     }
 
     // MARK: - One session
@@ -171,19 +176,19 @@ public struct Sessions: Sendable {
         // With a name from the first send on: its reply may be lost before anybody knows that the server is away.
         // Its marker stays for the longest outage.
         let longest = failover.outbox.configuration.longestOutage
-        // Nothing is handed over where nothing is decided here.
-        let isReplayed = failover.server != nil && configuration.outage == .local
-        let operation = isReplayed ? (operation ?? OperationID.random()).retained(for: longest) : operation
-        let arguments = try appendArguments(messages, operation)
-        return try found(await change(id, SessionProcedures.append, arguments, outagePolicy, once: operation))
+        let marked = mayDecideHere ? (operation ?? OperationID.random()).retained(for: longest) : operation
+        let arguments = try appendArguments(messages, marked)
+        let session = try found(await change(id, SessionProcedures.append, arguments, outagePolicy, once: marked))
+        // A name of ours is repeated by nobody.
+        if operation != nil { acknowledge(marked, of: id) }
+        return session
     }
 
     /// Lets a session stay at least this long from now on, within its absolute TTL; never shortens it. One round trip.
     ///
     /// - Parameters:
     ///   - ttl: by default its idle TTL.
-    ///   - operation: a name, under which it is extended at most once; a repetition is answered the session as it is. One made while the server is away,
-    ///     of what the server has done, counts once more: the marker is there and not here.
+    ///   - operation: a name, under which it is extended at most once; a repetition is answered the session as it is.
     /// - Throws: ``/HoldfastStore/ErrorCode/notFound``, ``/HoldfastStore/ErrorCode/invalidArgument``, ``/HoldfastStore/ErrorCode/unavailable`` while the server is away.
     @discardableResult
     public func extend(
@@ -191,7 +196,9 @@ public struct Sessions: Sendable {
     ) async throws(StoreError) -> Session {
         if let ttl { try checkTTL(ttl, "ttl") }
         let arguments = [ttl.map { Bytes($0.milliseconds) } ?? Bytes(), operation?.retentionArgument ?? Bytes()]
-        return try found(await change(id, SessionProcedures.extend, arguments, outagePolicy, once: operation))
+        let session = try found(await change(id, SessionProcedures.extend, arguments, outagePolicy, once: operation))
+        acknowledge(operation, of: id)
+        return session
     }
 
     /// Ends a session. Two round trips: the session, then its user's index.
@@ -212,6 +219,15 @@ public struct Sessions: Sendable {
 
     /// What an outage means for a call that does not only end sessions.
     private var outagePolicy: OutagePolicy { configuration.outage == .closed ? .fail : .localThenReplay }
+
+    /// Whether changes may be decided here, and handed over.
+    private var mayDecideHere: Bool { failover.server != nil && configuration.outage == .local }
+
+    /// So that a repetition is known again in an outage.
+    private func acknowledge(_ operation: OperationID?, of id: SessionID) {
+        guard mayDecideHere, let operation else { return }
+        acknowledged.note(keys.marker(id, operation), for: operation.retention, now: failover.time.uptime)
+    }
 
     /// - Parameter epitaph: what the tombstone says.
     func end(_ id: SessionID, ifVersion version: Int64?, epitaph: Bytes) async throws(StoreError) -> Decided<Bool> {

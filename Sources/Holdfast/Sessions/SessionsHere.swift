@@ -103,13 +103,15 @@ struct SessionsHere: Sendable {
         return own(session, reply)
     }
 
-    /// Runs a procedure that changes a session.
+    /// Runs a procedure that changes a session. An operation that was acknowledged before, on the server or in an earlier epoch, is answered
+    /// the session as it is.
     ///
     /// - Returns: nil where the session was ended here.
     /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` where this process knows nothing of it.
     func change(
         _ id: SessionID, _ script: Script, _ arguments: [Bytes], once operation: OperationID?
     ) async throws(StoreError) -> Session? {
+        if let operation, isAcknowledged(operation, of: id) { return try await read(id, touchEvery: Bytes()) }
         // What bears a marker is done on the server by itself, and needs a place of its own.
         try outbox.checkRoom(named: operation == nil ? entryName(id) : nil)
         let procedure = Procedure(
@@ -135,6 +137,10 @@ struct SessionsHere: Sendable {
             throw unknown(script).withUnknownEffect()
         }
         return own(session, reply)
+    }
+
+    private func isAcknowledged(_ operation: OperationID, of id: SessionID) -> Bool {
+        sessions.acknowledged.contains(keys.marker(id, operation), now: sessions.failover.time.uptime)
     }
 
     private func isDropped(_ session: Session) -> Bool {
