@@ -3,18 +3,12 @@ public import HoldfastStore
 
 extension Ledger {
     struct SessionRecord: Sendable {
-        /// One of the session, or of all of its user's.
-        struct Ending: Sendable {
-            let promise: Promise
-            let isOfAll: Bool
-        }
-
         let user: String
         let created: Promise
         let createdAt: Timestamp
         /// When somebody tried to end it, except for what was told not to have had its effect.
         var endTries: [Step] = []
-        var ended: [Ending] = []
+        var ended: [Promise] = []
         /// Whether somebody has ended all others.
         var wasKept = false
         var fields: [String: Promise] = [:]
@@ -122,7 +116,7 @@ extension Ledger {
         trace?("    \(process.name) has ended \(ids.map(\.text)) on \(decider.isLocal ? "its own" : "the server")")
         for id in ids {
             if let moment, let created = sessions[id]?.createdAt, areOfOneMoment(created, moment) { continue }
-            sessions[id]?.ended.append(SessionRecord.Ending(promise: promise, isOfAll: moment != nil))
+            sessions[id]?.ended.append(promise)
         }
     }
 
@@ -236,21 +230,14 @@ extension Ledger {
             }
             return
         }
-        if let end = record.ended.first(where: { isKnown($0.promise) && isBinding($0, record, by: began) }) {
-            violated(
-                "revived: \(process.name) read session \(id.text) by \(decider) at \(began), which ended at \(end.promise.step)")
+        if let end = record.ended.first(where: isKnown) {
+            violated("revived: \(process.name) read session \(id.text) by \(decider) at \(began), which ended at \(end.step)")
         }
         // What another process accepted by itself may still be on its way.
         if isOnServer {
             check(session, record, process, isKnown)
             checkExpiry(session, record, process, at: now, isKnown)
         }
-    }
-
-    /// A session may be on the server and not among its user's yet: who ends all ends it when its creator hands it over, or never, where
-    /// that has died with what it had to tell.
-    private func isBinding(_ end: SessionRecord.Ending, _ record: SessionRecord, by step: Step = .max) -> Bool {
-        !end.isOfAll || isHandedOver(record.created, by: step) || step == .max && isKept(record.created)
     }
 
     /// When all is quiet again.
@@ -262,7 +249,7 @@ extension Ledger {
             }
             return
         }
-        if record.ended.contains(where: { isKept($0.promise) && isBinding($0, record) }) {
+        if record.ended.contains(where: isKept) {
             violated("revived: in the end \(process.name) reads session \(id.text), which was ended")
         }
         let known = self
@@ -296,7 +283,7 @@ extension Ledger {
             if !record.mayHaveEnded, record.promises.contains(where: isKept), !ids.contains(id) {
                 violated("lost: in the end \(process.name) does not find session \(id.text) in the list of \(user)")
             }
-            if ids.contains(id), record.ended.contains(where: { isKept($0.promise) && isBinding($0, record) }) {
+            if ids.contains(id), record.ended.contains(where: isKept) {
                 violated("revived: in the end \(process.name) finds session \(id.text) in the list of \(user)")
             }
         }

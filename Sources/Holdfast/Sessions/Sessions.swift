@@ -12,8 +12,9 @@ public import HoldfastStore
 /// brings back a session that was deleted. A session and its user's index lie in different slots. The session is written first
 /// and indexed second, and removed first and unindexed second:
 ///
-/// - A crash between writing and indexing leaves a session whose id nobody has been told; it ends by itself. The other order would
-///   let a concurrent reader of the index find an entry without a session, take it for a left-over and remove it, and the session
+/// - A crash between writing and indexing leaves a session whose id nobody has been told; it ends by itself. One that was created under a
+///   name, from which its id comes, says so itself until it is indexed: whoever reads or changes it first does that before (two round trips
+///   more), or ends it where all of the user's sessions were revoked since. The other order would let a concurrent reader of the index find an entry without a session, take it for a left-over and remove it, and the session
 ///   would then live without being found by ``revokeAll(userID:keeping:)``.
 /// - A crash between removing and unindexing leaves an entry without a session. Whoever reads the index removes it; that is safe
 ///   because an id that is gone never comes back.
@@ -77,14 +78,15 @@ public struct Sessions: Sendable {
 
     // MARK: - One session
 
-    /// Creates a session. Two round trips: the session, then its user's index.
+    /// Creates a session. Two round trips: the session, then its user's index; with a name a third, which notes that both are done.
     ///
     /// - Parameters:
     ///   - data: the session's fields; each can be changed by itself later.
     ///   - ttl: how long it stays without being used; by default that of the kind (``Configuration/lifetime(of:)``).
     ///   - absoluteTTL: how long it stays at most; by default that of the kind. `ttl` cannot be longer.
     ///   - operation: a name, under which one session is created however often it is called: its id comes from the name, which
-    ///     must therefore be as secret as an id. A repetition is answered the session as it is (three round trips).
+    ///     must therefore be as secret as an id. A repetition is answered the session as it is (two round trips, and those that the
+    ///     first attempt did not come to).
     /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` or ``/HoldfastStore/ErrorCode/tooLarge`` naming the parameter, with nothing written;
     ///   ``/HoldfastStore/ErrorCode/unavailable`` while the server is away; ``/HoldfastStore/ErrorCode/conflict`` where the operation's session has been ended, or all
     ///   sessions of the user meanwhile. An error after the first trip has the effect `unknown`: it can leave a session behind whose id nobody knows, which ends by
@@ -110,17 +112,26 @@ public struct Sessions: Sendable {
                 }
                 return try Self.created(created, isNamed: named != nil)
             }
-            let id = named ?? makeID()
-            var created = try await run(SessionProcedures.create, id, arguments, in: store, ticket)
-            if created == nil, named != nil { created = try await run(SessionProcedures.read, id, [Bytes()], in: store, ticket) }
-            let session = try Self.created(created, isNamed: named != nil)
+            if let named { return try await create(named: named, arguments, in: store, ticket) }
+            let session = try Self.created(
+                await run(SessionProcedures.create, makeID(), arguments, in: store, ticket), isNamed: false)
             do throws(StoreError) {
-                try await addToIndex(session, isNew: true, in: store)
+                if try await addToIndex(session, isNew: true, in: store) { return session }
             } catch {
                 throw error.withUnknownEffect()
             }
-            return session
+            throw StoreError(
+                .conflict, "All sessions of the user were revoked meanwhile", operation: SessionProcedures.create.identifier)
         }.value
+    }
+
+    /// What is created is pending until it is in the index, because its id is known to whoever knows the name: ``run(_:_:_:once:in:_:)`` settles it.
+    private func create(
+        named id: SessionID, _ arguments: [Bytes], in store: any Store, _ ticket: NearSessions.Ticket
+    ) async throws(StoreError) -> Session {
+        let arguments = arguments + [SessionFields.pending, "1"]
+        if let new = try await run(SessionProcedures.create, id, arguments, in: store, ticket) { return new }
+        return try Self.created(await run(SessionProcedures.read, id, [Bytes()], in: store, ticket), isNamed: true)
     }
 
     private static func created(_ session: Session?, isNamed: Bool) throws(StoreError) -> Session {
@@ -287,7 +298,10 @@ public struct Sessions: Sendable {
         }.value
     }
 
-    /// Runs a procedure where the store is the server or there is none, and keeps a near copy of what it answers.
+    /// Runs a procedure where the store is the server or there is none, settles what it answers where that is pending, and keeps a near copy of
+    /// it.
+    ///
+    /// - Returns: nil where there is no such session, or it is found revoked.
     private func run(
         _ script: Script, _ id: SessionID, _ arguments: [Bytes], once operation: OperationID? = nil, in store: any Store,
         _ ticket: NearSessions.Ticket
@@ -297,14 +311,19 @@ public struct Sessions: Sendable {
             Procedure(script, keys: keys.keys(id, once: operation), arguments: arguments, decode: SessionReply.init))
         let key = keys.session(id)
         guard let (session, now) = try reply.session(id) else {
+            // Of a creation it says that there is or was one.
+            if script === SessionProcedures.create { return nil }
             near.drop(key)
-            if script !== SessionProcedures.create { try await confirmAbsence(of: id, in: store) }
+            try await confirmAbsence(of: id, in: store)
             return nil
         }
+        let clocks = NearSessions.Clocks(failover.time)
+        if failover.server != nil { serverClock.heard(now, sent: sent) }
+        // Not kept near before: a revocation of which this process knows may have missed it.
+        if reply.isPending, try await !settle(session, in: store) { return nil }
         if failover.server != nil {
-            serverClock.heard(now, sent: sent)
             near.keep(
-                session, reply.stored, at: key, serverNow: now, ticket: ticket, clocks: .init(failover.time),
+                session, reply.settled, at: key, serverNow: now, ticket: ticket, clocks: clocks,
                 index: keys.index(of: session.userID))
         }
         return session
@@ -318,20 +337,6 @@ public struct Sessions: Sendable {
         guard (.seconds(-300)..<failover.outbox.configuration.longestOutage).contains(age) else { return }
         if let stone = try await store(.get(keys.pair(id)[1])), SessionProcedures.momentBefore(stone) == nil { return }
         throw StoreError(.unavailable, "The process that made the session has not handed it over yet", field: "id")
-    }
-
-    /// - Parameter isNew: whether a revocation that came after the session's creation ends it.
-    func addToIndex(_ session: Session, isNew: Bool = false, in store: any Store) async throws(StoreError) {
-        let created = isNew ? Bytes(session.created.milliseconds) : Bytes()
-        let size = try await store.run(
-            Procedure(
-                SessionProcedures.indexAdd, keys: keys.indexPair(of: session.userID),
-                arguments: [Bytes(session.id.text), Bytes(session.ends.milliseconds), created]
-            ) { $0.integer })
-        guard size < 0 else { return }
-        _ = try await remove(session.id, in: store)
-        throw StoreError(
-            .conflict, "All sessions of the user were revoked meanwhile", operation: SessionProcedures.create.identifier)
     }
 
     private func found(_ session: Session?) throws(StoreError) -> Session {
