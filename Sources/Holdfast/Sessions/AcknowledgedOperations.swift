@@ -6,7 +6,8 @@ import HoldfastStore
 /// So unlike the near copies it is not forgotten at a return. Bounded like them, by two generations: when the young one is full it becomes
 /// the old one, and what was old is forgotten. About the last half to whole of the bound is known, in O(1) a step.
 final class AcknowledgedOperations: Sendable {
-    /// Until when each is known, by `uptime`. An operation's marker stands for it: it contains the session's key and the name.
+    /// Until when each is known, by `uptime`. An operation's marker stands for it, which contains the session's key and the name; for a
+    /// creation the session's key, which comes from the name.
     private struct State {
         var young: [Key: Duration] = [:]
         var old: [Key: Duration] = [:]

@@ -78,68 +78,6 @@ public struct Sessions: Sendable {
 
     // MARK: - One session
 
-    /// Creates a session. Two round trips: the session, then its user's index; with a name a third, which notes that both are done.
-    ///
-    /// - Parameters:
-    ///   - data: the session's fields; each can be changed by itself later.
-    ///   - ttl: how long it stays without being used; by default that of the kind (``Configuration/lifetime(of:)``).
-    ///   - absoluteTTL: how long it stays at most; by default that of the kind. `ttl` cannot be longer.
-    ///   - operation: a name, under which one session is created however often it is called: its id comes from the name, which
-    ///     must therefore be as secret as an id. A repetition is answered the session as it is (two round trips, and those that the
-    ///     first attempt did not come to).
-    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` or ``/HoldfastStore/ErrorCode/tooLarge`` naming the parameter, with nothing written;
-    ///   ``/HoldfastStore/ErrorCode/unavailable`` while the server is away; ``/HoldfastStore/ErrorCode/conflict`` where the operation's session has been ended, or all
-    ///   sessions of the user meanwhile. An error after the first trip has the effect `unknown`: it can leave a session behind whose id nobody knows, which ends by
-    ///   itself unless the operation is repeated.
-    public func create(
-        userID: String, workspaceID: String? = nil, kind: Session.Kind = .user, data: [String: JSONValue] = [:],
-        ttl: Duration? = nil, absoluteTTL: Duration? = nil, clientAddress: String? = nil, userAgent: String? = nil,
-        once operation: OperationID? = nil
-    ) async throws(StoreError) -> Session {
-        let lifetime = try checkedLifetime(of: kind, ttl: ttl, absoluteTTL: absoluteTTL)
-        let fields = try newFields(userID, workspaceID, kind, data, clientAddress, userAgent)
-        let arguments = [Bytes(lifetime.idle.milliseconds), Bytes(lifetime.absolute.milliseconds)] + fields
-        let named = operation.map { SessionID(high: $0.high, low: $0.low) }
-        let ticket = near.ticket()
-        return try await failover.perform(outagePolicy) { (store, decider) async throws(StoreError) -> Session in
-            if decider.isLocal {
-                let id = named ?? makeID().madeAway(at: failover.time.now)
-                let here = SessionsHere(self, decider)
-                var created = try await here.create(id, arguments)
-                if created == nil, named != nil {
-                    // Kept once more: the attempt that created it may have failed to.
-                    created = try await here.change(id, SessionProcedures.read, [Bytes()], once: nil)
-                }
-                return try Self.created(created, isNamed: named != nil)
-            }
-            if let named { return try await create(named: named, arguments, in: store, ticket) }
-            let session = try Self.created(
-                await run(SessionProcedures.create, makeID(), arguments, in: store, ticket), isNamed: false)
-            do throws(StoreError) {
-                if try await addToIndex(session, isNew: true, in: store) { return session }
-            } catch {
-                throw error.withUnknownEffect()
-            }
-            throw StoreError(
-                .conflict, "All sessions of the user were revoked meanwhile", operation: SessionProcedures.create.identifier)
-        }.value
-    }
-
-    /// What is created is pending until it is in the index, because its id is known to whoever knows the name: ``run(_:_:_:once:in:_:)`` settles it.
-    private func create(
-        named id: SessionID, _ arguments: [Bytes], in store: any Store, _ ticket: NearSessions.Ticket
-    ) async throws(StoreError) -> Session {
-        let arguments = arguments + [SessionFields.pending, "1"]
-        if let new = try await run(SessionProcedures.create, id, arguments, in: store, ticket) { return new }
-        return try Self.created(await run(SessionProcedures.read, id, [Bytes()], in: store, ticket), isNamed: true)
-    }
-
-    private static func created(_ session: Session?, isNamed: Bool) throws(StoreError) -> Session {
-        if let session { return session }
-        let message = isNamed ? "The session that was created has ended" : "The new session's id is taken"
-        throw StoreError(.conflict, message, operation: SessionProcedures.create.identifier)
-    }
-
     /// Reads a session, and lets it stay for another idle TTL. One round trip.
     ///
     /// - Parameter touch: false to look without letting it stay longer.
@@ -191,7 +129,7 @@ public struct Sessions: Sendable {
         let arguments = try appendArguments(messages, marked)
         let session = try found(await change(id, SessionProcedures.append, arguments, outagePolicy, once: marked))
         // A name of ours is repeated by nobody.
-        if operation != nil { acknowledge(marked, of: id) }
+        if operation != nil, let marked { acknowledge(keys.marker(id, marked), for: marked.retention) }
         return session
     }
 
@@ -208,7 +146,7 @@ public struct Sessions: Sendable {
         if let ttl { try checkTTL(ttl, "ttl") }
         let arguments = [ttl.map { Bytes($0.milliseconds) } ?? Bytes(), operation?.retentionArgument ?? Bytes()]
         let session = try found(await change(id, SessionProcedures.extend, arguments, outagePolicy, once: operation))
-        acknowledge(operation, of: id)
+        if let operation { acknowledge(keys.marker(id, operation), for: operation.retention) }
         return session
     }
 
@@ -229,15 +167,14 @@ public struct Sessions: Sendable {
     // MARK: - Inside
 
     /// What an outage means for a call that does not only end sessions.
-    private var outagePolicy: OutagePolicy { configuration.outage == .closed ? .fail : .localThenReplay }
+    var outagePolicy: OutagePolicy { configuration.outage == .closed ? .fail : .localThenReplay }
 
     /// Whether changes may be decided here, and handed over.
     private var mayDecideHere: Bool { failover.server != nil && configuration.outage == .local }
 
     /// So that a repetition is known again in an outage.
-    private func acknowledge(_ operation: OperationID?, of id: SessionID) {
-        guard mayDecideHere, let operation else { return }
-        acknowledged.note(keys.marker(id, operation), for: operation.retention, now: failover.time.uptime)
+    func acknowledge(_ marker: Key, for retention: Duration) {
+        if mayDecideHere { acknowledged.note(marker, for: retention, now: failover.time.uptime) }
     }
 
     /// - Parameter epitaph: what the tombstone says.
@@ -302,7 +239,7 @@ public struct Sessions: Sendable {
     /// it.
     ///
     /// - Returns: nil where there is no such session, or it is found revoked.
-    private func run(
+    func run(
         _ script: Script, _ id: SessionID, _ arguments: [Bytes], once operation: OperationID? = nil, in store: any Store,
         _ ticket: NearSessions.Ticket
     ) async throws(StoreError) -> Session? {

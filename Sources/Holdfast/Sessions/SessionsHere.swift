@@ -103,6 +103,21 @@ struct SessionsHere: Sendable {
         return own(session, reply)
     }
 
+    /// Creates a session under a name, from which its id comes, unless this process has seen it already.
+    ///
+    /// - Returns: nil where it was ended here.
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` where this process has acknowledged it before, and cannot know what became of it.
+    func create(named id: SessionID, _ arguments: [Bytes]) async throws(StoreError) -> Session? {
+        let key = keys.session(id)
+        if !isAcknowledged(key), sessions.near.copy(at: key, clocks: .init(sessions.failover.time)) == nil,
+            let created = try await create(id, arguments)
+        {
+            return created
+        }
+        // Kept once more: the attempt that created it may have failed to.
+        return try await change(id, SessionProcedures.read, [Bytes()], once: nil)
+    }
+
     /// Runs a procedure that changes a session. An operation that was acknowledged before, on the server or in an earlier epoch, is answered
     /// the session as it is.
     ///
@@ -111,7 +126,7 @@ struct SessionsHere: Sendable {
     func change(
         _ id: SessionID, _ script: Script, _ arguments: [Bytes], once operation: OperationID?
     ) async throws(StoreError) -> Session? {
-        if let operation, isAcknowledged(operation, of: id) { return try await read(id, touchEvery: Bytes()) }
+        if let operation, isAcknowledged(keys.marker(id, operation)) { return try await read(id, touchEvery: Bytes()) }
         // What bears a marker is done on the server by itself, and needs a place of its own.
         try outbox.checkRoom(named: operation == nil ? entryName(id) : nil)
         let procedure = Procedure(
@@ -139,8 +154,8 @@ struct SessionsHere: Sendable {
         return own(session, reply)
     }
 
-    private func isAcknowledged(_ operation: OperationID, of id: SessionID) -> Bool {
-        sessions.acknowledged.contains(keys.marker(id, operation), now: sessions.failover.time.uptime)
+    private func isAcknowledged(_ marker: Key) -> Bool {
+        sessions.acknowledged.contains(marker, now: sessions.failover.time.uptime)
     }
 
     private func isDropped(_ session: Session) -> Bool {

@@ -76,6 +76,44 @@ import Testing
         #expect(await code { try await sessions.extend(unseen, once: operation) } == .unavailable)
     }
 
+    /// What was done to it since is not undone by its first data, which would be the later ones.
+    @Test(arguments: Doer.allCases) func aCreationIsDoneOnce(_ doer: Doer) async throws {
+        let process = fleet.process()
+        let sessions = process.sessions
+        func create() async throws -> Session { try await sessions.create(userID: "u", data: ["step": 1], once: operation) }
+        let id = try await first(doer, process, create).id
+        try await sessions.update(id, set: ["step": 2])
+        fleet.time.advance(by: .seconds(1))
+        await process.cut()
+        let again = try await create()
+        #expect(again.id == id && again.by.isLocal && again.data == ["step": 2])
+        await process.mend()
+        #expect(try await fleet.process().sessions.get(id).value?.data == ["step": 2])
+    }
+
+    /// Nor is it begun anew where this process cannot know what became of it, or knows that it has ended.
+    @Test(arguments: [false, true]) func aCreationWhoseSessionIsNotSeenIsUnavailable(hasEnded: Bool) async throws {
+        let process = fleet.process()
+        let sessions = process.sessions
+        func create() async throws -> Session { try await sessions.create(userID: "u", once: operation) }
+        let id = try await create().id
+        if hasEnded {
+            try await sessions.delete(id)
+        } else {
+            await process.cut()
+            await process.mend()
+        }
+        await process.cut()
+        #expect(await code { try await create() } == .unavailable)
+        if hasEnded {
+            try await sessions.delete(id)
+            #expect(await code { try await create() } == .conflict)
+        }
+        #expect(try await sessions.create(userID: "u", once: .random()).by.isLocal)
+        await process.mend()
+        #expect(try await sessions.get(id).value == nil || !hasEnded)
+    }
+
     /// It needs no room for what it does not do.
     @Test func aFullOutboxDoesNotRefuseARepetition() async throws {
         let process = fleet.process(outbox: Outbox(configuration: .init(maximumEntries: 1), time: fleet.time))
