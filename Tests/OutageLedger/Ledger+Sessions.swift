@@ -3,18 +3,12 @@ public import HoldfastStore
 
 extension Ledger {
     struct SessionRecord: Sendable {
-        /// One of the session, or of all of its user's.
-        struct Ending: Sendable {
-            let promise: Promise
-            let isOfAll: Bool
-        }
-
         let user: String
         let created: Promise
         let createdAt: Timestamp
         /// When somebody tried to end it, except for what was told not to have had its effect.
         var endTries: [Step] = []
-        var ended: [Ending] = []
+        var ended: [Promise] = []
         /// Whether somebody has ended all others.
         var wasKept = false
         var fields: [String: Promise] = [:]
@@ -122,7 +116,7 @@ extension Ledger {
         trace?("    \(process.name) has ended \(ids.map(\.text)) on \(decider.isLocal ? "its own" : "the server")")
         for id in ids {
             if let moment, let created = sessions[id]?.createdAt, areOfOneMoment(created, moment) { continue }
-            sessions[id]?.ended.append(SessionRecord.Ending(promise: promise, isOfAll: moment != nil))
+            sessions[id]?.ended.append(promise)
         }
     }
 
@@ -152,9 +146,8 @@ extension Ledger {
         case done(Session, OperationID?)
         case refused
         case unknown
-        /// It was acknowledged before.
-        case repeated(Session, OperationID)
-        case unknownRepetition(OperationID)
+        /// It was acknowledged before, whatever became of it this time.
+        case repeated(OperationID)
     }
 
     /// The extensions with a name that were acknowledged.
@@ -192,17 +185,15 @@ extension Ledger {
             let promise = promise(process, began: began, session.by)
             sessions[id]?.expiries.append((promise, session.expires))
             if let operation { extensions.append(Extension(id: id, operation: operation, promise: promise)) }
-        case .unknownRepetition(let operation): mayCount = !isKnown(operation, process, by: nil)
-        case .repeated(let session, let operation): mayCount = !isKnown(operation, process, by: session.by)
+        case .repeated(let operation): mayCount = !isKnown(operation, process)
         }
         if mayCount, let latest = sessions[id]?.latest { sessions[id]?.latest = max(latest, now + span) }
     }
 
-    /// Whether a repetition must be known again: the server knows what this process was told of, wherever that was decided. A process that is cut
-    /// off does not know the server's markers, nor its own of before a hand-over.
-    private func isKnown(_ operation: OperationID, _ process: Process, by decider: Decider?) -> Bool {
-        guard let decider, !decider.isLocal else { return false }
-        return extensions.contains { $0.operation == operation && $0.promise.process == process && isKept($0.promise) }
+    /// Whether a repetition must be known again: a process knows what it has told its callers, wherever that was decided, and so does the
+    /// server where it is asked.
+    private func isKnown(_ operation: OperationID, _ process: Process) -> Bool {
+        extensions.contains { $0.operation == operation && $0.promise.process == process && isKept($0.promise) }
     }
 
     private mutating func checkExpiry(
@@ -239,21 +230,14 @@ extension Ledger {
             }
             return
         }
-        if let end = record.ended.first(where: { isKnown($0.promise) && isBinding($0, record, by: began) }) {
-            violated(
-                "revived: \(process.name) read session \(id.text) by \(decider) at \(began), which ended at \(end.promise.step)")
+        if let end = record.ended.first(where: isKnown) {
+            violated("revived: \(process.name) read session \(id.text) by \(decider) at \(began), which ended at \(end.step)")
         }
         // What another process accepted by itself may still be on its way.
         if isOnServer {
             check(session, record, process, isKnown)
             checkExpiry(session, record, process, at: now, isKnown)
         }
-    }
-
-    /// A session may be on the server and not among its user's yet: who ends all ends it when its creator hands it over, or never, where
-    /// that has died with what it had to tell.
-    private func isBinding(_ end: SessionRecord.Ending, _ record: SessionRecord, by step: Step = .max) -> Bool {
-        !end.isOfAll || isHandedOver(record.created, by: step) || step == .max && isKept(record.created)
     }
 
     /// When all is quiet again.
@@ -265,7 +249,7 @@ extension Ledger {
             }
             return
         }
-        if record.ended.contains(where: { isKept($0.promise) && isBinding($0, record) }) {
+        if record.ended.contains(where: isKept) {
             violated("revived: in the end \(process.name) reads session \(id.text), which was ended")
         }
         let known = self
@@ -299,7 +283,7 @@ extension Ledger {
             if !record.mayHaveEnded, record.promises.contains(where: isKept), !ids.contains(id) {
                 violated("lost: in the end \(process.name) does not find session \(id.text) in the list of \(user)")
             }
-            if ids.contains(id), record.ended.contains(where: { isKept($0.promise) && isBinding($0, record) }) {
+            if ids.contains(id), record.ended.contains(where: isKept) {
                 violated("revived: in the end \(process.name) finds session \(id.text) in the list of \(user)")
             }
         }

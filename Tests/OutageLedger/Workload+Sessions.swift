@@ -67,10 +67,11 @@ extension Workload {
     func extendAgain(_ random: UInt64) async throws(StoreError) {
         guard let (id, operation) = note({ $0.anExtension(random) }) else { return }
         let began = note { $0.beginsToExtend(id) }
-        var outcome = Ledger.ExtensionOutcome.unknownRepetition(operation)
-        defer { note { $0.extended(id, outcome, at: services.failover.time.now, by: Self.extensionSpan, name, began: began) } }
+        defer {
+            let now = services.failover.time.now
+            note { $0.extended(id, .repeated(operation), at: now, by: Self.extensionSpan, name, began: began) }
+        }
         let session = try await services.sessions.extend(id, by: Self.extensionSpan, once: operation)
-        outcome = .repeated(session, operation)
         tell("session \(id.text) has been extended to \(session.expires) by \(session.by)")
     }
 

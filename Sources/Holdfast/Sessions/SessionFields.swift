@@ -13,8 +13,11 @@ import HoldfastStore
 /// | `d:<name>` | a data field: its stamp (14 characters), canonical JSON (``JSONValue/encoded()``); after its removal the stamp alone |
 /// | `window` `first` `next` | conversations: messages kept; numbers of the oldest one kept and of the next one |
 /// | `m:<number>` | a message: when it was sent (milliseconds), a space, JSON |
+/// | `pending` | 1 in one that was created under a name, until it is among its user's: see ``Sessions/settle(_:in:)``. No copy has it |
 /// | `base` `seen` | only in a process that is cut off: `next` and the moment of the server's last answer, see ``SessionsHere`` |
 enum SessionFields {
+    static let pending: Bytes = "pending"
+
     static func data(_ name: String) -> Bytes { Bytes("d:" + name) }
 
     /// Reads a session from fields and values by turns.

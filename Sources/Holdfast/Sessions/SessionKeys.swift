@@ -23,9 +23,11 @@ struct SessionKeys: Sendable {
     /// What a procedure is given for an operation that may have a name: its marker too.
     func keys(_ id: SessionID, once operation: OperationID?) -> [Key] {
         let pair = pair(id)
-        guard let operation else { return pair }
-        let marker = pair[0].companion("once").bytes + Array(":\(operation.text)".utf8)
-        return pair + [Key(raw: Bytes(Array(marker)))]
+        return operation.map { pair + [marker(id, $0)] } ?? pair
+    }
+
+    func marker(_ id: SessionID, _ operation: OperationID) -> Key {
+        Key(raw: Bytes(Array(session(id).companion("once").bytes) + Array(":\(operation.text)".utf8)))
     }
 
     func index(of userID: String) -> Key { names.key("user_sessions:\(userID)") }

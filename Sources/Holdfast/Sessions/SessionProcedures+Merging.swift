@@ -5,7 +5,7 @@ extension SessionProcedures {
     ///
     /// Of each data field the later change counts, by its stamp; the session lives as long as the longer-lived of the two allows; a
     /// tombstone wins over everything, one of ``endBefore`` over what was created until its moment. Messages are not merged, they are appended by themselves. A session that the server does not have
-    /// is written as it is. Doing it again changes nothing.
+    /// is written as it is. Doing it again changes nothing. It is among its user's when it is brought, so it is not `pending` any more.
     ///
     /// KEYS: the session, its tombstone. ARGV: fields and values by turns, as stored. Result: 1; 0 where the session has been ended or has
     /// expired; `refused` with `damaged`. Cost: O(fields).
@@ -70,6 +70,7 @@ extension SessionProcedures {
             if #set > 0 then version = version + 1 end
             redis.call('HSET', KEYS[1], 'expires', text(expires), 'accessed', text(accessed), 'version', text(version),
               'size', text(size), 'fields', text(number), 'stones', text(stones), unpack(set))
+            redis.call('HDEL', KEYS[1], 'pending')
             redis.call('PEXPIREAT', KEYS[1], text(expires))
             return 1
             """
@@ -111,6 +112,7 @@ extension SessionProcedures {
                 HashField("accessed", Bytes(max(accessed, mine["accessed"]?.integer ?? 0))),
                 HashField("version", Bytes(latest)),
             ] + totals.hashFields + set)
+        try store.hdel(keys[0], [SessionFields.pending])
         store.expire(keys[0], at: Timestamp(milliseconds: longest))
         return .integer(1)
     }

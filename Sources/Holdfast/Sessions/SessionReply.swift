@@ -16,6 +16,9 @@ struct SessionReply: Sendable {
         }
     }
 
+    /// Whether the session may not be among its user's yet.
+    var isPending: Bool { all.fieldValue(SessionFields.pending) != nil }
+
     /// The names and values; nil where there is no such session.
     /// - Throws: the refusal, where it is one.
     func pairs(of id: SessionID) throws(StoreError) -> [Bytes]? {

@@ -52,6 +52,7 @@ extension Sessions {
         let fields: [Bytes]
     }
 
+    /// Settled first, where it is pending: no revocation of before ends its copy.
     private func original(_ id: SessionID) async throws(StoreError) -> Original? {
         let hash: [Bytes: Bytes]
         do throws(StoreError) {
@@ -62,8 +63,10 @@ extension Sessions {
             throw error.code == .wrongType ? .damagedSession(id) : error
         }
         if hash.isEmpty { return nil }
+        if hash[SessionFields.pending] != nil, try await look(id) == nil { return nil }
         guard let expires = hash["expires"], let version = hash["version"]?.integer else { throw .damagedSession(id) }
-        return Original(version: version, expires: expires, fields: hash.flatMap { [$0.key, $0.value] })
+        let fields = hash.flatMap { $0.key == SessionFields.pending ? [] : [$0.key, $0.value] }
+        return Original(version: version, expires: expires, fields: fields)
     }
 
     /// A copy under a new id. Nil where the original has expired; where the operation is repeated, also where an earlier attempt used

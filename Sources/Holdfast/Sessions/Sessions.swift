@@ -12,8 +12,9 @@ public import HoldfastStore
 /// brings back a session that was deleted. A session and its user's index lie in different slots. The session is written first
 /// and indexed second, and removed first and unindexed second:
 ///
-/// - A crash between writing and indexing leaves a session whose id nobody has been told; it ends by itself. The other order would
-///   let a concurrent reader of the index find an entry without a session, take it for a left-over and remove it, and the session
+/// - A crash between writing and indexing leaves a session whose id nobody has been told; it ends by itself. One that was created under a
+///   name, from which its id comes, says so itself until it is indexed: whoever reads or changes it first does that before (two round trips
+///   more), or ends it where all of the user's sessions were revoked since. The other order would let a concurrent reader of the index find an entry without a session, take it for a left-over and remove it, and the session
 ///   would then live without being found by ``revokeAll(userID:keeping:)``.
 /// - A crash between removing and unindexing leaves an entry without a session. Whoever reads the index removes it; that is safe
 ///   because an id that is gone never comes back.
@@ -32,6 +33,7 @@ public struct Sessions: Sendable {
     let failover: Failover
     let keys: SessionKeys
     let near: NearSessions
+    let acknowledged: AcknowledgedOperations
     let serverClock: ServerClock
     let makeID: @Sendable () -> SessionID
 
@@ -42,7 +44,9 @@ public struct Sessions: Sendable {
     ) {
         let failover = configuration.storage == .memory ? Failover(local: failover.local, time: failover.time) : failover
         let near = NearSessions(limits: configuration.nearCopies)
-        self.init(failover, SessionKeys(names: namespace), configuration, near, ServerClock(failover.time), makeID)
+        let acknowledged = AcknowledgedOperations(limit: max(1024, configuration.nearCopies.entries))
+        self.init(
+            failover, SessionKeys(names: namespace), configuration, near, acknowledged, ServerClock(failover.time), makeID)
         if failover.server == nil { return }
         SessionReplay.register(in: failover.outbox)
         // What was kept for the outage is of no use once the server answers; the next outage begins with what is read until then.
@@ -55,74 +59,24 @@ public struct Sessions: Sendable {
 
     private init(
         _ failover: Failover, _ keys: SessionKeys, _ configuration: Configuration, _ near: NearSessions,
-        _ serverClock: ServerClock, _ makeID: @escaping @Sendable () -> SessionID
+        _ acknowledged: AcknowledgedOperations, _ serverClock: ServerClock, _ makeID: @escaping @Sendable () -> SessionID
     ) {
         self.failover = failover
         self.keys = keys
         self.configuration = configuration
         self.near = near
+        self.acknowledged = acknowledged
         self.serverClock = serverClock
         self.makeID = makeID
     }
 
     /// The sessions of one tenant.
     public func scoped(to tenant: String) -> Sessions {
-        Sessions(failover, SessionKeys(names: keys.names.scoped(to: tenant)), configuration, near, serverClock, makeID)
+        Sessions(
+            failover, SessionKeys(names: keys.names.scoped(to: tenant)), configuration, near, acknowledged, serverClock, makeID)
     }
 
     // MARK: - One session
-
-    /// Creates a session. Two round trips: the session, then its user's index.
-    ///
-    /// - Parameters:
-    ///   - data: the session's fields; each can be changed by itself later.
-    ///   - ttl: how long it stays without being used; by default that of the kind (``Configuration/lifetime(of:)``).
-    ///   - absoluteTTL: how long it stays at most; by default that of the kind. `ttl` cannot be longer.
-    ///   - operation: a name, under which one session is created however often it is called: its id comes from the name, which
-    ///     must therefore be as secret as an id. A repetition is answered the session as it is (three round trips).
-    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` or ``/HoldfastStore/ErrorCode/tooLarge`` naming the parameter, with nothing written;
-    ///   ``/HoldfastStore/ErrorCode/unavailable`` while the server is away; ``/HoldfastStore/ErrorCode/conflict`` where the operation's session has been ended, or all
-    ///   sessions of the user meanwhile. An error after the first trip has the effect `unknown`: it can leave a session behind whose id nobody knows, which ends by
-    ///   itself unless the operation is repeated.
-    public func create(
-        userID: String, workspaceID: String? = nil, kind: Session.Kind = .user, data: [String: JSONValue] = [:],
-        ttl: Duration? = nil, absoluteTTL: Duration? = nil, clientAddress: String? = nil, userAgent: String? = nil,
-        once operation: OperationID? = nil
-    ) async throws(StoreError) -> Session {
-        let lifetime = try checkedLifetime(of: kind, ttl: ttl, absoluteTTL: absoluteTTL)
-        let fields = try newFields(userID, workspaceID, kind, data, clientAddress, userAgent)
-        let arguments = [Bytes(lifetime.idle.milliseconds), Bytes(lifetime.absolute.milliseconds)] + fields
-        let named = operation.map { SessionID(high: $0.high, low: $0.low) }
-        let ticket = near.ticket()
-        return try await failover.perform(outagePolicy) { (store, decider) async throws(StoreError) -> Session in
-            if decider.isLocal {
-                let id = named ?? makeID().madeAway(at: failover.time.now)
-                let here = SessionsHere(self, decider)
-                var created = try await here.create(id, arguments)
-                if created == nil, named != nil {
-                    // Kept once more: the attempt that created it may have failed to.
-                    created = try await here.change(id, SessionProcedures.read, [Bytes()], once: nil)
-                }
-                return try Self.created(created, isNamed: named != nil)
-            }
-            let id = named ?? makeID()
-            var created = try await run(SessionProcedures.create, id, arguments, in: store, ticket)
-            if created == nil, named != nil { created = try await run(SessionProcedures.read, id, [Bytes()], in: store, ticket) }
-            let session = try Self.created(created, isNamed: named != nil)
-            do throws(StoreError) {
-                try await addToIndex(session, isNew: true, in: store)
-            } catch {
-                throw error.withUnknownEffect()
-            }
-            return session
-        }.value
-    }
-
-    private static func created(_ session: Session?, isNamed: Bool) throws(StoreError) -> Session {
-        if let session { return session }
-        let message = isNamed ? "The session that was created has ended" : "The new session's id is taken"
-        throw StoreError(.conflict, message, operation: SessionProcedures.create.identifier)
-    }
 
     /// Reads a session, and lets it stay for another idle TTL. One round trip.
     ///
@@ -171,19 +125,19 @@ public struct Sessions: Sendable {
         // With a name from the first send on: its reply may be lost before anybody knows that the server is away.
         // Its marker stays for the longest outage.
         let longest = failover.outbox.configuration.longestOutage
-        // Nothing is handed over where nothing is decided here.
-        let isReplayed = failover.server != nil && configuration.outage == .local
-        let operation = isReplayed ? (operation ?? OperationID.random()).retained(for: longest) : operation
-        let arguments = try appendArguments(messages, operation)
-        return try found(await change(id, SessionProcedures.append, arguments, outagePolicy, once: operation))
+        let marked = mayDecideHere ? (operation ?? OperationID.random()).retained(for: longest) : operation
+        let arguments = try appendArguments(messages, marked)
+        let session = try found(await change(id, SessionProcedures.append, arguments, outagePolicy, once: marked))
+        // A name of ours is repeated by nobody.
+        if operation != nil, let marked { acknowledge(keys.marker(id, marked), for: marked.retention) }
+        return session
     }
 
     /// Lets a session stay at least this long from now on, within its absolute TTL; never shortens it. One round trip.
     ///
     /// - Parameters:
     ///   - ttl: by default its idle TTL.
-    ///   - operation: a name, under which it is extended at most once; a repetition is answered the session as it is. One made while the server is away,
-    ///     of what the server has done, counts once more: the marker is there and not here.
+    ///   - operation: a name, under which it is extended at most once; a repetition is answered the session as it is.
     /// - Throws: ``/HoldfastStore/ErrorCode/notFound``, ``/HoldfastStore/ErrorCode/invalidArgument``, ``/HoldfastStore/ErrorCode/unavailable`` while the server is away.
     @discardableResult
     public func extend(
@@ -191,7 +145,9 @@ public struct Sessions: Sendable {
     ) async throws(StoreError) -> Session {
         if let ttl { try checkTTL(ttl, "ttl") }
         let arguments = [ttl.map { Bytes($0.milliseconds) } ?? Bytes(), operation?.retentionArgument ?? Bytes()]
-        return try found(await change(id, SessionProcedures.extend, arguments, outagePolicy, once: operation))
+        let session = try found(await change(id, SessionProcedures.extend, arguments, outagePolicy, once: operation))
+        if let operation { acknowledge(keys.marker(id, operation), for: operation.retention) }
+        return session
     }
 
     /// Ends a session. Two round trips: the session, then its user's index.
@@ -211,7 +167,15 @@ public struct Sessions: Sendable {
     // MARK: - Inside
 
     /// What an outage means for a call that does not only end sessions.
-    private var outagePolicy: OutagePolicy { configuration.outage == .closed ? .fail : .localThenReplay }
+    var outagePolicy: OutagePolicy { configuration.outage == .closed ? .fail : .localThenReplay }
+
+    /// Whether changes may be decided here, and handed over.
+    private var mayDecideHere: Bool { failover.server != nil && configuration.outage == .local }
+
+    /// So that a repetition is known again in an outage.
+    func acknowledge(_ marker: Key, for retention: Duration) {
+        if mayDecideHere { acknowledged.note(marker, for: retention, now: failover.time.uptime) }
+    }
 
     /// - Parameter epitaph: what the tombstone says.
     func end(_ id: SessionID, ifVersion version: Int64?, epitaph: Bytes) async throws(StoreError) -> Decided<Bool> {
@@ -271,8 +235,11 @@ public struct Sessions: Sendable {
         }.value
     }
 
-    /// Runs a procedure where the store is the server or there is none, and keeps a near copy of what it answers.
-    private func run(
+    /// Runs a procedure where the store is the server or there is none, settles what it answers where that is pending, and keeps a near copy of
+    /// it.
+    ///
+    /// - Returns: nil where there is no such session, or it is found revoked.
+    func run(
         _ script: Script, _ id: SessionID, _ arguments: [Bytes], once operation: OperationID? = nil, in store: any Store,
         _ ticket: NearSessions.Ticket
     ) async throws(StoreError) -> Session? {
@@ -281,14 +248,19 @@ public struct Sessions: Sendable {
             Procedure(script, keys: keys.keys(id, once: operation), arguments: arguments, decode: SessionReply.init))
         let key = keys.session(id)
         guard let (session, now) = try reply.session(id) else {
+            // Of a creation it says that there is or was one.
+            if script === SessionProcedures.create { return nil }
             near.drop(key)
-            if script !== SessionProcedures.create { try await confirmAbsence(of: id, in: store) }
+            try await confirmAbsence(of: id, in: store)
             return nil
         }
+        let clocks = NearSessions.Clocks(failover.time)
+        if failover.server != nil { serverClock.heard(now, sent: sent) }
+        // Not kept near before: a revocation of which this process knows may have missed it.
+        if reply.isPending, try await !settle(session, in: store) { return nil }
         if failover.server != nil {
-            serverClock.heard(now, sent: sent)
             near.keep(
-                session, reply.stored, at: key, serverNow: now, ticket: ticket, clocks: .init(failover.time),
+                session, reply.settled, at: key, serverNow: now, ticket: ticket, clocks: clocks,
                 index: keys.index(of: session.userID))
         }
         return session
@@ -302,20 +274,6 @@ public struct Sessions: Sendable {
         guard (.seconds(-300)..<failover.outbox.configuration.longestOutage).contains(age) else { return }
         if let stone = try await store(.get(keys.pair(id)[1])), SessionProcedures.momentBefore(stone) == nil { return }
         throw StoreError(.unavailable, "The process that made the session has not handed it over yet", field: "id")
-    }
-
-    /// - Parameter isNew: whether a revocation that came after the session's creation ends it.
-    func addToIndex(_ session: Session, isNew: Bool = false, in store: any Store) async throws(StoreError) {
-        let created = isNew ? Bytes(session.created.milliseconds) : Bytes()
-        let size = try await store.run(
-            Procedure(
-                SessionProcedures.indexAdd, keys: keys.indexPair(of: session.userID),
-                arguments: [Bytes(session.id.text), Bytes(session.ends.milliseconds), created]
-            ) { $0.integer })
-        guard size < 0 else { return }
-        _ = try await remove(session.id, in: store)
-        throw StoreError(
-            .conflict, "All sessions of the user were revoked meanwhile", operation: SessionProcedures.create.identifier)
     }
 
     private func found(_ session: Session?) throws(StoreError) -> Session {

@@ -103,13 +103,30 @@ struct SessionsHere: Sendable {
         return own(session, reply)
     }
 
-    /// Runs a procedure that changes a session.
+    /// Creates a session under a name, from which its id comes, unless this process has seen it already.
+    ///
+    /// - Returns: nil where it was ended here.
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` where this process has acknowledged it before, and cannot know what became of it.
+    func create(named id: SessionID, _ arguments: [Bytes]) async throws(StoreError) -> Session? {
+        let key = keys.session(id)
+        if !isAcknowledged(key), sessions.near.copy(at: key, clocks: .init(sessions.failover.time)) == nil,
+            let created = try await create(id, arguments)
+        {
+            return created
+        }
+        // Kept once more: the attempt that created it may have failed to.
+        return try await change(id, SessionProcedures.read, [Bytes()], once: nil)
+    }
+
+    /// Runs a procedure that changes a session. An operation that was acknowledged before, on the server or in an earlier epoch, is answered
+    /// the session as it is.
     ///
     /// - Returns: nil where the session was ended here.
     /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` where this process knows nothing of it.
     func change(
         _ id: SessionID, _ script: Script, _ arguments: [Bytes], once operation: OperationID?
     ) async throws(StoreError) -> Session? {
+        if let operation, isAcknowledged(keys.marker(id, operation)) { return try await read(id, touchEvery: Bytes()) }
         // What bears a marker is done on the server by itself, and needs a place of its own.
         try outbox.checkRoom(named: operation == nil ? entryName(id) : nil)
         let procedure = Procedure(
@@ -135,6 +152,10 @@ struct SessionsHere: Sendable {
             throw unknown(script).withUnknownEffect()
         }
         return own(session, reply)
+    }
+
+    private func isAcknowledged(_ marker: Key) -> Bool {
+        sessions.acknowledged.contains(marker, now: sessions.failover.time.uptime)
     }
 
     private func isDropped(_ session: Session) -> Bool {
@@ -261,6 +282,9 @@ struct SessionsHere: Sendable {
 extension SessionReply {
     /// The session's fields as stored, without what the reply adds.
     var stored: [Bytes] { Array(all.dropLast(2)) }
+
+    /// The same of one that is among its user's.
+    var settled: [Bytes] { isPending ? stored.droppingFields([SessionFields.pending]) : stored }
 }
 
 /// Names and values by turns.

@@ -10,6 +10,7 @@ let sessionGenerators: [ProcedureGenerator] = [
         // Damaged, as by another program.
         if g.chance(0.1) { fields += [g.pick(["idle", "ends"]), "x"] }
         if g.chance(0.6) { fields += ["window", Bytes(Int64(g.int(1...3)))] }
+        if g.chance(0.4) { fields += ["pending", "1"] }
         return (g.sessionKeys(), [g.span(), g.span()] + fields)
     },
     ProcedureGenerator(SessionProcedures.adopt, isReplyUnordered: true) { g in
