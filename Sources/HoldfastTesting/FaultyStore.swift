@@ -9,7 +9,8 @@ public final class FaultyStore: Store {
         var calls = 0
         var error: StoreError?
         var moment = Moment.beforeEffect
-        var onlyCall: Int?
+        /// Nil for every call.
+        var failing: Set<Int>?
         var lastCall: Int?
     }
 
@@ -26,16 +27,21 @@ public final class FaultyStore: Store {
         state.withLock {
             $0.error = error
             $0.moment = moment
-            $0.onlyCall = nil
+            $0.failing = nil
         }
     }
 
     /// The call with this number fails, the first being 1; the others do not.
     public func fail(call: Int, with error: StoreError, _ moment: Moment = .beforeEffect) {
+        fail(calls: [call], with: error, moment)
+    }
+
+    /// The calls with these numbers fail.
+    public func fail(calls: Set<Int>, with error: StoreError, _ moment: Moment = .beforeEffect) {
         state.withLock {
             $0.error = error
             $0.moment = moment
-            $0.onlyCall = call
+            $0.failing = calls
         }
     }
 
@@ -44,7 +50,7 @@ public final class FaultyStore: Store {
     public func die(afterCall call: Int, with error: StoreError = StoreError(.connectionLost, effect: .unknown)) {
         state.withLock {
             $0.error = error
-            $0.onlyCall = nil
+            $0.failing = nil
             $0.lastCall = call
         }
     }
@@ -88,7 +94,7 @@ public final class FaultyStore: Store {
                 if state.calls < last { return nil }
                 return (error, state.calls == last ? .afterEffect : .beforeEffect)
             }
-            guard let error = state.error, state.onlyCall ?? state.calls == state.calls else { return nil }
+            guard let error = state.error, state.failing?.contains(state.calls) ?? true else { return nil }
             return (error, state.moment)
         }
     }

@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct ServerHealthTests {
     static let wall = Timestamp(milliseconds: 1000)
-    static let moment = ServerHealth.Moment(wall: wall, uptime: .zero)
+    static let moment = Moment(wall: wall, uptime: .zero)
     let moment = Self.moment
 
     /// Every state with every event: what is not in the table changes nothing.
@@ -64,7 +64,7 @@ import Testing
         return uptime - start
     }
 
-    private func at(_ uptime: Duration) -> ServerHealth.Moment { .init(wall: Self.wall, uptime: uptime) }
+    private func at(_ uptime: Duration) -> Moment { .init(wall: Self.wall, uptime: uptime) }
 
     private var flapper: ServerHealth {
         ServerHealth(thresholds: .init(failures: 1, successes: 1, trust: .seconds(1)...(.seconds(10)), calm: .seconds(60)))

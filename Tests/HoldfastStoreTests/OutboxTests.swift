@@ -206,6 +206,27 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         #expect(outbox.deadLetters().map(\.code) == ["too-old"])
     }
 
+    /// A wall clock that is set, forward and back, makes nothing older or younger; over a restart it is all there is.
+    @Test(arguments: [8, -8]) func aClockThatIsSetMakesNothingOld(days: Int64) async throws {
+        let kept = EmbeddedStore(time: f.time)
+        let outbox = f.outbox(keptIn: kept)
+        try await outbox.add(Counter.item("young"))
+        f.time.advance(by: .seconds(86_400))
+        f.time.stepWallClock(by: .seconds(days * 86_400))
+        try await outbox.replay(on: f.server)
+        #expect(try await f.list() == ["young"])
+        try await outbox.add(Counter.item("old"))
+        f.time.stepWallClock(by: .seconds(-days * 86_400))
+        let second = f.outbox(keptIn: kept)
+        try await second.load(into: EmbeddedStore(time: f.time))
+        f.time.advance(by: .seconds(8 * 86_400))
+        try await outbox.replay(on: f.server)
+        #expect(outbox.deadLetters().map(\.code) == ["too-old"])
+        // As far as the next process knows it was accepted eight days later, or earlier, than it was.
+        try await second.replay(on: f.server)
+        #expect(second.deadLetters().map(\.code) == (days < 0 ? ["too-old"] : []))
+    }
+
     @Test func aRefusalOfCredentialsKeepsEverything() async throws {
         let outbox = f.outbox()
         try await outbox.add(Counter.item("0"))

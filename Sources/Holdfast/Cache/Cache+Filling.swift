@@ -9,7 +9,8 @@ extension Cache {
     /// deleted, invalidated or written since the miss; otherwise it is returned and forgotten (see ``CacheProcedures``).
     ///
     /// Cost: nothing for a near hit, one round trip for a hit; two before the factory and one after it for a miss. While the server is
-    /// away: near cache, local store, then the factory; with ``OutageBehavior/closed`` the call throws and the factory is not run, unless
+    /// away: near cache, local store, then the factory, whose value is kept here; where single calls fail before the server counts as away,
+    /// it is returned and not kept. With ``OutageBehavior/closed`` the call throws and the factory is not run, unless
     /// the outage begins while it runs. Where the store fails to keep the value, the call succeeds all the same.
     ///
     /// - Parameters:
@@ -100,12 +101,17 @@ extension Cache {
         }
     }
 
-    /// The entry and a lease; no lease where the store is full, and then the value is computed and not kept.
+    /// The entry and a lease; no lease where the store is full, or where a single failure sends the call here, and then the value is computed
+    /// and not kept.
     private func lease(_ key: String, evenWhenPresent: Bool) async throws(StoreError) -> Decided<CacheLookup> {
+        let entry = scope.entry(key)
         let lookup = Procedure.cacheLookup(
-            scope.entry(key), token: core.newToken(), leaseTime: core.configuration.leaseTime, evenWhenPresent: evenWhenPresent)
+            entry, token: core.newToken(), leaseTime: core.configuration.leaseTime, evenWhenPresent: evenWhenPresent)
         do throws(StoreError) {
-            return try await core.read { (store, _) async throws(StoreError) in try await store.run(lookup) }
+            return try await core.read { (store, decider) async throws(StoreError) in
+                if core.mayKeepFills(by: decider) { return try await store.run(lookup) }
+                return CacheLookup(bytes: try await store(.get(entry)), token: Bytes())
+            }
         } catch {
             // A server that is full counts as away.
             let isRefused = core.failover.server != nil && core.configuration.outage == .closed
@@ -121,7 +127,7 @@ extension Cache {
         let value = try await factory()
         guard let write = try prepare(try CacheCodec.encode(value), ttl: ttl) else { return Decided(value, by: lease.by) }
         let moment = core.failover.time.uptime
-        let decider = await keep(write, at: scope.entry(key), lease: lease.value.token)
+        let decider = await keep(write, at: scope.entry(key), lease: lease)
         core.near.count(scope) { if decider != nil { $0.fills += 1 } else { $0.refusedFills += 1 } }
         if let decider {
             core.near.put(
@@ -133,12 +139,16 @@ extension Cache {
 
     /// Who keeps the value; nil for nobody. A fill that does not come about costs a later computation, nothing else: its error is no
     /// reason to refuse the value.
-    private func keep(_ write: Write, at entry: Key, lease: Bytes) async -> Decider? {
-        if lease.isEmpty { return nil }
-        let fill = Procedure.cacheFill(entry, token: lease, value: write.bytes, kept: write.kept)
+    private func keep(_ write: Write, at entry: Key, lease: Decided<CacheLookup>) async -> Decider? {
+        if lease.value.token.isEmpty { return nil }
+        let fill = Procedure.cacheFill(entry, token: lease.value.token, value: write.bytes, kept: write.kept)
         do throws(StoreError) {
-            // Not remembered for the server: nobody invalidated what it has.
-            let decided = try await core.read { (store, _) async throws(StoreError) in try await store.run(fill) }
+            // Not remembered for the server: nobody invalidated what it has. Kept by who gave the lease, or by nobody: whoever else decides
+            // now does not know what was invalidated since.
+            let decided = try await core.read { (store, decider) async throws(StoreError) in
+                guard decider == lease.by, core.mayKeepFills(by: decider) else { return false }
+                return try await store.run(fill)
+            }
             return decided.value ? decided.by : nil
         } catch {
             return nil

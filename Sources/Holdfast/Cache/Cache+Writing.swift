@@ -60,10 +60,20 @@ extension Cache {
         // Where nothing is kept it only removes.
         let policy = kept == 0 ? OutagePolicy.localThenReplay : core.outagePolicy
         return try await core.write(changes, policy: policy) { [kept] (store) async throws(StoreError) in
-            for reply in try await store.execute(batch) {
-                if case .error(let error) = reply { throw StoreError(error, operation: "SET") }
-            }
+            try Self.check(try await store.execute(batch))
             return kept
+        }
+    }
+
+    /// - Parameter replies: about the lease and the entry of each key by turns.
+    /// - Throws: the first error, with an unknown effect where another entry was changed. A lease that is gone is no change.
+    private static func check(_ replies: [Reply]) throws(StoreError) {
+        for case .error(let error) in replies {
+            let failure = StoreError(error, operation: "SET")
+            let isAnyDone = stride(from: 1, to: replies.count, by: 2).contains { place in
+                if case .error = replies[place] { false } else { true }
+            }
+            throw isAnyDone ? failure.withUnknownEffect() : failure
         }
     }
 

@@ -76,14 +76,12 @@ extension CacheChange {
         }
     }
 
-    /// Scans and unlinks page by page. One command a key, so that a cluster can part them.
     private static func sweep(_ store: any Store, _ glob: Bytes, _ isMeant: (Key) -> Bool) async throws(StoreError) -> Int {
-        var pages = store.scan(matching: glob).makeAsyncIterator()
-        var count = 0
-        while let page = try await pages.next(isolation: nil) {
-            count += try await store.pipeline(page.filter(isMeant).map { Command<Int>.unlink([$0]) }).reduce(0, +)
+        try await store.changeKeys(matching: glob) {
+            isMeant($0) ? .unlink([$0]) : nil
+        } counting: { (removed: Int) in
+            removed
         }
-        return count
     }
 
     /// What stands before the first character of a glob that is not plain.

@@ -11,9 +11,7 @@ import HoldfastStore
     let waiting: CacheOutbox
     private let coverage: CacheCoverage
     let warmers = Locked<[CacheWarmer]>([])
-    /// What this process wrote into its local store with a stamp up to this, the server has heard of since: it says nothing any more. Rises
-    /// with each hearing, also within a millisecond, and what is written later has a later stamp.
-    private let heardUntil = Locked(Timestamp(milliseconds: 0))
+    private let stamps = Locked(CacheStamps())
     let prefix: String
 
     init(
@@ -31,13 +29,13 @@ import HoldfastStore
         let local = failover.local
         failover.outbox.register(
             ReplayAction(CacheOutbox.action, endures: true) {
-                [weak self, time = failover.time] (entry, server) async throws(StoreError) in
+                [weak self] (entry, server) async throws(StoreError) in
                 guard let change = CacheChange(entry) else {
                     throw StoreError(.unsupportedFormat, "The entry has not the form of \(entry.action)")
                 }
-                let moment = time.now
+                let latest = self?.latestStamp
                 _ = try await change.remove(from: server)
-                self?.hasHeard(by: moment)
+                if let latest { self?.hasHeard(until: latest) }
                 _ = try? await change.remove(from: local)
             })
         failover.whenReturnIsCertain { [weak self] in await self?.serverReturns() }
@@ -101,16 +99,32 @@ import HoldfastStore
         try await failover.perform(policy) { (store, decider) async throws(StoreError) in
             // Kept before it is done: if the server returns in between, the next call to it comes after this.
             if decider.isLocal { try await waiting.add(changes) }
-            return try await body(store)
+            let output = try await body(store)
+            // It went to the server before that counted as away, and what was filled here since may be older.
+            if !decider.isLocal, failover.localSince != nil {
+                for change in changes { _ = try? await change.remove(from: failover.local) }
+            }
+            return output
         }
     }
 
-    /// What this process kept before that moment is not believed any more: what single failures left here while the server was not yet
+    /// Whether what a factory computes is kept by that side, and a lease given for it. This process keeps it only while the server counts as
+    /// away. What single failures send here is different: of a write the server hears before any call goes to it, and then it is
+    /// removed here too; of a fill nobody would tell, and a change that the server decides does not touch what lies here.
+    func mayKeepFills(by decider: Decider) -> Bool { !decider.isLocal || decider == failover.decider }
+
+    /// What this process kept until then is not believed any more: what single failures left here while the server was not yet
     /// counted as down, and what a local decision leaves that is still under way, which began before.
-    private func hasHeard(by moment: Timestamp) { heardUntil.withLock { $0 = max($0 + .milliseconds(1), moment) } }
+    private func hasHeard(until stamp: Timestamp) { stamps.withLock { $0.hear(until: stamp) } }
+
+    /// After whatever was stamped until now, by whichever clock.
+    private var latestStamp: Timestamp { max(now, stamps.withLock { $0.latest }) }
 
     /// The moment that a write's stamp bears: now, and after all that the server has heard of.
-    var nextStamp: Timestamp { max(now, heardUntil.withLock { $0 } + .milliseconds(1)) }
+    var nextStamp: Timestamp {
+        let now = now
+        return stamps.withLock { $0.next(at: now) }
+    }
 
     func announce(_ change: CacheChange) {
         switch change {
@@ -136,20 +150,20 @@ import HoldfastStore
     /// Before calls go to the server again, which has heard what it missed: what was kept here meanwhile is forgotten.
     private func serverReturns() async {
         // A local decision that ends after this leaves an entry here, which is older than this moment.
-        hasHeard(by: now)
+        hasHeard(until: latestStamp)
         _ = try? await CacheChange.everything(prefix: prefix).remove(from: failover.local)
         announce(.everything(prefix: prefix))
     }
 
     /// What was still decided here while others' hooks ran is older than what the server says from now on.
     private func serverHasReturned() {
-        hasHeard(by: now)
+        hasHeard(until: latestStamp)
         announce(.everything(prefix: prefix))
     }
 
     /// Whether an entry may be served as it is.
     func isFresh(_ envelope: Envelope, by decider: Decider) -> Bool {
-        if decider.isLocal, CacheVersion(stamp: envelope.stamp).moment <= heardUntil.withLock({ $0 }) { return false }
+        if decider.isLocal, CacheVersion(stamp: envelope.stamp).moment <= stamps.withLock({ $0.heard }) { return false }
         // Without fail-safe time the store's own clock ends an entry; only one that is kept beyond its TTL needs our clock.
         guard envelope.grace > .zero, let expiry = envelope.expiry else { return true }
         return now < expiry

@@ -91,7 +91,7 @@ public struct Idempotency: Sendable {
             guard decider.isLocal else {
                 wasAsked = true
                 let reply = try await take(key, content, owner, operation, isFresh: true, in: store)
-                if let name = reply.begun { begun.note(key, content, operation: name, at: failover.time.now) }
+                if let name = reply.begun { begun.note(key, content, operation: name, at: failover.time.uptime) }
                 return reply
             }
             // The server failed this very call, or would not take what waits for it: it may have the record, and the next call may well
@@ -119,17 +119,16 @@ public struct Idempotency: Sendable {
     private func beginHere(
         _ key: Key, _ content: Bytes, _ owner: Bytes, _ operation: OperationID
     ) async throws(StoreError) -> [Reply] {
-        let now = failover.time.now
-        let oldest = Timestamp(milliseconds: now.milliseconds - configuration.retention.milliseconds)
-        let known = begun.operation(of: key, content, notBefore: oldest).flatMap {
+        let now = Moment(failover.time)
+        let known = begun.operation(of: key, content, notBefore: now.uptime - configuration.retention).flatMap {
             OperationID($0.lossyString, retention: configuration.retention)
         }
         let reply = try await take(key, content, owner, known ?? operation, isFresh: known == nil, in: failover.local)
         guard let name = reply.begun else { return reply }
-        begun.note(key, content, operation: name, at: now)
+        begun.note(key, content, operation: name, at: now.uptime)
         // Nobody else draws it.
         let isFirst = name == Bytes(operation.text)
-        let lease = IdempotencyReplay.Lease(owner: owner, until: now + configuration.lease, isFirst: isFirst)
+        let lease = IdempotencyReplay.Lease(owner: owner, until: now.wall + configuration.lease, isFirst: isFirst)
         do throws(StoreError) {
             try await failover.outbox.add(IdempotencyReplay.record(key, content, name, lease))
         } catch {

@@ -21,8 +21,8 @@ enum IdempotencyReplay {
                 throw StoreError(.unsupportedFormat, "The entry has not the form of \(entry.action)")
             }
             let words = entry.arguments + ["", "", ""].dropFirst(entry.arguments.count - 3)
-            let left = (words[4].integer ?? 0) - time.now.milliseconds
-            // Not longer than a lease, whatever has become of the clock since.
+            let left = (words[4].integer ?? 0) - entry.now(by: time).milliseconds
+            // Not longer than a lease, whatever has become of the clock over a restart.
             let taken: [Bytes] = left > 0 ? [words[3], Bytes(min(left, lease.milliseconds)), words[5]] : ["", "", ""]
             _ = try await store.run(
                 Procedure(

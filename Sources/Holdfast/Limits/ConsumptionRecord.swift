@@ -5,7 +5,8 @@ struct ConsumptionRecord {
     struct Batch {
         let number: Int64
         let operation: OperationID
-        let made: Timestamp
+        /// By `uptime`.
+        let made: Duration
     }
 
     let names: Namespace
@@ -14,17 +15,21 @@ struct ConsumptionRecord {
     /// The amounts are what counted at the moment.
     let charges: [LocalConsumption.Entry]
     let moment: Timestamp
+    /// How the clocks stand: in memory times are told by one that no other process has, in the folder by the wall clock.
+    private let clock: Moment
 
-    init(_ names: Namespace, _ charges: [LocalConsumption.Entry], at moment: Timestamp) {
-        (self.names, self.charges, self.moment) = (names, charges, moment)
+    init(_ names: Namespace, _ charges: [LocalConsumption.Entry], at moment: Timestamp, by clock: Moment) {
+        (self.names, self.charges, self.moment, self.clock) = (names, charges, moment, clock)
         batch = nil
     }
 
-    init(_ batch: LocalConsumption.Batch, _ charges: [LocalConsumption.Entry?], at moment: Timestamp) {
+    init(
+        _ batch: LocalConsumption.Batch, _ charges: [LocalConsumption.Entry?], at moment: Timestamp, by clock: Moment
+    ) {
         names = batch.names
         self.batch = Batch(number: batch.number, operation: batch.operation, made: batch.made)
         self.charges = charges.compactMap(\.self)
-        self.moment = moment
+        (self.moment, self.clock) = (moment, clock)
     }
 
     // MARK: - As it is kept
@@ -42,32 +47,33 @@ struct ConsumptionRecord {
         if let batch {
             fields += [
                 Bytes(batch.number), Bytes(batch.operation.text), batch.operation.retentionArgument,
-                Bytes(batch.made.milliseconds),
+                Bytes(clock.wall(at: batch.made).milliseconds),
             ]
         } else {
             fields += [Bytes(), Bytes(), Bytes(), Bytes()]
         }
-        return Bytes(ByteList.encode(fields + charges.map(\.encoded)))
+        return Bytes(ByteList.encode(fields + charges.map { $0.encoded(by: clock) }))
     }
 
     /// Nil where the bytes are none, or were written by a later version.
-    init?(decoding bytes: Bytes) {
+    init?(decoding bytes: Bytes, by clock: Moment) {
         guard let fields = ByteList.decode(bytes), fields.count > 9, fields[0] == Self.form, let prefix = fields[1].string,
             let tenant = fields[3].string, let moment = fields[4].integer
         else { return nil }
         names = Namespace(prefix: prefix, tenant: fields[2] == "1" ? tenant : nil)
         self.moment = Timestamp(milliseconds: moment)
+        self.clock = clock
         if fields[6].isEmpty {
             batch = nil
         } else {
             guard let number = fields[5].integer, let retention = fields[7].integer, let made = fields[8].integer,
                 let operation = OperationID(fields[6].lossyString, retention: .milliseconds(retention))
             else { return nil }
-            batch = Batch(number: number, operation: operation, made: Timestamp(milliseconds: made))
+            batch = Batch(number: number, operation: operation, made: clock.uptime(at: Timestamp(milliseconds: made)))
         }
         var charges: [LocalConsumption.Entry] = []
         for bytes in fields[9...] {
-            guard let entry = LocalConsumption.Entry(decoding: bytes) else { return nil }
+            guard let entry = LocalConsumption.Entry(decoding: bytes, by: clock) else { return nil }
             charges.append(entry)
         }
         self.charges = charges
@@ -76,17 +82,17 @@ struct ConsumptionRecord {
 
 extension LocalConsumption.Entry {
     /// Rule (name, algorithm, limit, window in ms, burst), amount, end, what was taken back; then kind and id of each part of the subject.
-    fileprivate var encoded: Bytes {
+    fileprivate func encoded(by clock: Moment) -> Bytes {
         let rule = charge.rule
         let fields: [Bytes] = [
             Bytes(rule.name), Bytes(rule.algorithm.rawValue), Bytes(Int64(rule.limit)), Bytes(rule.window.milliseconds),
-            rule.burst.map { Bytes(Int64($0)) } ?? Bytes(), Bytes(Int64(amount)), Bytes(end.milliseconds),
+            rule.burst.map { Bytes(Int64($0)) } ?? Bytes(), Bytes(Int64(amount)), Bytes(clock.wall(at: end).milliseconds),
             Bytes(Int64(takenBack)),
         ]
         return Bytes(ByteList.encode(fields + charge.subject.parts.flatMap { [Bytes($0.kind.rawValue), Bytes($0.id)] }))
     }
 
-    fileprivate init?(decoding bytes: Bytes) {
+    fileprivate init?(decoding bytes: Bytes, by clock: Moment) {
         guard let fields = ByteList.decode(bytes), fields.count >= 10, fields.count.isMultiple(of: 2),
             let name = fields[0].string,
             let algorithm = fields[1].string.flatMap(RateLimit.Algorithm.init), let limit = fields[2].integer,
@@ -104,9 +110,11 @@ extension LocalConsumption.Entry {
         guard let subject else { return nil }
         let burst = fields[4].integer.map { Int($0) }
         let rule = RateLimit(name, algorithm, limit: Int(limit), per: .milliseconds(window), burst: burst)
-        charge = RateLimitCharge(rule, for: subject)
+        let charge = RateLimitCharge(rule, for: subject)
         guard (try? charge.validate()) != nil else { return nil }
-        (self.amount, self.end, self.takenBack) = (Int(amount), Timestamp(milliseconds: end), Int(takenBack))
+        let span = clock.uptime(at: Timestamp(milliseconds: end)) - clock.uptime
+        self.init(charge, amount: Int(amount), counting: span, from: clock)
+        self.takenBack = Int(takenBack)
     }
 }
 

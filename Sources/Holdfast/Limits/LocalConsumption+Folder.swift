@@ -74,13 +74,14 @@ extension LocalConsumption {
         of picture: Picture, from local: any Store, sharedBy instances: Int
     ) async -> (fields: [HashField], gone: [Bytes]) {
         var (fields, gone): ([HashField], [Bytes]) = ([], picture.gone.map(\.field))
+        let clock = now
         func put(_ row: Row, _ record: ConsumptionRecord) {
             if record.charges.isEmpty { gone.append(row.field) } else { fields.append(HashField(row.field, record.encoded)) }
         }
         for (batch, keys, newer) in picture.batches {
             let entries = keys.compactMap { batch.entries[$0] }
             let (counted, moment) = await counted(entries, newer, in: batch.names, from: local, sharedBy: instances)
-            put(batch.row, ConsumptionRecord(batch, counted, at: moment))
+            put(batch.row, ConsumptionRecord(batch, counted, at: moment, by: clock))
         }
         for (names, sums) in Dictionary(grouping: picture.sums, by: \.names) {
             for start in stride(from: 0, to: sums.count, by: RateLimitCall.maximumRules) {
@@ -89,7 +90,7 @@ extension LocalConsumption {
                 let (counted, moment) = await counted(
                     some.map(\.entry), newer, in: names, from: local, sharedBy: instances)
                 for (sum, entry) in zip(some, counted) {
-                    put(.sum(names, sum.key), ConsumptionRecord(names, entry.map { [$0] } ?? [], at: moment))
+                    put(.sum(names, sum.key), ConsumptionRecord(names, entry.map { [$0] } ?? [], at: moment, by: clock))
                 }
             }
         }
@@ -118,11 +119,12 @@ extension LocalConsumption {
     ///
     /// - Throws: ``/HoldfastStore/ErrorCode/dataUnreadable`` where a row cannot be read.
     func restore(
-        _ rows: [Bytes: Bytes], into local: any Store, sharedBy instances: Int, at now: Timestamp
+        _ rows: [Bytes: Bytes], into local: any Store, sharedBy instances: Int
     ) async throws(StoreError) {
+        let now = now
         var records: [ConsumptionRecord] = []
         for bytes in rows.values {
-            guard let record = ConsumptionRecord(decoding: bytes) else { throw Outbox.unreadable }
+            guard let record = ConsumptionRecord(decoding: bytes, by: now) else { throw Outbox.unreadable }
             records.append(record)
         }
         // Batches first, in their order: the newest consumption is what is held last.
@@ -131,14 +133,14 @@ extension LocalConsumption {
             var entries: [Key: Entry] = [:]
             for entry in record.charges {
                 let key = record.names.rateLimitKey(entry.charge.rule, entry.charge.subject)
-                if entry.end > now {
+                if entry.end > now.uptime {
                     entries[key] = entry
-                    try? await recall(entry, record, in: local, sharedBy: instances, at: now)
+                    try? await recall(entry, record, in: local, sharedBy: instances, at: now.wall)
                 } else if record.batch == nil {
                     state.withLock { _ = $0.stale.insert(.sum(record.names, key)) }
                 }
             }
-            state.withLock { $0.restore(record, entries) }
+            state.withLock { $0.restore(record, entries, at: now.uptime) }
         }
     }
 
@@ -213,12 +215,12 @@ extension LocalConsumption.State {
         }
     }
 
-    mutating func restore(_ record: ConsumptionRecord, _ entries: [Key: LocalConsumption.Entry]) {
+    mutating func restore(_ record: ConsumptionRecord, _ entries: [Key: LocalConsumption.Entry], at uptime: Duration) {
         guard let batch = record.batch else {
             for (key, entry) in entries {
                 var entry = entry
                 entry.isWritten = true
-                add(entry, key, record.names, isDurable: false)
+                add(entry, key, record.names, isDurable: false, at: uptime)
             }
             return
         }

@@ -7,17 +7,15 @@ extension LocalConsumption {
     ///
     /// What the folder knows is charged once it knows under which name: where it fails, that stays until it works again, and nothing is thrown.
     ///
-    /// - Parameters:
-    ///   - instances: by how many the local store's limits are divided.
-    ///   - now: the present.
+    /// - Parameter instances: by how many the local store's limits are divided.
     /// - Throws: the server's failure, or the caller's deadline; what was not charged stays.
     func handOver(
-        from local: any Store, to server: any Store, sharedBy instances: Int, at now: Timestamp, limit: Int = .max
+        from local: any Store, to server: any Store, sharedBy instances: Int, limit: Int = .max
     ) async throws(StoreError) {
         // A batch that the server answers with an error comes again key by key.
         var left = min(limit, 2 * state.withLock { $0.entries })
         while left > 0 {
-            var batches = take(min(left, Self.together), at: now)[...]
+            var batches = take(min(left, Self.together))[...]
             guard !batches.isEmpty else { return }
             left -= batches.count
             // Those that were not come to.
@@ -25,11 +23,11 @@ extension LocalConsumption {
             await keep(batches, from: local, sharedBy: instances)
             while let batch = batches.first {
                 do throws(StoreError) {
-                    guard try await charge(batch, from: local, to: server, sharedBy: instances, at: now) else { return }
+                    guard try await charge(batch, from: local, to: server, sharedBy: instances) else { return }
                     settle(batch, isDone: true)
                 } catch {
                     if error.mayPassByItself { throw error }
-                    guard await giveUp(batch, error, at: now) else { return }
+                    guard await giveUp(batch, error) else { return }
                 }
                 batches.removeFirst()
             }
@@ -42,15 +40,16 @@ extension LocalConsumption {
     /// What becomes of a batch that the server answered with an error. Where nothing was done of it, each key is tried by itself.
     ///
     /// - Returns: false where the folder fails, and the batch stays for another time.
-    private func giveUp(_ batch: Batch, _ error: StoreError, at now: Timestamp) async -> Bool {
+    private func giveUp(_ batch: Batch, _ error: StoreError) async -> Bool {
         if batch.entries.count > 1, error.effect == .none {
-            split(batch, at: now)
+            split(batch)
             return true
         }
         do throws(StoreError) {
             let charges = batch.entries.values.map { RateLimitCharge($0.charge.rule, for: $0.charge.subject, cost: $0.amount) }
             let call = try RateLimitCall(charges, in: batch.names, once: batch.operation)
-            try await outbox.add(RateLimitReplay.item(.record, call, at: now, sent: nil, in: outbox))
+            let now = now
+            try await outbox.add(RateLimitReplay.item(.record, call, at: now.wall, now: now, sent: nil, in: outbox))
         } catch {
             if error.code == .storageFailed { return false }
             state.withLock { $0.lost += batch.entries.count }
@@ -61,7 +60,8 @@ extension LocalConsumption {
 
     /// The parts bear other names, so the folder has to learn of all of them at once before any of them goes to the server: whoever finds
     /// the whole there would charge it beside them.
-    private func split(_ batch: Batch, at now: Timestamp) {
+    private func split(_ batch: Batch) {
+        let now = now.uptime
         state.withLock { state in
             guard let index = state.batches.firstIndex(where: { $0.operation == batch.operation }) else { return }
             let whole = state.batches[index]
@@ -78,15 +78,15 @@ extension LocalConsumption {
         }
     }
 
-    private func take(_ count: Int, at now: Timestamp) -> [Batch] {
+    private func take(_ count: Int) -> [Batch] {
         var batches: [Batch] = []
-        while batches.count < count, let batch = take(at: now) { batches.append(batch) }
+        while batches.count < count, let batch = take() { batches.append(batch) }
         return batches
     }
 
     /// The oldest batch that nobody is at, or a new one.
-    private func take(at now: Timestamp) -> Batch? {
-        let operation = newOperation()
+    private func take() -> Batch? {
+        let (operation, now) = (newOperation(), now.uptime)
         return state.withLock { state in
             if let index = state.batches.firstIndex(where: { !$0.isUnderWay }) {
                 state.batches[index].isUnderWay = true
@@ -96,8 +96,9 @@ extension LocalConsumption {
             var batch = Batch(number: state.nextBatch, operation: operation, made: now, names: names, entries: [:])
             state.nextBatch += 1
             for (key, entry) in pending.prefix(RateLimitCall.maximumRules) {
-                batch.entries[key] = Entry(
-                    charge: entry.charge, amount: entry.amount, end: entry.end, takenBack: entry.takenBack)
+                var moved = entry
+                (moved.isStale, moved.isWritten) = (false, false)
+                batch.entries[key] = moved
                 if entry.isWritten { batch.owed.insert(.sum(names, key)) }
                 if entry.isStale { state.stale.remove(.sum(names, key)) }
                 state.pending[names]?[key] = nil
@@ -123,10 +124,10 @@ extension LocalConsumption {
 
     /// - Returns: false where the folder does not take the batch's name: then it has not been sent.
     private func charge(
-        _ batch: Batch, from local: any Store, to server: any Store, sharedBy instances: Int, at now: Timestamp
+        _ batch: Batch, from local: any Store, to server: any Store, sharedBy instances: Int
     ) async throws(StoreError) -> Bool {
         // Its marker may have ended: rather once too few than twice.
-        if batch.isTried, now - batch.made > batch.operation.retention - .seconds(60) {
+        if batch.isTried, now.uptime - batch.made > batch.operation.retention - .seconds(60) {
             state.withLock { $0.lost += batch.entries.count }
             return true
         }
@@ -149,7 +150,8 @@ extension LocalConsumption {
         return true
     }
 
-    /// How much of each still counts, by the local state, and when that was so.
+    /// How much of each still counts, by the local state, and when that was so. Where the wall clock was set meanwhile, which that goes by, what
+    /// was consumed of late.
     ///
     /// - Parameter newer: what was consumed of each afterwards.
     func counting(
@@ -157,8 +159,12 @@ extension LocalConsumption {
     ) async throws(StoreError) -> ([Int], Timestamp) {
         let peek = try RateLimitCall(entries.map { $0.charge.unbounded(sharedBy: instances) }, in: names)
         let answer = try await local.run(peek.procedure(RateLimitProcedures.peek, sharedBy: 1))
+        let now = now
         let amounts = zip(zip(entries, newer), answer.states).map { (entry, state) in
-            entry.0.end > answer.at ? min(entry.0.amount, max(0, state.consumed - entry.1)) : 0
+            let (entry, newer) = entry
+            if entry.end <= now.uptime { return 0 }
+            let counted = entry.isByTheClock(of: now) ? state.consumed - newer : entry.recent.counted(at: now.uptime)
+            return min(entry.amount, max(0, counted))
         }
         return (amounts, answer.at)
     }

@@ -20,8 +20,12 @@ final class LocalConsumption: Sendable {
     struct Entry {
         var charge: RateLimitCharge
         var amount: Int
-        /// When the last of it counts no more.
-        var end: Timestamp
+        /// When the last of it counts no more, by `uptime`.
+        var end: Duration
+        /// By how much the wall clock, which the local state goes by, was ahead of `uptime` when it began.
+        let lead: Duration
+        /// What counts of it where the wall clock was set since.
+        var recent: RecentConsumption
         /// What was given back of it by a call that the server hears of by itself: the local state holds less by this.
         var takenBack = 0
         /// Whether its row is among the `stale`, of which the folder knows an older state.
@@ -29,8 +33,18 @@ final class LocalConsumption: Sendable {
         /// Whether the folder may have a row of it.
         var isWritten = false
 
+        /// - Parameter span: how long it counts from now on.
+        init(_ charge: RateLimitCharge, amount: Int, counting span: Duration, from now: Moment) {
+            (self.charge, self.amount, lead) = (charge, amount, now.lead)
+            end = now.uptime + span
+            recent = RecentConsumption(amount, at: now.uptime, counting: span)
+        }
+
         /// What the local state holds of it, while nothing of it has left its window.
         var held: Int { amount - takenBack }
+
+        /// Whether the local state goes by the same clock as when it began; a second more or less is no other.
+        func isByTheClock(of now: Moment) -> Bool { abs((now.lead - lead).milliseconds) < 1000 }
     }
 
     /// What is charged in one call, of one tenant, because its keys share a slot.
@@ -38,7 +52,8 @@ final class LocalConsumption: Sendable {
         /// In the order in which they were made.
         var number: Int64
         let operation: OperationID
-        let made: Timestamp
+        /// By `uptime`.
+        let made: Duration
         let names: Namespace
         var entries: [Key: Entry]
         var isUnderWay = true
@@ -67,14 +82,15 @@ final class LocalConsumption: Sendable {
         var entries = 0
         /// Since the start.
         var lost = 0
-        /// Not before then it is worth while to look again for what counts no more.
-        var nextPruning = Timestamp(milliseconds: 0)
+        /// Not before then, by `uptime`, it is worth while to look again for what counts no more.
+        var nextPruning: Duration?
         /// What the folder does not know as it is. Rows that it does not have and need not are not among them.
         var stale: Set<Row> = []
     }
 
     private let maximumKeys: Int
     let outbox: Outbox
+    private let time: any TimeSource
     let newOperation: @Sendable () -> OperationID
     let state = Locked(State())
     /// Whether there is a folder, and no other limiter of this process keeps its sums there.
@@ -83,14 +99,18 @@ final class LocalConsumption: Sendable {
     let folder = SerialWork()
 
     init(
-        maximumKeys: Int, outbox: Outbox,
+        maximumKeys: Int, outbox: Outbox, time: any TimeSource,
         newOperation: @escaping @Sendable () -> OperationID = { OperationID.random(retention: .seconds(7 * 86_400)) }
     ) {
         self.maximumKeys = maximumKeys
         self.outbox = outbox
+        self.time = time
         self.newOperation = newOperation
         isDurable = outbox.claim(table: Self.table)
     }
+
+    /// The present. Ages are told by the clock that nobody sets; the wall clock is what is written down for a later process.
+    var now: Moment { Moment(time) }
 
     var isEmpty: Bool { state.withLock { $0.entries == 0 } }
 
@@ -104,7 +124,8 @@ final class LocalConsumption: Sendable {
 
     /// - Throws: ``/HoldfastStore/ErrorCode/outboxFull`` where a call's consumption could not be kept. Calls that are decided at the same
     ///   moment may go beyond the bound by what they consume.
-    func checkRoom(for call: RateLimitCall, in names: Namespace, at now: Timestamp) throws(StoreError) {
+    func checkRoom(for call: RateLimitCall, in names: Namespace) throws(StoreError) {
+        let now = time.uptime
         let hasRoom = state.withLock { state in
             if state.entries + call.keys.count <= maximumKeys { return true }
             let new = call.keys.filter { state.pending[names]?[$0] == nil }.count
@@ -115,20 +136,24 @@ final class LocalConsumption: Sendable {
     }
 
     /// Forgets what counts no more; once a second, because it looks at everything.
-    private func prune(_ state: inout State, at now: Timestamp) {
-        guard now >= state.nextPruning else { return }
+    private func prune(_ state: inout State, at now: Duration) {
+        if let next = state.nextPruning, now < next { return }
         state.nextPruning = now + .seconds(1)
         for (names, pending) in state.pending {
             for (key, entry) in pending where entry.end <= now { state.removeSum(key, names) }
         }
     }
 
-    /// Adds what a call consumed at that moment.
+    /// Adds what a call consumed.
+    ///
+    /// - Parameter moment: when it was decided, by the local store.
     func add(_ call: RateLimitCall, in names: Namespace, at moment: Timestamp) {
+        let now = now
         state.withLock { state in
             for (key, charge) in zip(call.keys, call.charges) where charge.cost > 0 {
-                let end = charge.rule.end(ofChargeAt: moment, cost: charge.cost)
-                state.add(Entry(charge: charge, amount: charge.cost, end: end), key, names, isDurable: isDurable)
+                let span = charge.rule.span(ofChargeAt: moment, cost: charge.cost)
+                let entry = Entry(charge, amount: charge.cost, counting: span, from: now)
+                state.add(entry, key, names, isDurable: isDurable, at: now.uptime)
             }
         }
     }
@@ -136,12 +161,13 @@ final class LocalConsumption: Sendable {
     /// Takes off what a call gives back; what remains of it was not consumed here, or is on its way to the server.
     ///
     /// A sequence of charges and refunds has the effect of one refund and then one charge: of the remains, and of what is kept here.
-    func takeBack(_ call: RateLimitCall, in names: Namespace, at moment: Timestamp) -> [RateLimitCharge] {
-        state.withLock { state in
+    func takeBack(_ call: RateLimitCall, in names: Namespace) -> [RateLimitCharge] {
+        let now = time.uptime
+        return state.withLock { state in
             var rest: [RateLimitCharge] = []
             for (key, charge) in zip(call.keys, call.charges) where charge.cost > 0 {
                 let entry = state.pending[names]?[key]
-                let part = entry.map { $0.end > moment ? min(charge.cost, $0.amount) : 0 } ?? 0
+                let part = entry.map { $0.end > now ? min(charge.cost, $0.amount) : 0 } ?? 0
                 if part > 0 { takeOff(part, of: key, in: names, &state) }
                 guard charge.cost > part else { continue }
                 rest.append(RateLimitCharge(charge.rule, for: charge.subject, cost: charge.cost - part))
@@ -192,13 +218,16 @@ final class LocalConsumption: Sendable {
 }
 
 extension LocalConsumption.State {
-    mutating func add(_ new: LocalConsumption.Entry, _ key: Key, _ names: Namespace, isDurable: Bool) {
+    mutating func add(
+        _ new: LocalConsumption.Entry, _ key: Key, _ names: Namespace, isDurable: Bool, at uptime: Duration
+    ) {
         var entry = new
         if let old = pending[names]?[key] {
             entry = old
             entry.amount = min(old.amount + new.amount, RateLimit.maximumLimit)
             entry.charge = new.charge
             entry.end = max(old.end, new.end)
+            entry.recent.add(new.amount, at: uptime, counting: new.end - uptime)
         } else {
             entries += 1
         }

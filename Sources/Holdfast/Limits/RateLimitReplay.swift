@@ -21,10 +21,10 @@ enum RateLimitReplay {
                         _ = try await local.run(recollection(script, entry, sharedBy: instances(), at: time.now))
                     }
                 ) { (entry, server) throws(StoreError) in
-                    let now = time.now
+                    let now = entry.now(by: time)
                     let procedure = try procedure(script, entry, at: now)
                     if let last = entry.arguments[0].integer, now.milliseconds >= last { return }
-                    guard now - entry.accepted <= longest else {
+                    guard entry.age(by: time) <= longest else {
                         if entry.ends.allSatisfy({ $0 <= now.milliseconds }) { return }
                         throw StoreError(.tooOld, "It waited longer than \(longest)")
                     }
@@ -38,16 +38,19 @@ enum RateLimitReplay {
     ///
     /// - Parameters:
     ///   - call: with its name.
-    ///   - sent: when it went to the server, where it may have happened there: beyond its marker's time nobody can tell any more.
+    ///   - moment: when it was decided, by the local store.
+    ///   - now: the present.
+    ///   - sent: when it went to the server by `uptime`, where it may have happened there: beyond its marker's time nobody can tell any more.
     static func item(
-        _ mode: RateLimitProcedures.Mode, _ call: RateLimitCall, at moment: Timestamp, sent: Timestamp?, in outbox: Outbox
+        _ mode: RateLimitProcedures.Mode, _ call: RateLimitCall, at moment: Timestamp, now: Moment, sent: Duration?,
+        in outbox: Outbox
     ) throws(StoreError) -> Outbox.Item {
         let longest = outbox.configuration.longestOutage
         let script = mode == .refund ? RateLimitProcedures.refund : RateLimitProcedures.record
         let procedure = try call.blindProcedure(script, retention: max(call.retention, longest))
         // The hand-over takes time, too.
-        let last = sent.map { $0 + (call.retention - min(.seconds(60), call.retention / 2)) }
-        let ends = call.charges.map { Bytes($0.rule.end(ofChargeAt: moment, cost: $0.cost).milliseconds) }
+        let last = sent.map { now.wall(at: $0 + call.retention - min(.seconds(60), call.retention / 2)) }
+        let ends = call.charges.map { Bytes((now.wall + $0.rule.span(ofChargeAt: moment, cost: $0.cost)).milliseconds) }
         return Outbox.Item(
             script.identifier, keys: procedure.keys,
             arguments: [last.map { Bytes($0.milliseconds) } ?? Bytes()] + ends + procedure.arguments.dropFirst(),
@@ -103,17 +106,17 @@ extension OutboxEntry {
 }
 
 extension RateLimit {
-    /// When a charge of that moment counts no more, whatever came with it.
-    func end(ofChargeAt moment: Timestamp, cost: Int) -> Timestamp {
+    /// How long a charge of that moment counts, whatever came with it.
+    func span(ofChargeAt moment: Timestamp, cost: Int) -> Duration {
         switch algorithm {
         case .fixedWindow:
             let window = window.milliseconds
-            return Timestamp(milliseconds: (moment.milliseconds / window + 1) * window)
-        case .slidingCounter, .slidingLog: return moment + window
+            return .milliseconds((moment.milliseconds / window + 1) * window - moment.milliseconds)
+        case .slidingCounter, .slidingLog: return window
         case .tokenBucket, .gcra:
             // A debt takes longer than a burst.
             let refill = Double(window.milliseconds) * Double(cost) / Double(max(1, limit))
-            return moment + max(recovery, .milliseconds(Int64(refill.rounded(.up))))
+            return max(recovery, .milliseconds(Int64(refill.rounded(.up))))
         }
     }
 }

@@ -31,7 +31,7 @@ extension RateLimiter {
             decided = try await failover.perform(configuration.outage == .local ? .local : .fail) {
                 (store, decider) throws(StoreError) in
                 if decider.isLocal { return try await decideHere(mode, call, after: attempt, in: store) }
-                if sent.isNamed { attempt.began = failover.time.now }
+                if sent.isNamed { attempt.began = failover.time.uptime }
                 do throws(StoreError) {
                     return try await store.run(try sent.procedure(mode.script, sharedBy: 1))
                 } catch {
@@ -61,7 +61,8 @@ extension RateLimiter {
     private struct Attempt {
         /// As it went there.
         let call: RateLimitCall
-        var began: Timestamp?
+        /// By `uptime`.
+        var began: Duration?
         var mayHaveHappened = false
     }
 
@@ -76,7 +77,7 @@ extension RateLimiter {
         case .nothing: break
         case .named(let call): try failover.outbox.checkRoom(named: RateLimitReplay.name(of: call))
         case .sum where mode == .refund: try failover.outbox.checkRoom()
-        case .sum: try consumption.checkRoom(for: call, in: namespace, at: failover.time.now)
+        case .sum: try consumption.checkRoom(for: call, in: namespace)
         }
         let answer = try await store.run(try call.procedure(mode.script, sharedBy: instances.count))
         guard mode != .check || answer.states.allSatisfy(\.hasRoom) else { return answer }
@@ -86,7 +87,7 @@ extension RateLimiter {
             if mode == .refund { consumption.note(takenBackBy: call, in: namespace) }
             try await handOverLater(mode, call, at: answer.at, sent: attempt.mayHaveHappened ? attempt.began : nil)
         case .sum where mode == .refund:
-            let rest = consumption.takeBack(call, in: namespace, at: answer.at)
+            let rest = consumption.takeBack(call, in: namespace)
             guard !rest.isEmpty else { break }
             let call = try RateLimitCall(rest, in: namespace, once: .random(retention: RateLimitReplay.ownRetention))
             try await handOverLater(mode, call, at: answer.at, sent: nil)
@@ -113,10 +114,11 @@ extension RateLimiter {
     }
 
     private func handOverLater(
-        _ mode: RateLimitProcedures.Mode, _ call: RateLimitCall, at moment: Timestamp, sent: Timestamp?
+        _ mode: RateLimitProcedures.Mode, _ call: RateLimitCall, at moment: Timestamp, sent: Duration?
     ) async throws(StoreError) {
         let outbox = failover.outbox
-        try await outbox.add(try RateLimitReplay.item(mode, call, at: moment, sent: sent, in: outbox))
+        let now = Moment(failover.time)
+        try await outbox.add(try RateLimitReplay.item(mode, call, at: moment, now: now, sent: sent, in: outbox))
     }
 
     /// Hands over what was decided here beside a server that is there: after a single failed call, or when a decision ended after the
@@ -125,7 +127,7 @@ extension RateLimiter {
         guard let server = failover.server, !consumption.isEmpty else { return }
         // The decision stands whatever becomes of this; what failed is kept for the next time.
         try? await consumption.handOver(
-            from: failover.local, to: server, sharedBy: instances.count, at: failover.time.now, limit: 1)
+            from: failover.local, to: server, sharedBy: instances.count, limit: 1)
     }
 }
 

@@ -67,7 +67,7 @@ public struct RateLimiter: Sendable {
         self.configuration = configuration
         denials = DenialMemory(maximumAge: configuration.denialMemory, maximumEntries: configuration.maximumEntries)
         let consumption = LocalConsumption(
-            maximumKeys: failover.outbox.configuration.maximumEntries, outbox: failover.outbox)
+            maximumKeys: failover.outbox.configuration.maximumEntries, outbox: failover.outbox, time: failover.time)
         self.consumption = consumption
         if failover.server != nil {
             let (local, time) = (failover.local, failover.time)
@@ -76,16 +76,16 @@ public struct RateLimiter: Sendable {
                 // Weakly, because it has the outbox that has this.
                 failover.outbox.register(table: LocalConsumption.table) {
                     [weak consumption, weak instances] (rows, local) throws(StoreError) in
-                    try await consumption?.restore(rows, into: local, sharedBy: instances?.count ?? 1, at: time.now)
+                    try await consumption?.restore(rows, into: local, sharedBy: instances?.count ?? 1)
                 }
             }
             // Weakly, because it has the failover that has the hook.
             failover.whenServerReturns { [weak instances] (server) throws(StoreError) in
-                try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1, at: time.now)
+                try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
             }
             failover.whileServerAnswers { [weak instances] (server) throws(StoreError) in
                 if consumption.isEmpty { return }
-                try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1, at: time.now)
+                try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
             }
         }
     }

@@ -60,14 +60,11 @@ public struct TTLManager: Sendable {
     /// - Parameter pattern: only keys that begin so. There is no default: to end everything, say `""`.
     public func sweep(startingWith pattern: KeyPattern, to span: Duration) async throws(StoreError) -> Int {
         let span = try positive(span)
-        var swept = 0
-        var pages = store.scan(matching: namespace.glob(startingWith: pattern)).makeAsyncIterator()
-        while let page = try await pages.next(isolation: nil) {
-            let keys = page.filter { namespace.suffix(of: $0.bytes) != nil }
-            let changed = try await store.pipeline(keys.map { Command<Bool>.pexpire($0, span, if: .ifNone) })
-            swept += changed.count { $0 }
+        return try await store.changeKeys(matching: namespace.glob(startingWith: pattern)) { key in
+            namespace.suffix(of: key.bytes) == nil ? nil : .pexpire(key, span, if: .ifNone)
+        } counting: { (isChanged: Bool) in
+            isChanged ? 1 : 0
         }
-        return swept
     }
 
     private func withoutTTL(_ page: [Key]) async throws(StoreError) -> [Key] {

@@ -7,6 +7,13 @@ import HoldfastStore
 enum SessionReplay {
     static let revokeAll = "session.revokeAll@1"
 
+    /// The actions of what bears a marker, and the procedure that each repeats. The first forms, which an older version has kept, lack the
+    /// moment by the server's clock.
+    private static let marked = [
+        SessionProcedures.append.identifier: SessionProcedures.append, "session.append@2": SessionProcedures.append,
+        SessionProcedures.extend.identifier: SessionProcedures.extend, "session.extend@2": SessionProcedures.extend,
+    ]
+
     static func register(in outbox: Outbox) {
         // Weakly, because it has the actions.
         func here(_ step: @escaping @Sendable (OutboxEntry, Away) async throws(StoreError) -> Void) -> ReplayAction.Step {
@@ -17,12 +24,25 @@ enum SessionReplay {
         }
         let all = [
             ReplayAction(SessionProcedures.merge.identifier, recall: here(recallMerge), carryOut: merge),
-            ReplayAction(SessionProcedures.append.identifier, recall: again(append), carryOut: append),
-            ReplayAction(SessionProcedures.extend.identifier, recall: again(extend), carryOut: extend),
             ReplayAction(SessionProcedures.delete.identifier, endures: true, recall: again(delete), carryOut: delete),
             ReplayAction(revokeAll, endures: true, recall: here(recallRevocation), carryOut: revoke),
         ]
-        for action in all { outbox.register(action) }
+        let marked = marked.keys.map { name in
+            // Here by the clock that the session's copy here goes by.
+            let recall = again { (entry, local) throws(StoreError) in try await redo(entry, local, at: entry.accepted) }
+            return ReplayAction(name, recall: recall) { (entry, server) throws(StoreError) in
+                try await redo(entry, server, at: entry.moment)
+            }
+        }
+        for action in all + marked { outbox.register(action) }
+    }
+
+    /// - Parameter moment: when it is accepted, by the server's clock as far as it is known.
+    static func item(
+        repeating script: Script, _ keys: [Key], _ arguments: [Bytes], at moment: Timestamp, about index: Key
+    ) -> Outbox.Item {
+        Outbox.Item(
+            "\(script.name)@2", keys: keys, arguments: [Bytes(moment.milliseconds)] + arguments, about: index.bytes)
     }
 
     // MARK: - On the server
@@ -59,19 +79,19 @@ enum SessionReplay {
             })
     }
 
-    private static func append(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
-        let reply = try await store.run(
-            Procedure(SessionProcedures.append, keys: entry.keys, arguments: entry.arguments, now: entry.accepted) { $0 })
-        // Null: it was ended meanwhile, which is stronger.
+    /// As of its acceptance. What a merge has brought in the meantime comes before it: the expiry too.
+    private static func redo(_ entry: OutboxEntry, _ store: any Store, at moment: Timestamp) async throws(StoreError) {
+        guard let script = marked[entry.action] else { throw unreadable(entry) }
+        let arguments = entry.bearsMoment ? Array(entry.arguments.dropFirst()) : entry.arguments
+        func run(at moment: Timestamp?) async throws(StoreError) -> Reply {
+            try await store.run(Procedure(script, keys: entry.keys, arguments: arguments, now: moment) { $0 })
+        }
+        var reply = try await run(at: moment)
+        // Null: it was ended meanwhile, which is stronger. Or the clock that it was accepted by is ahead of the server's, and the session ends
+        // before that moment: then as of now.
+        if reply.isNull { reply = try await run(at: nil) }
         guard let list = reply.list, list.first == "refused" else { return }
-        throw StoreError(.commandFailed, "The session cannot take the messages (\(list.last?.lossyString ?? ""))")
-    }
-
-    /// As of its acceptance. The merge has brought the expiry; what follows is the marker.
-    private static func extend(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
-        let reply = try await store.run(
-            Procedure(SessionProcedures.extend, keys: entry.keys, arguments: entry.arguments, now: entry.accepted) { $0 })
-        if let list = reply.list, list.first == "refused" { throw StoreError(.commandFailed, "The session cannot be read") }
+        throw StoreError(.commandFailed, "The session does not take it (\(list.dropFirst().first?.lossyString ?? ""))")
     }
 
     private static func delete(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
@@ -172,6 +192,16 @@ enum SessionReplay {
             Procedure(
                 SessionProcedures.indexAdd, keys: Array(keys[2...]), arguments: Array(entry.arguments[..<2]) + [Bytes()]
             ) { $0 })
+    }
+}
+
+extension OutboxEntry {
+    fileprivate var bearsMoment: Bool { action.hasSuffix("@2") }
+
+    /// When it was accepted, by the server's clock as far as it was known.
+    fileprivate var moment: Timestamp {
+        guard bearsMoment, let moment = arguments.first?.integer else { return accepted }
+        return Timestamp(milliseconds: moment)
     }
 }
 

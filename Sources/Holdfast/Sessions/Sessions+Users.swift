@@ -62,8 +62,8 @@ extension Sessions {
     /// Ends all sessions of a user. Two round trips for each 200 entries of the index, one for each session (many at once).
     ///
     /// It also ends what is created meanwhile, as far as it meets it, and what other processes have created before while they were cut
-    /// off, when they hand it over. Sessions are ended one by one: when it throws half-way, some are ended and the others are not; calling
-    /// it again ends those.
+    /// off, when they hand it over. Sessions are ended one by one: when it throws half-way, with an unknown effect, some are ended and the
+    /// others are not; calling it again ends those.
     ///
     /// - Parameter kept: one that stays, as for "log out everywhere else"; two trips more. What still lies in a process that is cut off ends with
     ///   the others.
@@ -105,14 +105,21 @@ extension Sessions {
     private func revokeAll(_ index: [Key], keeping kept: SessionID?, in store: any Store) async throws(StoreError) -> Int {
         // As of now, not of its arrival: it may come late, after its caller has given up, and others have logged in again.
         _ = try await store.run(.indexRevoke(index[1], at: serverClock.now.milliseconds))
+        // From here on some may have ended.
+        do throws(StoreError) { return try await endAll(in: index[0], keeping: kept, in: store) } catch {
+            throw error.withUnknownEffect()
+        }
+    }
+
+    private func endAll(in index: Key, keeping kept: SessionID?, in store: any Store) async throws(StoreError) -> Int {
         var ended = 0
         // What is ended leaves the index, so each page begins where the one before did, but for the one that is kept.
         while true {
-            let page = try await store(.zrange(index[0], 0, kept == nil ? Self.maximumPage - 1 : Self.maximumPage))
+            let page = try await store(.zrange(index, 0, kept == nil ? Self.maximumPage - 1 : Self.maximumPage))
             let members = page.filter { $0 != kept.map { Bytes($0.text) } }
             guard !members.isEmpty else { return ended }
             ended += try await endAll(members, in: store)
-            _ = try await store(.zrem(index[0], members))
+            _ = try await store(.zrem(index, members))
         }
     }
 

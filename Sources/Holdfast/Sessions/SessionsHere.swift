@@ -131,6 +131,7 @@ struct SessionsHere: Sendable {
         try outbox.checkRoom(named: operation == nil ? entryName(id) : nil)
         let procedure = Procedure(
             script, keys: here(keys.keys(id, once: operation)), arguments: arguments, decode: SessionReply.init)
+        let moment = sessions.serverClock.now
         var reply = try await local.run(procedure)
         let isAdopted = try reply.session(id) == nil
         if isAdopted {
@@ -141,9 +142,9 @@ struct SessionsHere: Sendable {
         try await keep(session, reply)
         if operation != nil {
             try await tell(
-                Outbox.Item(
-                    script.identifier, keys: keys.keys(id, once: operation), arguments: arguments,
-                    about: keys.index(of: session.userID).bytes))
+                SessionReplay.item(
+                    repeating: script, keys.keys(id, once: operation), arguments, at: moment,
+                    about: keys.index(of: session.userID)))
         }
         // Ended meanwhile, perhaps on the server, by somebody who could not find it here yet. Who comes after this finds the outbox not
         // empty, and looks (``Sessions/remove``).

@@ -59,7 +59,6 @@ public final class EmbeddedStore: Store {
         let now = procedure.arguments.first?.integer.map(Timestamp.init(milliseconds:))
         let arguments = Array(procedure.arguments.dropFirst())
         func step(_ keyspace: inout Keyspace) -> Reply {
-            if let now { keyspace.advance(to: now) }
             do throws(ReplyError) {
                 if script.needsMemory { try keyspace.makeRoom(for: procedure.growth) }
                 return try script.body(&keyspace, procedure.keys, arguments, now ?? keyspace.now)

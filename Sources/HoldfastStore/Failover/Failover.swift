@@ -427,7 +427,7 @@ public final class Failover: Sendable {
         }
     }
 
-    private var moment: ServerHealth.Moment { ServerHealth.Moment(time) }
+    private var moment: Moment { Moment(time) }
 
     /// - Parameter error: why a call failed.
     private func note(_ event: ServerHealth.Event, _ error: StoreError? = nil) {

@@ -26,7 +26,7 @@ extension Outbox {
                 let old = letter.entry
                 let item = Item(old.action, keys: old.keys, arguments: old.arguments, about: old.subject)
                 defer { state.next += 1 }
-                return (letter, OutboxEntry(state.next, item, accepted: self.time.now))
+                return (letter, OutboxEntry(state.next, item, at: Moment(self.time)))
             }
             guard let (letter, entry) = found else { return false }
             try await self.keep(removing: letter, adding: entry)

@@ -101,7 +101,7 @@ extension Outbox {
             throw StoreError(.unsupportedFormat, "This version does not know the action \(entry.action)")
         }
         // Markers of its first send may be gone: whether it has happened cannot be told any more.
-        guard action.endures || time.now - entry.accepted <= configuration.longestOutage else {
+        guard action.endures || entry.age(by: time) <= configuration.longestOutage else {
             throw StoreError(.tooOld, "It waited longer than \(configuration.longestOutage)")
         }
         try await action.carryOut(entry, server)

@@ -181,10 +181,8 @@ public final class Outbox: Sendable {
             state.entries[present.entry.number]?.writers += 1
             return present.entry.number
         }
-        // It has waited since the first of its name was accepted.
-        let accepted = present?.entry.accepted ?? time.now
         state.revision += 1
-        var entry = OutboxEntry(present?.entry.number ?? state.next, item, accepted: accepted)
+        var entry = OutboxEntry(present?.entry.number ?? state.next, item, at: Moment(time), inPlaceOf: present?.entry)
         entry.revision = state.revision
         guard present != nil || hasRoom(bytes: entry.size, state),
             state.bytes + entry.size - (present?.entry.size ?? 0) <= configuration.maximumBytes
@@ -287,15 +285,16 @@ public final class Outbox: Sendable {
         guard let store else { return }
         let (entries, dead, notes) = try await store.pipeline(
             .hgetall(Self.entriesKey), .hgetall(Self.deadKey), .hgetall(Self.notesKey))
+        let moment = Moment(time)
         var found: [OutboxEntry] = []
         for bytes in entries.values {
-            guard let entry = OutboxEntry(decoding: bytes) else { throw Self.unreadable }
+            guard let entry = OutboxEntry(decoding: bytes, at: moment) else { throw Self.unreadable }
             found.append(entry)
         }
         found.sort { $0.number < $1.number }
         var letters: [DeadLetter] = []
         for bytes in dead.values {
-            guard let letter = DeadLetter(decoding: bytes) else { throw Self.unreadable }
+            guard let letter = DeadLetter(decoding: bytes, at: moment) else { throw Self.unreadable }
             letters.append(letter)
         }
         let actions = state.withLock { state in

@@ -10,25 +10,39 @@ public struct OutboxEntry: Sendable, Hashable {
     public let name: Bytes?
     public let keys: [Key]
     public let arguments: [Bytes]
+    /// By the wall clock of the process that accepted it.
     public let accepted: Timestamp
+    /// When it was accepted by the clock that nobody sets. Not kept: of an entry of an earlier process the wall clock tells it once, at the start.
+    let acceptedUptime: Duration
+    /// How the clocks stood when its arguments were written. Not kept.
+    private let written: Moment
     /// Tells states of one entry apart in this process; not kept.
     var revision: Int64 = 0
 
-    init(_ number: Int64, _ item: Outbox.Item, accepted: Timestamp) {
+    /// - Parameter first: the entry whose place it takes: it has waited since that was accepted.
+    init(_ number: Int64, _ item: Outbox.Item, at moment: Moment, inPlaceOf first: OutboxEntry? = nil) {
         self.number = number
+        accepted = first?.accepted ?? moment.wall
+        acceptedUptime = first?.acceptedUptime ?? moment.uptime
+        written = moment
         action = item.action
         subject = item.subject
         name = item.name
         keys = item.keys
         arguments = item.arguments
-        self.accepted = accepted
     }
 
     /// The same with other keys.
     public func mappingKeys(_ transform: (Key) -> Key) -> OutboxEntry {
         let item = Outbox.Item(action, keys: keys.map(transform), arguments: arguments, about: subject, named: name)
-        return OutboxEntry(number, item, accepted: accepted)
+        return OutboxEntry(number, item, at: written, inPlaceOf: self)
     }
+
+    /// For how long it has waited, however the wall clock was set since.
+    public func age(by time: any TimeSource) -> Duration { time.uptime - acceptedUptime }
+
+    /// The present by the wall clock as it was when the arguments were written, had nobody set it since: what moments in them are compared with.
+    public func now(by time: any TimeSource) -> Timestamp { written.wall(at: time.uptime) }
 
     /// About what it takes in memory and in the outbox's journal.
     var size: Int {
@@ -61,12 +75,14 @@ extension OutboxEntry {
     }
 
     /// Nil where the bytes are none, or were written by a later version.
-    init?(decoding bytes: Bytes) {
+    ///
+    /// - Parameter moment: the present, which the wall clock tells the entry's age at.
+    init?(decoding bytes: Bytes, at moment: Moment) {
         guard let fields = ByteList.decode(bytes) else { return nil }
-        self.init(fields: fields)
+        self.init(fields: fields, at: moment)
     }
 
-    fileprivate init?(fields: [Bytes]) {
+    fileprivate init?(fields: [Bytes], at moment: Moment) {
         guard fields.count >= 7, fields[0] == "1", let number = fields[1].integer, let action = fields[2].string,
             let accepted = fields[5].integer, let keys = fields[6].integer, (0...Int64(fields.count - 7)).contains(keys)
         else { return nil }
@@ -75,6 +91,8 @@ extension OutboxEntry {
         subject = fields[3]
         name = fields[4].isEmpty ? nil : fields[4]
         self.accepted = Timestamp(milliseconds: accepted)
+        acceptedUptime = moment.uptime(at: self.accepted)
+        written = moment
         self.keys = fields[7..<(7 + Int(keys))].map(Key.init(raw:))
         arguments = Array(fields[(7 + Int(keys))...])
     }
@@ -83,9 +101,9 @@ extension OutboxEntry {
 extension DeadLetter {
     var encoded: Bytes { Bytes(ByteList.encode([Bytes(code), Bytes(reason), Bytes(died.milliseconds)] + entry.fields)) }
 
-    init?(decoding bytes: Bytes) {
+    init?(decoding bytes: Bytes, at moment: Moment) {
         guard let fields = ByteList.decode(bytes), fields.count > 3, let died = fields[2].integer,
-            let entry = OutboxEntry(fields: Array(fields[3...]))
+            let entry = OutboxEntry(fields: Array(fields[3...]), at: moment)
         else { return nil }
         self.entry = entry
         code = fields[0].lossyString

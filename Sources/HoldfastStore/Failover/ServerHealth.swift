@@ -51,22 +51,6 @@ public struct ServerHealth: Sendable, Hashable {
         case returning(since: Timestamp)
     }
 
-    /// When something happened, on both clocks: the wall clock to tell people, the one that never steps to measure by.
-    public struct Moment: Sendable, Hashable {
-        public var wall: Timestamp
-        public var uptime: Duration
-
-        public init(_ time: any TimeSource) {
-            wall = time.now
-            uptime = time.uptime
-        }
-
-        public init(wall: Timestamp, uptime: Duration) {
-            self.wall = wall
-            self.uptime = uptime
-        }
-    }
-
     public enum Event: Sendable, Hashable {
         /// A call of this generation was answered by the server, be it with an error of the caller's making.
         case succeeded(generation: Int)

@@ -42,4 +42,32 @@ extension Store {
             store: self,
             options: ScanOptions(match: glob, count: Swift.max(1, pageSize), type: type.map { Bytes($0.rawValue) }))
     }
+
+    /// Carries out a command for each key that matches, page by page, and adds up the answers. One command a key, so that a cluster can part
+    /// them.
+    ///
+    /// - Parameters:
+    ///   - glob: which keys are looked at.
+    ///   - command: nil for a key that is not meant.
+    /// - Throws: ``StoreError``, with an unknown effect once something was changed: some keys are done then, and others not.
+    package func changeKeys<Output>(
+        matching glob: Bytes, _ command: (Key) -> Command<Output>?, counting count: (Output) -> Int
+    ) async throws(StoreError) -> Int {
+        var changed = 0
+        do throws(StoreError) {
+            var pages = scan(matching: glob).makeAsyncIterator()
+            while let page = try await pages.next(isolation: nil) {
+                let commands = page.compactMap(command)
+                if commands.isEmpty { continue }
+                var failure: StoreError?
+                for (command, reply) in zip(commands, try await execute(Batch(.pipeline, commands.map(\.operation)))) {
+                    do throws(StoreError) { changed += count(try command.output(of: reply)) } catch { failure = failure ?? error }
+                }
+                if let failure { throw failure }
+            }
+        } catch {
+            throw changed > 0 ? error.withUnknownEffect() : error
+        }
+        return changed
+    }
 }

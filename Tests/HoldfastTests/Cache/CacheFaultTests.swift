@@ -21,11 +21,38 @@ import Testing
         // A change is at least one call to the server, and what is looked at around it several.
         #expect(call > 30)
     }
+
+    /// What a factory computed is invalidated in one of the ways, and then the server goes away: of all calls to it until then any two fail,
+    /// too few for an outage. What this process reads by itself is not what was computed before.
+    @Test(arguments: Scenario.Change.invalidations, [FaultyStore.Moment.beforeEffect, .afterEffect])
+    fileprivate func noTwoFailuresBringBackWhatWasInvalidated(
+        _ change: Scenario.Change, _ moment: FaultyStore.Moment
+    ) async throws {
+        // How many calls there are depends on which of them fail.
+        let most = 40
+        var isStruck = (first: true, pairs: 0)
+        for first in 1..<most where isStruck.first {
+            for second in (first + 1)...most {
+                var scenario = Scenario()
+                scenario.line.fail(calls: [first, second], with: StoreError(.connectionLost, effect: .unknown), moment)
+                let calls = try await scenario.playFill(until: change, "calls \(first) and \(second)")
+                isStruck = (calls >= first, isStruck.pairs + 1)
+                if calls < second { break }
+            }
+        }
+        #expect(!isStruck.first, "more calls than are tried")
+        // Three calls for each of three fills, and the change.
+        #expect(isStruck.pairs > 45)
+    }
 }
 
 /// Values are numbers that only rise: what may be read still is what is not smaller than a floor.
 private struct Scenario {
-    enum Change: CaseIterable { case set, setMany, delete, invalidate, fill, category, clear }
+    enum Change: CaseIterable {
+        case set, setMany, delete, invalidate, fill, category, clear
+
+        static let invalidations = allCases.filter { $0 != .fill }
+    }
 
     let time = ManualTime()
     let line: FaultyStore
@@ -70,6 +97,24 @@ private struct Scenario {
         if here.pendingChanges == 0 { serverFloor = hereFloor }
         time.advance(by: Self.nearTTL)
         try await look(place)
+    }
+
+    /// All is filled, then changed, then the server goes away; answers how many calls it was sent until then.
+    mutating func playFill(until change: Change, _ place: String) async throws -> Int {
+        for key in Self.keys {
+            let value = newValue()
+            #expect(try await here.getOrSet(key) { value }.value == value)
+        }
+        try await make(change)
+        let calls = line.calls
+        line.fail(with: StoreError(.connectionFailed))
+        await failover.start()
+        // Some of these end what is near, and some find it.
+        for _ in 0..<2 {
+            try await check(here, hereFloor, "\(place), by itself")
+            time.advance(by: Self.nearTTL)
+        }
+        return calls
     }
 
     /// One more call, and the server has heard of everything.

@@ -127,7 +127,7 @@ import Testing
         let local = outage.failover.local
         outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), moment)
         await #expect(throws: StoreError.self) {
-            try await consumption.handOver(from: local, to: outage.server, sharedBy: 4, at: outage.time.now)
+            try await consumption.handOver(from: local, to: outage.server, sharedBy: 4)
         }
         #expect(try await outage.admitted(10) == 2)
         await outage.comeBack()
@@ -334,7 +334,7 @@ import Testing
         outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), moment)
         await #expect(throws: StoreError.self) {
             try await outage.limiter.consumption.handOver(
-                from: outage.failover.local, to: outage.server, sharedBy: 4, at: outage.time.now)
+                from: outage.failover.local, to: outage.server, sharedBy: 4)
         }
         try await outage.limiter.refund(charge(15))
         await outage.comeBack()

@@ -50,7 +50,7 @@ import Testing
 
         func handOver() async throws {
             try await limiter.consumption.handOver(
-                from: failover.local, to: failover.server ?? line, sharedBy: 4, at: world.time.now)
+                from: failover.local, to: failover.server ?? line, sharedBy: 4)
         }
 
         func comeBack() async {

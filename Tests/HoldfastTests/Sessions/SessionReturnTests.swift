@@ -98,18 +98,41 @@ import Testing
         let time = ManualTime(now: fleet.time.now + .seconds(skew))
         let (away, other) = (fleet.process(time: time), fleet.process())
         let seen = try await away.sessions.create(userID: "u").id
+        let talk = try await away.sessions.create(userID: "u", kind: .conversation, ttl: .seconds(600)).id
+        let extended = try await away.sessions.create(userID: "u").id
         await away.cut()
         let made = try await away.sessions.create(userID: "u").id
         try await away.sessions.update(seen, set: ["a": 1])
+        let accepted = fleet.time.now
+        try await away.sessions.append([NewSessionMessage(role: "user", content: "hello")], to: talk)
+        try await away.sessions.extend(extended, by: .seconds(300), once: .random())
         await away.mend()
-        for id in [seen, made] {
+        let message = try #require(try await other.sessions.get(talk, touch: false).value?.messages.first)
+        #expect(message.content == "hello")
+        #expect((.zero...(.seconds(1))).contains(message.sent - accepted))
+        for id in [seen, made, talk, extended] {
             let session = try #require(try await other.sessions.get(id, touch: false).value)
             let now = fleet.time.now
             #expect((.seconds(590)...(.seconds(600))).contains(session.expires - now))
             #expect((.seconds(86_390)...(.seconds(86_400))).contains(session.ends - now))
             #expect((.zero...(.seconds(10))).contains(now - session.lastAccessed))
         }
-        #expect(try await other.sessions.count(userID: "u").value == 2)
+        #expect(try await other.sessions.count(userID: "u").value == 4)
+    }
+
+    /// An entry of the form that has no moment by the server's clock, in the folder of a process whose clock was ahead by more than the session
+    /// has left.
+    @Test func whatAnOlderVersionAcceptedByAWrongClockIsNotLost() async throws {
+        let time = ManualTime(now: fleet.time.now + .seconds(3600))
+        let process = fleet.process(time: time)
+        let id = try await process.sessions.create(userID: "u", kind: .conversation, ttl: .seconds(600)).id
+        await process.cut()
+        let keys = process.sessions.keys.keys(id, once: .random())
+        let message = Bytes(#"{"content":"hello","role":"user"}"#)
+        try await process.failover.outbox.add(
+            Outbox.Item("session.append@1", keys: keys, arguments: ["1000000", "600000", message]))
+        await process.mend()
+        #expect(try await fleet.process().sessions.get(id).value?.messages.map(\.content) == ["hello"])
     }
 
     // MARK: - After a restart

@@ -1,0 +1,95 @@
+import HoldfastStore
+import HoldfastTesting
+import Testing
+
+@testable import Holdfast
+
+/// What consists of several steps and fails after the first says that it may have happened; what fails at the first, that it has not.
+@Suite struct PartEffectTests {
+    private let time = ManualTime()
+    private let truth: EmbeddedStore
+
+    init() { truth = EmbeddedStore(time: time) }
+
+    private func cache(_ server: any Store, _ outage: OutageBehavior, room: Int = 100) -> Cache {
+        let failover = Failover(
+            server: server, local: EmbeddedStore(time: time),
+            outbox: Outbox(configuration: .init(maximumEntries: room), time: time), time: time)
+        return Cache(failover: failover, configuration: CacheConfiguration(outage: outage))
+    }
+
+    /// The server becomes full between two entries.
+    @Test(arguments: [OutageBehavior.closed, .local], [0, 1, 2])
+    func severalEntriesOfWhichSomeAreWritten(_ outage: OutageBehavior, written: Int) async throws {
+        let cache = cache(FillingStore(truth, after: written), outage, room: outage == .closed ? 100 : 1)
+        let error = await failure { try await cache.setMany(["a": 1, "b": 2, "c": 3]) }
+        #expect(error?.code == (outage == .closed ? .outOfMemory : .outboxFull))
+        #expect(error?.effect == (written == 0 ? StoreError.Effect.none : .unknown))
+        #expect(truth.statistics.keys == written)
+    }
+
+    /// The caller's deadline ends between two pages of a scan: of the leases, of which there are none, then of the entries.
+    @Test func aPatternOfWhichSomeEntriesAreRemoved() async throws {
+        let line = FaultyStore(truth)
+        let cache = cache(line, .local)
+        var (scans, effects) = (0, [StoreError.Effect]())
+        while true {
+            try await cache.setMany(Dictionary(uniqueKeysWithValues: (0..<900).map { ("\($0)", 1) }))
+            scans += 1
+            line.fail(call: line.calls + scans, with: StoreError(.deadlineExceeded))
+            guard let error = await failure({ try await cache.invalidate("*") }) else { break }
+            #expect(error.code == .deadlineExceeded)
+            #expect(error.effect == (truth.statistics.keys == 900 ? StoreError.Effect.none : .unknown))
+            effects.append(error.effect)
+        }
+        #expect(Set(effects) == [.none, .unknown])
+    }
+
+    @Test func aLogoutOfAllOfWhichSomeAreDone() async throws {
+        let fleet = SessionFleet()
+        let process = fleet.process()
+        var effects: [StoreError.Effect] = []
+        while true {
+            for _ in 0..<3 { _ = try await process.sessions.create(userID: "u") }
+            process.line.fail(call: process.line.calls + effects.count + 1, with: StoreError(.deadlineExceeded))
+            guard let error = await failure({ try await process.sessions.revokeAll(userID: "u") }) else { break }
+            effects.append(error.effect)
+        }
+        // The mark, the index, each session, their entries, and the index once more.
+        #expect(effects.first == StoreError.Effect.none)
+        #expect(effects.count > 5 && effects.dropFirst().allSatisfy { $0 == .unknown })
+    }
+}
+
+/// A store that has room for so many more SETs.
+private final class FillingStore: Store {
+    private let base: any Store
+    private let room: Locked<Int>
+
+    init(_ base: any Store, after room: Int) { (self.base, self.room) = (base, Locked(room)) }
+
+    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
+        if operation.name == "SET" {
+            let hasRoom = room.withLock { room in
+                room -= 1
+                return room >= 0
+            }
+            if !hasRoom { return .error(.outOfMemory) }
+        }
+        return try await base.execute(operation)
+    }
+
+    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] {
+        var replies: [Reply] = []
+        for operation in batch.operations { replies.append(try await execute(operation)) }
+        return replies
+    }
+
+    func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await base.run(procedure) }
+
+    func withSubscription<Result: Sendable>(
+        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
+    ) async throws -> Result {
+        try await base.withSubscription(to: channels, whenFull: overflow, body)
+    }
+}
