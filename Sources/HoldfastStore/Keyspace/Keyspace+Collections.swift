@@ -69,15 +69,18 @@ extension Keyspace {
     /// Replaces whatever is at a key by a collection without expiry, or removes it where the collection is empty: what the commands
     /// that store their result do.
     ///
-    /// - Parameter effect: what makes the collection out of nothing.
-    mutating func store(
-        _ collection: some CollectionValue, at key: Key, _ effect: @autoclosure () -> Operation
+    /// - Parameters:
+    ///   - elements: what is in the collection.
+    ///   - command: what adds some of them.
+    mutating func store<Element>(
+        _ collection: some CollectionValue, at key: Key, _ elements: @autoclosure () -> [Element],
+        _ command: ([Element]) -> Operation
     ) throws(ReplyError) {
         if !collection.isEmpty { try makeRoom(for: MemoryCost.parts(key, of: [], each: 0) + collection.cost) }
         delete(key)
         guard !collection.isEmpty else { return }
         put(collection.wrapped, at: key, expiry: nil)
-        emit(effect())
+        emit(elements(), as: command)
     }
 }
 

@@ -74,7 +74,7 @@ extension Keyspace {
         let added = try change(HashValue.self, at: key) { hash in
             fields.reduce(into: 0) { added, field in if hash.set(field.value, for: field.name) { added += 1 } }
         }
-        emit(.hashes(.hset(key, fields)))
+        emit(fields) { .hashes(.hset(key, $0)) }
         return added
     }
 
@@ -92,7 +92,7 @@ extension Keyspace {
             fields.filter { hash.remove($0) }
         }
         guard let removed, !removed.isEmpty else { return 0 }
-        emit(.hashes(.hdel(key, removed)))
+        emit(removed) { .hashes(.hdel(key, $0)) }
         return removed.count
     }
 

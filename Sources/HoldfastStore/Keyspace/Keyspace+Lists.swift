@@ -139,7 +139,7 @@ extension Keyspace {
             for element in elements { list.push(element, at: end) }
             return list.count
         }
-        if !elements.isEmpty { emit(.lists(end == .left ? .lpush(key, elements) : .rpush(key, elements))) }
+        emit(elements) { .lists(end == .left ? .lpush(key, $0) : .rpush(key, $0)) }
         return length
     }
 

@@ -57,7 +57,7 @@ extension Keyspace {
         let added = try change(SetValue.self, at: key, changed: { !$0.isEmpty }) { set in
             members.filter { set.add($0) }
         }
-        if !added.isEmpty { emit(.sets(.sadd(key, added))) }
+        emit(added) { .sets(.sadd(key, $0)) }
         return added.count
     }
 
@@ -68,7 +68,7 @@ extension Keyspace {
             members.filter { set.remove($0) }
         }
         guard let removed, !removed.isEmpty else { return 0 }
-        emit(.sets(.srem(key, removed)))
+        emit(removed) { .sets(.srem(key, $0)) }
         return removed.count
     }
 
@@ -130,7 +130,7 @@ extension Keyspace {
         _ destination: Key, _ result: (inout Keyspace) throws(ReplyError) -> SetValue
     ) throws(ReplyError) -> Reply {
         let set = try result(&self)
-        try store(set, at: destination, .sets(.sadd(destination, set.members.map(\.key))))
+        try store(set, at: destination, set.members.map(\.key)) { .sets(.sadd(destination, $0)) }
         return Reply(set.count)
     }
 

@@ -97,15 +97,6 @@ extension SnapshotItem {
     }
 
     private func write<S: Sequence>(_ elements: S, to writer: inout CommandWriter, _ command: ([S.Element]) -> Operation) {
-        var part: [S.Element] = []
-        part.reserveCapacity(Self.elementsPerCommand)
-        for element in elements {
-            part.append(element)
-            if part.count == Self.elementsPerCommand {
-                command(part).write(to: &writer)
-                part.removeAll(keepingCapacity: true)
-            }
-        }
-        if !part.isEmpty { command(part).write(to: &writer) }
+        elements.forEachPart(of: Self.elementsPerCommand) { command($0).write(to: &writer) }
     }
 }

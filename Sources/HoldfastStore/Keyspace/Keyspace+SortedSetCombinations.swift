@@ -27,7 +27,7 @@ extension Keyspace {
     }
 
     private mutating func store(_ result: SortedSetValue, at destination: Key) throws(ReplyError) -> Reply {
-        try store(result, at: destination, .sortedSets(.zadd(destination, result.all, ZAddOptions())))
+        try store(result, at: destination, result.all) { .sortedSets(.zadd(destination, $0, ZAddOptions())) }
         return Reply(result.count)
     }
 

@@ -40,7 +40,7 @@ extension Keyspace {
         let (added, changed) = try change(SortedSetValue.self, at: key, changed: { !$0.changed.isEmpty }) { sortedSet in
             sortedSet.add(members, options)
         }
-        if !changed.isEmpty { emit(.sortedSets(.zadd(key, changed, ZAddOptions()))) }
+        emit(changed) { .sortedSets(.zadd(key, $0, ZAddOptions())) }
         return options.countsChanged ? changed.count : added
     }
 
@@ -65,7 +65,7 @@ extension Keyspace {
             members.filter { sortedSet.remove($0) }
         }
         guard let removed, !removed.isEmpty else { return 0 }
-        emit(.sortedSets(.zrem(key, removed)))
+        emit(removed) { .sortedSets(.zrem(key, $0)) }
         return removed.count
     }
 
@@ -92,7 +92,7 @@ extension Keyspace {
             }
         }
         guard let popped, !popped.isEmpty else { return [] }
-        emit(.sortedSets(.zrem(key, popped.map(\.member))))
+        emit(popped.map(\.member)) { .sortedSets(.zrem(key, $0)) }
         return popped
     }
 

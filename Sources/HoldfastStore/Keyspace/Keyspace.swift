@@ -27,6 +27,8 @@ public struct Keyspace: Sendable {
 
     /// A value of Redis's own limit: 512 MiB for strings.
     static let maximumStringLength = 512 * 1024 * 1024
+    /// How many elements of a collection one effect names at most: as many as Redis's own SPOP.
+    static let elementsPerEffect = 1024
 
     public let limits: Limits
     /// The time at which operations happen. It never goes back.
@@ -160,6 +162,13 @@ public struct Keyspace: Sendable {
     mutating func emit(_ effect: @autoclosure () -> Operation) {
         if log.isOn { log.append(effect()) }
         if recordsEffects { effects.append(effect()) }
+    }
+
+    /// Tells of a change of several elements at once, in as many commands as it takes: a collection may have more elements than a
+    /// Redis takes arguments from a client, and the way up to Redis is `redis-cli --pipe`.
+    mutating func emit<Element>(_ elements: @autoclosure () -> [Element], as command: ([Element]) -> Operation) {
+        guard log.isOn || recordsEffects else { return }
+        elements().forEachPart(of: Self.elementsPerEffect) { emit(command($0)) }
     }
 }
 

@@ -105,7 +105,7 @@ import Testing
         (resp("MULTI", "MULTI"), "MULTI within MULTI"),
         (resp("SET a 1") + "garbage" + resp("SET b 1"), "at byte 27: no command stands there"),
         ("REDIS0010\u{1}\u{2}", "aof-use-rdb-preamble no"),
-        ("*1\r\n$999999999999\r\n", "a length of more than"),
+        ("*1\r\n$999999999999999\r\n", "a length of more than"),
         ("*0\r\n", "a command without a name"),
         ("*1\r\n$1\r\nab\r\n", "an argument that is longer"),
     ]) func whatIsNotUnderstoodIsRefusedAndLeftAlone(_ text: String, _ words: String) async throws {

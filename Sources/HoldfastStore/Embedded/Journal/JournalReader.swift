@@ -19,9 +19,8 @@ struct JournalReader {
         let reason: String
     }
 
-    /// Redis's own limits.
-    private static let longestArgument = 512 << 20
-    private static let mostArguments = 1 << 20
+    /// Of a count or a length: more than any file holds. What Redis takes from a client is bounded, what its own loader takes is not.
+    private static let largestNumber = 1 << 48
     private static let readSize = 1 << 20
 
     private let file: any DataFile
@@ -102,7 +101,7 @@ struct JournalReader {
                 Malformed(offset: base + start, fault: base + cursor, reason: reason)
             }
             /// Reads `<mark><digits>\r\n`; nil where the chunk ends before.
-            func number(after mark: UInt8, atMost limit: Int) throws -> Int? {
+            func number(after mark: UInt8) throws -> Int? {
                 guard cursor < count else { return nil }
                 guard bytes[cursor] == mark else { throw malformed("expected '\(Character(UnicodeScalar(mark)))'") }
                 cursor += 1
@@ -112,7 +111,7 @@ struct JournalReader {
                     let digit = bytes[cursor] &- UInt8(ascii: "0")
                     guard digit <= 9 else { break }
                     value = value * 10 + Int(digit)
-                    guard value <= limit else { throw malformed("a length of more than \(limit)") }
+                    guard value <= Self.largestNumber else { throw malformed("a length of more than any file's") }
                     cursor += 1
                 }
                 guard cursor < count else { return nil }
@@ -123,10 +122,10 @@ struct JournalReader {
                 cursor += 1
                 return value
             }
-            guard let arguments = try number(after: UInt8(ascii: "*"), atMost: Self.mostArguments) else { return .incomplete }
+            guard let arguments = try number(after: UInt8(ascii: "*")) else { return .incomplete }
             guard arguments > 0 else { throw malformed("a command without a name") }
             for _ in 0..<arguments {
-                guard let length = try number(after: UInt8(ascii: "$"), atMost: Self.longestArgument) else { return .incomplete }
+                guard let length = try number(after: UInt8(ascii: "$")) else { return .incomplete }
                 guard count - cursor >= length + 2 else { return .incomplete }
                 ranges.append(cursor..<(cursor + length))
                 cursor += length
