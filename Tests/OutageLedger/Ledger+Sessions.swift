@@ -9,8 +9,8 @@ extension Ledger {
         /// When somebody tried to end it, except for what was told not to have had its effect.
         var endTries: [Step] = []
         var ended: [Promise] = []
-        /// Whether somebody has ended all others.
-        var wasKept = false
+        /// The ids that it had before, the latest last: whoever keeps one of the last 8 keeps it.
+        var former: [SessionID] = []
         var fields: [String: Promise] = [:]
         var messages: [String: Promise] = [:]
         /// When somebody first tried to append each message.
@@ -57,8 +57,9 @@ extension Ledger {
             promise.step < began && (promise.process == process || known.isHandedOver(promise, by: began))
         }
         var copy = sessions[session.id]
-        // Whoever ends it by its old id may mean this one too, and whoever has kept that may not know this one yet.
-        if record.endTries != [began] || record.wasKept { copy?.endTries.append(now()) }
+        // Whoever ends it by its old id may mean this one too.
+        if record.endTries != [began] { copy?.endTries.append(now()) }
+        copy?.former = (record.former + [old]).suffix(8)
         copy?.fields = record.fields.filter { isOurs($0.value) }
         copy?.messages = record.messages.filter { isOurs($0.value) }
         copy?.attempts = record.attempts
@@ -69,6 +70,11 @@ extension Ledger {
     }
 
     public func user(of id: SessionID) -> String { sessions[id]?.user ?? "" }
+
+    /// Whether a session had that id before.
+    public func isSuccessor(_ id: SessionID, of old: SessionID?) -> Bool {
+        old.map { sessions[id]?.former.contains($0) ?? false } ?? false
+    }
 
     /// - Returns: what ``endsAll(of:_:)`` is told when it is over.
     public mutating func beginsToEndAll(of user: String) -> Int {
@@ -98,7 +104,6 @@ extension Ledger {
     /// is not known on the server.
     public mutating func keeps(_ id: SessionID) {
         let step = now()
-        sessions[id]?.wasKept = true
         if let created = sessions[id]?.created, !isHandedOver(created) { sessions[id]?.endTries.append(step) }
     }
 

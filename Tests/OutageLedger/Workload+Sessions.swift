@@ -122,6 +122,9 @@ extension Workload {
         }
         let decider = try await services.sessions.revokeAll(userID: user, keeping: kept).by
         tell("all of \(user) but \(kept?.text ?? "none") have ended by \(decider)")
-        note { $0.ended(ids, by: name, decider, began: began, ofAllAt: moment) }
+        // One that had the id before stays, but where a process that is cut off has seen it and takes it for another one.
+        let successors = note { ledger in ids.filter { ledger.isSuccessor($0, of: kept) } }
+        if !decider.isLocal { note { $0.hasNotEnded(successors, began) } }
+        note { $0.ended(ids.filter { !successors.contains($0) }, by: name, decider, began: began, ofAllAt: moment) }
     }
 }

@@ -13,10 +13,21 @@ import HoldfastStore
 /// | `d:<name>` | a data field: its stamp (14 characters), canonical JSON (``JSONValue/encoded()``); after its removal the stamp alone |
 /// | `window` `first` `next` | conversations: messages kept; numbers of the oldest one kept and of the next one |
 /// | `m:<number>` | a message: when it was sent (milliseconds), a space, JSON |
+/// | `from` | the ids that it had before, the latest last, at most ``formerIDs``, separated by spaces: see ``Sessions/rotate(_:once:)`` |
 /// | `pending` | 1 in one that was created under a name, until it is among its user's: see ``Sessions/settle(_:in:)``. No copy has it |
 /// | `base` `seen` | only in a process that is cut off: `next` and the moment of the server's last answer, see ``SessionsHere`` |
 enum SessionFields {
     static let pending: Bytes = "pending"
+    static let from: Bytes = "from"
+    /// How many of the ids that a session had before it keeps.
+    static let formerIDs = 8
+
+    /// The `from` of a session that had this id last, and those before.
+    static func from(_ id: SessionID, after former: Bytes?) -> Bytes {
+        let space = UInt8(ascii: " ")
+        let ids = (former?.split(separator: space) ?? []).suffix(formerIDs - 1) + [Bytes(id.text)]
+        return Bytes(Array(ids.joined(separator: [space])))
+    }
 
     static func data(_ name: String) -> Bytes { Bytes("d:" + name) }
 

@@ -123,11 +123,12 @@ extension SessionProcedures {
     /// tombstone that is left then says until which creation it holds (`before:` and the moment), and ``merge`` goes by it. So the two meet
     /// in the session's slot, whichever comes first.
     ///
-    /// KEYS: the session, its tombstone. ARGV: the moment, Unix milliseconds; how long a tombstone stays at most, milliseconds.
+    /// KEYS: the session, its tombstone. ARGV: the moment, Unix milliseconds; how long a tombstone stays at most, milliseconds; an id that a
+    /// session which had it before is spared for, or empty (optional).
     /// Result: 1 where it was ended, 0 where it stays or is not there. Cost: O(fields).
     public static let endBefore = Script(
         "session.endBefore", version: 1, isIdempotent: true, needsMemory: false,
-        lua: """
+        lua: hadBefore + """
             local function text(number) return string.format('%.0f', number) end
             local last = text(now + tonumber(ARGV[3]))
             if redis.call('EXISTS', KEYS[1]) == 0 then
@@ -138,7 +139,7 @@ extension SessionProcedures {
             end
             local created = redis.pcall('HGET', KEYS[1], 'created')
             created = type(created) == 'string' and tonumber(created)
-            if created and created > tonumber(ARGV[2]) then return 0 end
+            if created and created > tonumber(ARGV[2]) or hadBefore(ARGV[4]) then return 0 end
             redis.call('DEL', KEYS[1])
             redis.call('SET', KEYS[2], 'deleted', 'PXAT', last)
             return 1
@@ -151,6 +152,7 @@ extension SessionProcedures {
             return .integer(0)
         }
         if let created = (try? store.hget(keys[0], "created"))?.flatMap(\.integer), created > moment { return .integer(0) }
+        if hadBefore(arguments.dropFirst(2).first, keys[0], in: &store) { return .integer(0) }
         store.delete(keys[0])
         try store.set(keys[1], "deleted", expiry: last)
         return .integer(1)

@@ -7,7 +7,7 @@ public import HoldfastStore
 /// deletion arrive in, what was deleted stays deleted.
 ///
 /// Replies are lists of names and values by turns: the session's fields and `now`, the moment of the answer; or `refused` with a
-/// reason (`version`, `field`, `size`, `fields`, `kind`, `damaged`). Null stands for "there is no such session". `damaged`: something
+/// reason (`version`, `field`, `size`, `fields`, `kind`, `kept`, `damaged`). Null stands for "there is no such session". `damaged`: something
 /// lies under the session's key that is none; only `delete` touches it.
 ///
 /// An operation with a name (``OperationID``) gives a third key, its marker, in the session's slot. Where that is there the operation
@@ -57,6 +57,20 @@ public enum SessionProcedures {
             end
 
             """
+
+    /// Defines for the scripts that end sessions whether the session had an id before (`from`).
+    static let hadBefore = """
+        local function hadBefore(id)
+          if not id or id == '' then return false end
+          local from = redis.pcall('HGET', KEYS[1], 'from')
+          if type(from) ~= 'string' then return false end
+          for each in string.gmatch(from, '[^ ]+') do
+            if each == id then return true end
+          end
+          return false
+        end
+
+        """
 
     /// KEYS: the session, its tombstone. ARGV: idle TTL and absolute TTL in milliseconds; then fields and values by turns.
     /// Result: the session; null where there is one or was one. Cost: O(fields).
@@ -162,19 +176,21 @@ public enum SessionProcedures {
 
     /// Ends a session and leaves a tombstone until the session would have ended in any case.
     /// KEYS: the session, its tombstone. ARGV: the expected version, or empty; how long a tombstone stays at most, milliseconds; what the
-    /// tombstone says; 1 to leave one also where there is no session, because a copy may be somewhere else.
-    /// Result: `user`, empty where that cannot be read; `refused` with `version`; or null. Cost: O(fields).
+    /// tombstone says; 1 to leave one also where there is no session, because a copy may be somewhere else; an id that a session which
+    /// had it before is spared for, or empty (optional).
+    /// Result: `user`, empty where that cannot be read; `refused` with `version` or `kept`; or null. Cost: O(fields).
     ///
     /// A damaged session is at no version; without an expected one it is removed like any other.
     public static let delete = Script(
         "session.delete", version: 1, needsMemory: false,
-        lua: """
+        lua: hadBefore + """
             if ARGV[5] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
               redis.call('SET', KEYS[2], ARGV[4], 'PXAT', string.format('%.0f', now + tonumber(ARGV[3])))
               return false
             end
 
             """ + present + """
+                if hadBefore(ARGV[6]) then return {'refused', 'kept'} end
                 if ARGV[2] ~= '' and ARGV[2] ~= meta[5] then return {'refused', 'version', 'version', meta[5] or ''} end
                 local user = isHash and redis.call('HGET', KEYS[1], 'user') or ''
                 local last = now + tonumber(ARGV[3])
@@ -191,6 +207,7 @@ public enum SessionProcedures {
         }
         let session = Existing(keys[0], in: &store, now)
         if session == nil, absent(keys[0], in: &store).isNull { return .null }
+        if hadBefore(arguments.dropFirst(4).first, keys[0], in: &store) { return Reply.list(["refused", "kept"]) }
         let meta = (try? store.hmget(keys[0], ["version", "user"])) ?? [nil, nil]
         guard arguments[0].isEmpty || arguments[0] == meta[0] else {
             return Reply.list(["refused", "version", "version", meta[0] ?? ""])
@@ -255,6 +272,12 @@ public enum SessionProcedures {
         let meta = (try? store.hmget(key, metaFields)) ?? []
         let isWhole = meta.count == 5 && meta.prefix(4).allSatisfy { $0?.integer != nil } && meta[4] != nil
         return isWhole ? .null : Reply.list(["refused", "damaged"])
+    }
+
+    /// The twin of the Lua of this name.
+    static func hadBefore(_ id: Bytes?, _ key: Key, in store: inout Keyspace) -> Bool {
+        guard let id, !id.isEmpty, let from = try? store.hget(key, SessionFields.from) else { return false }
+        return from.split(separator: UInt8(ascii: " ")).contains(id)
     }
 
     /// Whether the operation's marker is there.

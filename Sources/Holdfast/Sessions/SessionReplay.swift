@@ -120,7 +120,7 @@ enum SessionReplay {
         while true {
             let members = try await store(.zrange(index, staying, staying + Sessions.maximumPage - 1))
             for member in members {
-                if member != kept, try await ends(pair(member, entry), before: settled, in: store) {
+                if member != kept, try await ends(pair(member, entry), before: settled, keeping: kept, in: store) {
                     _ = try await store(.zrem(index, member))
                 } else {
                     staying += 1
@@ -130,10 +130,12 @@ enum SessionReplay {
         }
     }
 
-    /// Ends a session that was not created after that moment. One that is not there may be on its way, after its index entry: that is
-    /// left to whoever brings it.
-    private static func ends(_ pair: [Key], before moment: Int64, in store: any Store) async throws(StoreError) -> Bool {
-        let arguments = [Bytes(moment), Bytes(Sessions.maximumTombstoneTTL.milliseconds)]
+    /// Ends a session that was not created after that moment, and did not have the id that is kept before. One that is not there may be on
+    /// its way, after its index entry: that is left to whoever brings it.
+    private static func ends(
+        _ pair: [Key], before moment: Int64, keeping kept: Bytes, in store: any Store
+    ) async throws(StoreError) -> Bool {
+        let arguments = [Bytes(moment), Bytes(Sessions.maximumTombstoneTTL.milliseconds), kept]
         return try await store.run(
             Procedure(SessionProcedures.endBefore, keys: pair, arguments: arguments) { $0.integer.map { $0 == 1 } })
     }

@@ -19,6 +19,9 @@ struct SessionReply: Sendable {
     /// Whether the session may not be among its user's yet.
     var isPending: Bool { all.fieldValue(SessionFields.pending) != nil }
 
+    /// Whether it was not ended because it had the id that is kept before.
+    var isKept: Bool { all == ["refused", "kept"] }
+
     /// The names and values; nil where there is no such session.
     /// - Throws: the refusal, where it is one.
     func pairs(of id: SessionID) throws(StoreError) -> [Bytes]? {

@@ -8,6 +8,9 @@ extension Sessions {
     /// that was copied: a change that came in between makes the copy be taken again, and a session that was ended meanwhile stays
     /// ended, under both ids. A crash in between leaves the old id valid and a copy whose id nobody has been told.
     ///
+    /// The copy tells the ids that the session had before, the last eight: a ``revokeAll(userID:keeping:)`` that keeps one of them, and comes
+    /// later, or was decided in a process that was cut off, keeps it.
+    ///
     /// - Parameter operation: a name, under which it is rotated at most once: the new id comes from the name, which must therefore be
     ///   as secret as an id. A repetition, also after a crash, goes on where the last attempt stopped and is answered the same new id.
     /// - Returns: the session under its new id.
@@ -49,6 +52,7 @@ extension Sessions {
     private struct Original {
         let version: Int64
         let expires: Bytes
+        /// What its copy is to have.
         let fields: [Bytes]
     }
 
@@ -65,8 +69,9 @@ extension Sessions {
         if hash.isEmpty { return nil }
         if hash[SessionFields.pending] != nil, try await look(id) == nil { return nil }
         guard let expires = hash["expires"], let version = hash["version"]?.integer else { throw .damagedSession(id) }
-        let fields = hash.flatMap { $0.key == SessionFields.pending ? [] : [$0.key, $0.value] }
-        return Original(version: version, expires: expires, fields: fields)
+        let fields = hash.filter { ![SessionFields.pending, SessionFields.from].contains($0.key) }.flatMap { [$0.key, $0.value] }
+        let from = [SessionFields.from, SessionFields.from(id, after: hash[SessionFields.from])]
+        return Original(version: version, expires: expires, fields: fields + from)
     }
 
     /// A copy under a new id. Nil where the original has expired; where the operation is repeated, also where an earlier attempt used

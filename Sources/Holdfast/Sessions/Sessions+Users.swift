@@ -65,8 +65,8 @@ extension Sessions {
     /// off, when they hand it over. Sessions are ended one by one: when it throws half-way, with an unknown effect, some are ended and the
     /// others are not; calling it again ends those.
     ///
-    /// - Parameter kept: one that stays, as for "log out everywhere else"; two trips more. What still lies in a process that is cut off ends with
-    ///   the others.
+    /// - Parameter kept: one that stays, as for "log out everywhere else", also under an id that ``rotate(_:once:)`` has given it since; two trips
+    ///   more. What still lies in a process that is cut off ends with the others.
     /// - Returns: how many were ended, damaged ones included. While the server is away: how many of those that this process knew; the others
     ///   are ended when it is back, and this process answers none of them until then.
     /// - Throws: while the server is away ``/HoldfastStore/ErrorCode/outboxFull`` with an unknown effect where they have ended in this process
@@ -113,13 +113,19 @@ extension Sessions {
 
     private func endAll(in index: Key, keeping kept: SessionID?, in store: any Store) async throws(StoreError) -> Int {
         var ended = 0
-        // What is ended leaves the index, so each page begins where the one before did, but for the one that is kept.
+        // What is ended leaves the index, so each page begins where the one before did, and is longer by what stays.
+        var staying = Set(kept.map { [Bytes($0.text)] } ?? [])
         while true {
-            let page = try await store(.zrange(index, 0, kept == nil ? Self.maximumPage - 1 : Self.maximumPage))
-            let members = page.filter { $0 != kept.map { Bytes($0.text) } }
+            let page = try await store(.zrange(index, 0, staying.count + Self.maximumPage - 1))
+            let members = page.filter { !staying.contains($0) }
             guard !members.isEmpty else { return ended }
-            ended += try await endAll(members, in: store)
-            _ = try await store(.zrem(index, members))
+            let removals = try await endAll(members, keeping: kept, in: store)
+            var gone: [Bytes] = []
+            for (member, removal) in removals {
+                if case .ended = removal { ended += 1 }
+                if case .kept = removal { staying.insert(member) } else { gone.append(member) }
+            }
+            if !gone.isEmpty { _ = try await store(.zrem(index, gone)) }
         }
     }
 
@@ -151,22 +157,24 @@ extension Sessions {
             ofUser: userID, index: index, isOwn: { keys.names.suffix(of: $0.bytes) != nil }, except: kept.map(keys.session))
     }
 
-    /// Ends sessions at the same time, so that their commands share trips; answers how many there were.
-    private func endAll(_ members: [Bytes], in store: any Store) async throws(StoreError) -> Int {
-        let outcomes = await withTaskGroup(of: Result<Bool, StoreError>.self) { group in
+    /// Ends sessions at the same time, so that their commands share trips; answers what became of each.
+    private func endAll(
+        _ members: [Bytes], keeping kept: SessionID?, in store: any Store
+    ) async throws(StoreError) -> [(member: Bytes, removal: Removal)] {
+        let outcomes = await withTaskGroup(of: (Bytes, Result<Removal, StoreError>).self) { group in
             for member in members {
-                guard let id = try? SessionID(member.lossyString) else { continue }
                 group.addTask {
-                    do throws(StoreError) { return .success(try await remove(id, in: store) != nil) } catch {
-                        return .failure(error)
+                    guard let id = try? SessionID(member.lossyString) else { return (member, .success(.absent)) }
+                    do throws(StoreError) {
+                        return (member, .success(try await remove(id, keeping: kept, in: store)))
+                    } catch {
+                        return (member, .failure(error))
                     }
                 }
             }
             return await group.reduce(into: []) { $0.append($1) }
         }
-        var ended = 0
-        for outcome in outcomes where try outcome.get() { ended += 1 }
-        return ended
+        return try outcomes.map { (member, outcome) throws(StoreError) in (member, try outcome.get()) }
     }
 
     /// Counts the entries of an index whose sessions are there and removes the others.

@@ -184,7 +184,7 @@ public struct Sessions: Sendable {
                 try await SessionsHere(self, decider).end(id, epitaph: epitaph)
                 return true
             }
-            guard let user = try await remove(id, ifVersion: version, epitaph: epitaph, in: store) else {
+            guard case .ended(let user) = try await remove(id, ifVersion: version, epitaph: epitaph, in: store) else {
                 // It may lie in another process still, which will find the tombstone.
                 return version == nil && id.madeAway != nil
             }
@@ -194,22 +194,34 @@ public struct Sessions: Sendable {
         }
     }
 
-    /// Removes a session without its index entry; answers its user, empty where it was damaged so that nobody can tell.
+    enum Removal: Sendable {
+        /// The user is empty where it was damaged so that nobody can tell.
+        case ended(user: String)
+        case absent
+        /// It had the id that is kept before.
+        case kept
+    }
+
+    /// Removes a session without its index entry.
+    ///
+    /// - Parameter kept: an id; a session that had it before stays.
     func remove(
-        _ id: SessionID, ifVersion version: Int64? = nil, epitaph: Bytes = "deleted", in store: any Store
-    ) async throws(StoreError) -> String? {
+        _ id: SessionID, ifVersion version: Int64? = nil, epitaph: Bytes = "deleted", keeping kept: SessionID? = nil,
+        in store: any Store
+    ) async throws(StoreError) -> Removal {
         let pair = keys.pair(id)
         // Before, so that it holds here at once even where the server cannot be told; after, against reads that overtook it.
         near.drop(pair[0])
         defer { near.drop(pair[0]) }
         let arguments = Self.endArguments(ifVersion: version, epitaph: epitaph, always: failover.server != nil)
+        let spared = kept.map { [Bytes($0.text)] } ?? []
         let reply = try await store.run(
-            Procedure(SessionProcedures.delete, keys: pair, arguments: arguments, decode: SessionReply.init))
+            Procedure(SessionProcedures.delete, keys: pair, arguments: arguments + spared, decode: SessionReply.init))
+        if reply.isKept { return .kept }
         let pairs = try reply.pairs(of: id)
         // While something waits for the server the session may lie here too, to be read in the next outage.
         if !failover.outbox.isEmpty { _ = try? await SessionsHere(self, .server).bury(id, arguments) }
-        guard let pairs else { return nil }
-        return pairs.count > 1 ? pairs[1].string : nil
+        return (pairs?.fieldValue("user")?.string).map(Removal.ended) ?? .absent
     }
 
     static func endArguments(ifVersion version: Int64?, epitaph: Bytes, always: Bool) -> [Bytes] {

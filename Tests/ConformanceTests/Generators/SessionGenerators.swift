@@ -16,6 +16,7 @@ let sessionGenerators: [ProcedureGenerator] = [
     ProcedureGenerator(SessionProcedures.adopt, isReplyUnordered: true) { g in
         let expires = Bytes(g.moment().milliseconds)
         let (ends, accessed) = (Bytes(g.now.milliseconds + 100_000), Bytes(g.now.milliseconds))
+        let from: [Bytes] = g.chance(0.5) ? ["from", g.pick(["a", "a b", " b  a ", "ab"])] : []
         return (
             g.sessionKeys(),
             [
@@ -23,7 +24,7 @@ let sessionGenerators: [ProcedureGenerator] = [
                 "accessed", accessed,
                 "version",
                 Bytes(Int64(g.int(1...3))),
-            ] + g.storedFields()
+            ] + from + g.storedFields()
         )
     },
     ProcedureGenerator(SessionProcedures.merge) { g in
@@ -36,7 +37,9 @@ let sessionGenerators: [ProcedureGenerator] = [
         if g.chance(0.9) { fields += ["created", Bytes(g.moment().milliseconds)] }
         return (g.sessionKeys(), fields + g.storedFields())
     },
-    ProcedureGenerator(SessionProcedures.endBefore) { g in (g.sessionKeys(), [Bytes(g.moment().milliseconds), g.span()]) },
+    ProcedureGenerator(SessionProcedures.endBefore) { g in
+        (g.sessionKeys(), [Bytes(g.moment().milliseconds), g.span()] + g.keptID())
+    },
     ProcedureGenerator(SessionProcedures.read, isReplyUnordered: true) { g in
         (g.sessionKeys(), [g.pick(["", "0", "1000", "5000"])])
     },
@@ -49,7 +52,7 @@ let sessionGenerators: [ProcedureGenerator] = [
             [
                 g.expectedVersion(), g.pick(["1", "30000", "600000"]), g.pick(["deleted", "rotated:1", "before:1", "before:x"]),
                 g.pick(["", "1"]),
-            ]
+            ] + g.keptID()
         )
     },
     ProcedureGenerator(SessionProcedures.update, isReplyUnordered: true) { g in
@@ -91,6 +94,9 @@ extension Generation {
         guard chance(0.4) else { return pair }
         return pair + [Key(raw: Bytes(Array(pair[0].companion("once").bytes) + Array(":\(pick(["a", "b"]))".utf8)))]
     }
+
+    /// What a revocation keeps, as in the `from` of a session; none, now and then.
+    fileprivate mutating func keptID() -> [Bytes] { chance(0.4) ? [] : [pick(["", "a", "b", "a b"])] }
 
     /// Data fields with their stamps, some of them removed.
     fileprivate mutating func storedFields() -> [Bytes] {
