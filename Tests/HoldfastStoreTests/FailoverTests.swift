@@ -15,15 +15,16 @@ import Testing
     func theTransitionTableHolds(from state: ServerHealth.State) {
         let (wall, moment) = (Self.wall, Self.moment)
         let events: [ServerHealth.Event] = [
-            .succeeded(generation: 0), .failed(generation: 0, at: moment), .startFailed(at: moment), .probeBegan,
-            .probeSucceeded(at: moment), .probeFailed, .returned(at: moment), .returnFailed,
+            .succeeded(generation: 0), .failed(generation: 0, at: moment), .pingFailed(generation: 0, at: moment),
+            .deadlineEnded(generation: 0, at: moment), .startFailed(at: moment), .probeBegan, .probeSucceeded(at: moment),
+            .probeFailed, .returned(at: moment), .returnFailed,
         ]
         for event in events {
             let expected: ServerHealth.State =
                 switch (state, event) {
-                case (.up, .failed): .suspect(failures: 1)
-                case (.suspect(1), .failed): .suspect(failures: 2)
-                case (.suspect(2), .failed): .down(since: wall)
+                case (.up, .failed), (.up, .pingFailed): .suspect(failures: 1)
+                case (.suspect(1), .failed), (.suspect(1), .pingFailed): .suspect(failures: 2)
+                case (.suspect(2), .failed), (.suspect(2), .pingFailed): .down(since: wall)
                 case (.suspect, .succeeded): .up
                 case (.up, .startFailed), (.suspect, .startFailed): .down(since: wall)
                 case (.down, .probeBegan): .probing(since: wall, successes: 0)
@@ -39,6 +40,22 @@ import Testing
             let sidesBefore = self.health(in: state).localSince != nil
             #expect((change != nil) == (sidesBefore != (health.localSince != nil)), "a change of sides is told, nothing else is")
         }
+    }
+
+    /// Deadlines count from a ping that failed until the server answers.
+    @Test func deadlinesCountWhileTheServerIsSilent() {
+        let ended = ServerHealth.Event.deadlineEnded(generation: 0, at: moment)
+        var health = health(in: .suspect(failures: 1))
+        for _ in 0..<10 { #expect(health.handle(ended) == nil && health.state == .suspect(failures: 1)) }
+        _ = health.handle(.pingFailed(generation: 0, at: moment))
+        _ = health.handle(.succeeded(generation: 0))
+        #expect(health.handle(ended) == nil && health.state == .up && !health.isSilent)
+        _ = health.handle(.pingFailed(generation: 0, at: moment))
+        #expect(health.handle(ended) == nil && health.state == .suspect(failures: 2))
+        #expect(health.handle(.deadlineEnded(generation: 1, at: moment)) == nil, "of another side")
+        #expect(health.handle(ended) == .wentDown(since: moment.wall))
+        bringBack(&health)
+        #expect(!health.isSilent)
     }
 
     @Test func resultsFromBeforeTheLastChangeOfSidesAreIgnored() {

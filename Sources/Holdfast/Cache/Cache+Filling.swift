@@ -72,8 +72,14 @@ extension Cache {
     ) async throws -> Resolved<Value> {
         let key = try checked(key)
         _ = try core.lifetime(ttl, scope.category)
-        return try await core.flights.run(scope.flight(key)) {
-            try await fill(key, ttl, type, factory)
+        do {
+            return try await core.flights.run(scope.flight(key)) {
+                try await fill(key, ttl, type, factory)
+            }
+        } catch let error as StoreError where error.code == .deadlineExceeded {
+            // The flight has no deadline, so its calls to the server end with none: it may be the server that was waited for.
+            core.failover.askAtOnce()
+            throw error
         }
     }
 

@@ -15,7 +15,8 @@ public final class Failover: Sendable {
         public var thresholds: ServerHealth.Thresholds
         /// How often the server is pinged while it is up, so that an idle process notices too.
         public var checkInterval: Duration
-        /// Between probes while it is down: doubled from the first to the second, with jitter.
+        /// Between probes while it is down: doubled from the first to the second, with jitter. While it is up the first is the least time
+        /// between two pings for the sake of callers whose deadlines have ended.
         public var probeBackoff: ClosedRange<Duration>
         /// How long a probe may take.
         public var probeTimeout: Duration
@@ -67,6 +68,8 @@ public final class Failover: Sendable {
         var statistics = Statistics()
         /// Whether somebody is watching the server at this moment.
         var isAsking = false
+        /// When somebody last asked because a caller had waited in vain.
+        var askedAtOnce: Duration?
     }
 
     private let configuration: Configuration
@@ -196,7 +199,12 @@ public final class Failover: Sendable {
     ) async throws(StoreError) -> Decided<Output> {
         if server == nil { throw error }
         let isSlow = error.code != .cancelled && isSlow(since: start)
-        if isSlow || error.isServerFailure { note(.failed(generation: generation, at: moment), error) }
+        if isSlow || error.isServerFailure {
+            note(.failed(generation: generation, at: moment), error)
+        } else if error.code == .deadlineExceeded {
+            note(.deadlineEnded(generation: generation, at: moment), error)
+            askAtOnce()
+        }
         guard error.isServerFailure, policy != .fail else { throw error }
         do throws(StoreError) {
             return try await decideLocally(policy, since: localSince ?? time.now, body)
@@ -298,17 +306,44 @@ public final class Failover: Sendable {
         }
     }
 
-    /// A ping while up: counts like any other call.
+    /// A look at the server while it is up.
     private func check() async {
+        guard await ping() else { return }
+        // Once, so that it is known when the server goes away what it must do to be back.
+        if state.withLock({ $0.writes.isUnknown }) { try? await ask(proveWrites) }
+        await handOverRest()
+    }
+
+    /// A ping while up counts like any other call; whether it was answered.
+    private func ping() async -> Bool {
         let generation = state.withLock { $0.health.generation }
         switch await probe() {
         case .success?:
             note(.succeeded(generation: generation))
-            // Once, so that it is known when the server goes away what it must do to be back.
-            if state.withLock({ $0.writes.isUnknown }) { try? await ask(proveWrites) }
-            await handOverRest()
-        case .failure(let error)?: note(.failed(generation: generation, at: moment), error)
+            return true
+        case .failure(let error)?: note(.pingFailed(generation: generation, at: moment), error)
         case nil: break
+        }
+        return false
+    }
+
+    /// Asks the server now, and not at the next look, because a caller has waited in vain: for its deadline says nothing of the server, and the
+    /// ping's own time does. Nobody waits for that. One question at a time, whoever else asks, and not more often than the shortest pause
+    /// between probes.
+    package func askAtOnce() {
+        if server == nil { return }
+        let now = time.uptime
+        let isDue = state.withLock { state in
+            guard state.health.localSince == nil, !state.isAsking,
+                state.askedAtOnce.map({ now - $0 >= configuration.probeBackoff.lowerBound }) ?? true
+            else { return false }
+            (state.isAsking, state.askedAtOnce) = (true, now)
+            return true
+        }
+        guard isDue else { return }
+        Task.detached {
+            _ = await self.ping()
+            self.state.withLock { $0.isAsking = false }
         }
     }
 
@@ -434,7 +469,8 @@ public final class Failover: Sendable {
         change { state in
             switch event {
             case .succeeded(state.health.generation): state.writes.note(success: ())
-            case .failed(let generation, _):
+            case .deadlineEnded where !state.health.isSilent: break
+            case .failed(let generation, _), .pingFailed(let generation, _), .deadlineEnded(let generation, _):
                 state.statistics.failures += 1
                 if generation == state.health.generation, let error { state.writes.note(failure: error) }
             default: break

@@ -13,6 +13,9 @@
 /// Calls go to the server while it is `up` or `suspect`, and are decided here otherwise. Results of calls that began before the last
 /// change of sides are ignored: a slow failure from before must not open a circuit that has closed since.
 ///
+/// **Silence.** A caller's deadline that ends tells nothing by itself: it may be short. Where a ping has gone unanswered, and nothing was
+/// answered since, it is a failure like any other.
+///
 /// **Trust.** After its first outage a server is trusted again after ``Thresholds/successes`` good probes in a row. One that goes away
 /// again soon after its return flaps, and each flap doubles the time for which it must answer every probe before it is trusted:
 /// ``Thresholds/trust`` says from what to what. So a server that comes and goes every few seconds stays away for its callers, who are
@@ -56,6 +59,10 @@ public struct ServerHealth: Sendable, Hashable {
         case succeeded(generation: Int)
         /// A call of this generation failed for the server's sake.
         case failed(generation: Int, at: Moment)
+        /// A ping of this generation failed, while calls go to the server.
+        case pingFailed(generation: Int, at: Moment)
+        /// A caller's deadline ended while a call of this generation waited for the server.
+        case deadlineEnded(generation: Int, at: Moment)
         /// The first probe of the process failed: there is no reason to believe that the server is up.
         case startFailed(at: Moment)
         case probeBegan
@@ -78,6 +85,8 @@ public struct ServerHealth: Sendable, Hashable {
     /// How many outages in a row each began soon after the one before: 0 after a calm time.
     public private(set) var flaps = 0
     public let thresholds: Thresholds
+    /// Whether a ping has failed since the server last answered anything, while calls go to it.
+    public private(set) var isSilent = false
     /// When it last came back, on the clock that never steps.
     private var returnedAt: Duration?
     /// Since when it has answered every probe.
@@ -114,9 +123,18 @@ public struct ServerHealth: Sendable, Hashable {
         switch (state, event) {
         case (.suspect, .succeeded(generation)):
             state = .up
+            isSilent = false
         case (.up, .failed(generation, let moment)):
             return fail(1, at: moment)
         case (.suspect(let failures), .failed(generation, let moment)):
+            return fail(failures + 1, at: moment)
+        case (.up, .pingFailed(generation, let moment)):
+            isSilent = true
+            return fail(1, at: moment)
+        case (.suspect(let failures), .pingFailed(generation, let moment)):
+            isSilent = true
+            return fail(failures + 1, at: moment)
+        case (.suspect(let failures), .deadlineEnded(generation, let moment)) where isSilent:
             return fail(failures + 1, at: moment)
         case (.up, .startFailed(let moment)), (.suspect, .startFailed(let moment)):
             return goDown(at: moment)
@@ -146,6 +164,7 @@ public struct ServerHealth: Sendable, Hashable {
 
     private mutating func goDown(at moment: Moment) -> Change? {
         state = .down(since: moment.wall)
+        isSilent = false
         generation += 1
         if let returnedAt { flaps = moment.uptime - returnedAt < thresholds.calm ? flaps + 1 : 0 }
         return .wentDown(since: moment.wall)

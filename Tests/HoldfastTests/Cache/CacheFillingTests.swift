@@ -123,6 +123,30 @@ import Testing
         #expect(try await value == Decided(1, by: .server))
     }
 
+    /// Nobody but callers of `getOrSet` meets the server, which takes calls and answers none.
+    @Test func callersWhoseDeadlinesEndMakeTheServerNoticed() async throws {
+        let hanging = InterceptedStore(store) { [time] _ throws(StoreError) in
+            let patience = CallContext.current?.deadline.map { $0 - time.uptime } ?? .seconds(3600)
+            guard (try? await time.sleep(for: patience)) != nil else { throw StoreError(.cancelled) }
+            throw StoreError(.deadlineExceeded, effect: .unknown)
+        }
+        let failover = Failover(server: hanging, local: EmbeddedStore(time: time), time: time)
+        let cache = Cache(failover: failover)
+        let caller = Task {
+            while failover.localSince == nil {
+                try? await CallContext.$current.withValue(CallContext(deadline: time.uptime + .milliseconds(100))) {
+                    _ = try await cache.getOrSet("k") { 1 }
+                }
+                await Task.yield()
+            }
+        }
+        await time.advanceUntil(by: .milliseconds(50)) { failover.localSince != nil }
+        await caller.value
+        // Five pings, one after the other.
+        #expect(failover.statistics.failedProbes == 5)
+        #expect(time.uptime < .seconds(6), "\(time.uptime)")
+    }
+
     @Test func whenAllGiveUpAtOnceNothingIsLeft() async throws {
         let flights = SingleFlight()
         let space = NearSpace(CachePlace(namespace: Namespace(), workspace: "w"))

@@ -28,7 +28,7 @@ import Testing
         #expect(truth.statistics.keys == written)
     }
 
-    /// The caller's deadline ends between two pages of a scan: of the leases, of which there are none, then of the entries.
+    /// The caller is cancelled between two pages of a scan: of the leases, of which there are none, then of the entries.
     @Test func aPatternOfWhichSomeEntriesAreRemoved() async throws {
         let line = FaultyStore(truth)
         let cache = cache(line, .local)
@@ -36,9 +36,9 @@ import Testing
         while true {
             try await cache.setMany(Dictionary(uniqueKeysWithValues: (0..<900).map { ("\($0)", 1) }))
             scans += 1
-            line.fail(call: line.calls + scans, with: StoreError(.deadlineExceeded))
+            line.fail(call: line.calls + scans, with: StoreError(.cancelled))
             guard let error = await failure({ try await cache.invalidate("*") }) else { break }
-            #expect(error.code == .deadlineExceeded)
+            #expect(error.code == .cancelled)
             #expect(error.effect == (truth.statistics.keys == 900 ? StoreError.Effect.none : .unknown))
             effects.append(error.effect)
         }
@@ -51,7 +51,7 @@ import Testing
         var effects: [StoreError.Effect] = []
         while true {
             for _ in 0..<3 { _ = try await process.sessions.create(userID: "u") }
-            process.line.fail(call: process.line.calls + effects.count + 1, with: StoreError(.deadlineExceeded))
+            process.line.fail(call: process.line.calls + effects.count + 1, with: StoreError(.cancelled))
             guard let error = await failure({ try await process.sessions.revokeAll(userID: "u") }) else { break }
             effects.append(error.effect)
         }
