@@ -258,28 +258,30 @@ public struct Sessions: Sendable {
         let sent = failover.time.uptime
         let reply = try await store.run(
             Procedure(script, keys: keys.keys(id, once: operation), arguments: arguments, decode: SessionReply.init))
-        let key = keys.session(id)
         guard let (session, now) = try reply.session(id) else {
             // Of a creation it says that there is or was one.
-            if script === SessionProcedures.create { return nil }
-            near.drop(key)
-            try await confirmAbsence(of: id, in: store)
+            if script !== SessionProcedures.create { try await confirmAbsence(of: id, in: store) }
             return nil
         }
         let clocks = NearSessions.Clocks(failover.time)
         if failover.server != nil { serverClock.heard(now, sent: sent) }
         // Not kept near before: a revocation of which this process knows may have missed it.
-        if reply.isPending, try await !settle(session, in: store) { return nil }
+        let isPending = reply.isPending
+        if isPending, try await !settle(session, in: store) { return nil }
         if failover.server != nil {
+            let stored = isPending ? reply.stored.droppingFields([SessionFields.pending]) : reply.stored
             near.keep(
-                session, reply.settled, at: key, serverNow: now, ticket: ticket, clocks: clocks,
+                session, stored, at: keys.session(id), serverNow: now, ticket: ticket, clocks: clocks,
                 index: keys.index(of: session.userID))
         }
         return session
     }
 
-    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` for a session that may lie in a process that has not handed it over yet.
+    /// Forgets a session that the store does not have.
+    ///
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` for one that may lie in a process that has not handed it over yet.
     private func confirmAbsence(of id: SessionID, in store: any Store) async throws(StoreError) {
+        near.drop(keys.session(id))
         guard failover.server != nil, let made = id.madeAway else { return }
         let age = failover.time.now - made
         // One from the future, but for what clocks differ by, was made by nobody.

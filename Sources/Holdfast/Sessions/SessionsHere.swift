@@ -283,9 +283,6 @@ struct SessionsHere: Sendable {
 extension SessionReply {
     /// The session's fields as stored, without what the reply adds.
     var stored: [Bytes] { Array(all.dropLast(2)) }
-
-    /// The same of one that is among its user's.
-    var settled: [Bytes] { isPending ? stored.droppingFields([SessionFields.pending]) : stored }
 }
 
 /// Names and values by turns.
