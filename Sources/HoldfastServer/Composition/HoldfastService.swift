@@ -50,7 +50,10 @@ public struct HoldfastService: Service {
         self.onRunning = onRunning
         tls = try Self.tls(configuration.server)
         let namespace = Namespace(prefix: configuration.redis.keyPrefix)
-        server = try ConfiguredServer(configuration.redis)
+        server = try ConfiguredServer(configuration.redis) { error in
+            logger.warning(
+                "the password's file cannot be read; going on with the last password", metadata: ["error": "\(error.message)"])
+        }
         local = try await Self.embedded(configuration, logger)
         outbox = try await ConfiguredOutbox(configuration, logger: logger)
         let failover = Failover(
@@ -109,8 +112,8 @@ public struct HoldfastService: Service {
     }
 
     private var passwordRotation: PasswordRotation? {
-        guard let file = configuration.redis.passwordFile, let reauthenticate = server?.reauthenticate else { return nil }
-        return PasswordRotation(file, logger: logger, reauthenticate: reauthenticate)
+        guard let password = server?.password, let reauthenticate = server?.reauthenticate else { return nil }
+        return PasswordRotation(password, logger: logger, reauthenticate: reauthenticate)
     }
 
     /// What was decided here is handed over where the server is there, and what was acknowledged and not yet synced is synced, before the
