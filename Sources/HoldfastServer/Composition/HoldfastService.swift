@@ -58,7 +58,7 @@ public struct HoldfastService: Service {
         outbox = try await ConfiguredOutbox(configuration, logger: logger)
         let failover = Failover(
             server: server?.store, local: local, outbox: outbox.outbox, configuration: configuration.failover,
-            observer: Self.observer(store: configuration.storeDescription, logger))
+            observer: OutageLog(configuration, logger: logger).note)
         state = AgentState(failover: failover, namespace: namespace, configuration: configuration.services)
         try await outbox.load(into: local, logger: logger)
         let access = try Self.access(configuration, environment)
@@ -156,23 +156,6 @@ public struct HoldfastService: Service {
             observer: JournalLog(logger: logger, folder: folder).note)
         if let load = store.journalStatus?.load { JournalLog(logger: logger, folder: folder).note(load) }
         return store
-    }
-
-    private static func observer(store: String, _ logger: Logger) -> Failover.Observer {
-        { status in
-            switch status {
-            case .embedded: break
-            case .local(let since):
-                logger.warning(
-                    "the server cannot be reached; deciding in this process",
-                    metadata: ["store": "\(store)", "away.since": "\(since.rfc3339)"])
-            case .server: logger.notice("the server is back", metadata: ["store": "\(store)"])
-            case .refused(let error):
-                logger.error(
-                    "the server refused us; not ready until it accepts",
-                    metadata: ["store": "\(store)", "error.code": "\(error.code)"])
-            }
-        }
     }
 
     private static func access(
