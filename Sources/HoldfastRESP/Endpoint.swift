@@ -133,7 +133,10 @@ final class Endpoint {
     }
 
     /// CONFIG RESETSTAT.
-    func resetStatistics() { statistics = Statistics(calls: Array(repeating: 0, count: directory.entries.count)) }
+    func resetStatistics() {
+        statistics = Statistics(calls: Array(repeating: 0, count: directory.entries.count))
+        store.withKeyspace { $0.resetCounts() }
+    }
 
     private func unsubscribe(_ client: Client) {
         guard let subscriber = client.subscriber else { return }

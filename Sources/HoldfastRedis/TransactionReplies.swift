@@ -6,7 +6,7 @@ enum TransactionReplies {
     static func results(_ replies: [Reply], count: Int) throws(StoreError) -> [Reply] {
         if case .error(let error)? = replies.first {
             // Without MULTI what followed was carried out on its own, or not.
-            throw StoreError(StoreError(error).code, error.line, effect: .unknown, operation: "MULTI")
+            throw StoreError(error, operation: "MULTI").withUnknownEffect()
         }
         switch replies.last {
         case .array(let results)? where results.count == count: return results

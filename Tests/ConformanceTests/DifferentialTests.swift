@@ -32,7 +32,7 @@ import Testing
     }
 
     @Test func everyServiceHasRegisteredItsProcedures() throws {
-        let registry = try SourceTree.text(of: "Tests/ConformanceTests/Generators/Registry.swift")
+        let registry = try SourceTree.text(of: "Sources/Holdfast/Operations/ServiceCommands.swift")
         let declaration = /\b(?:enum|extension|struct) (\w+)/
         for file in try SourceTree.files(under: "Sources/Holdfast") {
             let text = try SourceTree.text(of: file)

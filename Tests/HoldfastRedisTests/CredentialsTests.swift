@@ -199,6 +199,18 @@ import Testing
         #expect(error.code == .permissionMissing && error.message.hasPrefix(line) && error.message.hasSuffix(advice), "\(error)")
     }
 
+    /// Redis says "a key" to callers and names it to ACL DRYRUN only. Whoever names it to callers gives away no session's id.
+    @Test(arguments: [
+        "NOPERM User ann has no permissions to access the '{session:0f3b'1c}:deleted' key",
+        "NOPERM User ann has no permissions to access the 'session:0f3b'1c' channel",
+        "NOPERM User ann has no permissions to access the 'session:0f3b'1c",
+    ])
+    func aKeyOrChannelThatIsNotPermittedIsNotNamed(line: String) {
+        let error = StoreError(ReplyError(line))
+        #expect(error.code == .permissionMissing && !error.message.contains("0f3b") && !error.message.contains("1c"), "\(error)")
+        #expect(error.message.contains("access the '…") && error.message.contains("ACL SETUSER"), "\(error)")
+    }
+
     /// Without HELLO, AUTH or SELECT nothing can be done as this user at all.
     @Test func aMissingPermissionAtTheHandshakeRefusesTheConnection() async throws {
         let server = try await server("user bob on >b ~* +get +ping")

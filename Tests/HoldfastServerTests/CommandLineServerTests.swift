@@ -93,6 +93,32 @@ import Testing
         }
     }
 
+    /// The log says what becomes of calls, and nothing else.
+    @Test(arguments: [
+        ([:], "deciding in this process"),
+        (
+            ["CACHE_OUTAGE": "closed", "SESSION_OUTAGE": "closed", "RATE_LIMIT_OUTAGE": "closed"],
+            "calls that need it are refused"
+        ),
+        (["CACHE_OUTAGE": "closed", "SESSION_OUTAGE": "closed"], "deciding in this process what the settings leave to it"),
+        (
+            ["CACHE_OUTAGE": "closed", "SESSION_OUTAGE": "closed", "RATE_LIMIT_OUTAGE": "open"],
+            "deciding in this process what the settings leave to it"
+        ),
+    ])
+    func theLogSaysWhatBecomesOfCallsWhileTheServerIsAway(environment: [String: String], words: String) async throws {
+        let holdfast = try CommandLineProgram()
+        let away = ["REDIS_URL": "redis://127.0.0.1:1"].merging(environment) { $1 }
+        try await serving(holdfast, environment: away) { (server, _) async throws in
+            try await eventually("it is said") { server.complaints.contains("the server cannot be reached") }
+            let line = server.complaints.split(separator: "\n").first { $0.contains("the server cannot be reached") } ?? ""
+            #expect(line.contains("the server cannot be reached; \(words)"), "\(line)")
+            for (name, variable) in [("cache", "CACHE_OUTAGE"), ("sessions", "SESSION_OUTAGE"), ("limits", "RATE_LIMIT_OUTAGE")] {
+                #expect(line.contains("outage.\(name)=\(environment[variable] ?? "local")"), "\(line)")
+            }
+        }
+    }
+
     @Test func aKeyThatIsWrongOrMissingEndsWith77() async throws {
         let holdfast = try CommandLineProgram()
         try await serving(holdfast) { (_, url) async throws in

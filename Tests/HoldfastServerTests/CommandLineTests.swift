@@ -134,7 +134,7 @@ import Testing
         #expect(
             checks == [
                 "Settings", "DNS", "TCP", "Protocol", "AUTH", "SELECT", "PING", "Version", "Eviction", "Capabilities", "Write",
-                "Scripts", "Near cache", "Outbox", "API key",
+                "Scripts", "Commands", "Channels", "Fencing", "Near cache", "Outbox", "API key",
             ])
         #expect(findings.allSatisfy { $0["state"] == "ok" }, "\(result.output)")
     }
@@ -162,7 +162,9 @@ import Testing
         func checks(_ environment: [String: String]) async throws -> [String] {
             let result = try await CommandLineProgram()("doctor", "--json", environment: environment)
             #expect(result.status == 0, "\(result)")
-            return (json(result.output)["findings"]?.array ?? []).compactMap { $0["check"]?.string }
+            let findings = json(result.output)["findings"]?.array ?? []
+            #expect(findings.allSatisfy { $0["state"] == "ok" }, "\(result)")
+            return findings.compactMap { $0["check"]?.string }
         }
         let cluster = try await SharedCluster.servers()
         #expect(
@@ -214,5 +216,75 @@ import Testing
         #expect(filed.status == 0 && filed.output.contains("accepts the password"), "\(filed)")
         let shown = try await CommandLineProgram()("config", environment: ["REDIS_URL": plain, "REDIS_PASSWORD_FILE": right])
         #expect(shown.output.contains(right) && !shown.output.contains("secret"), "\(shown)")
+    }
+
+    /// Whatever is wrong with TLS is one line, in words, that names the setting.
+    @Test func doctorSaysWhatIsWrongWithTLSInOneLine() async throws {
+        let certificates = try RedisProcess.sharedCertificates()
+        func server(_ certificate: String, _ key: String, _ clients: String = "optional") async throws -> RedisProcess {
+            var options = RedisProcess.Options()
+            options.tls = true
+            options.configuration = ["tls-cert-file \(certificate)", "tls-key-file \(key)", "tls-auth-clients \(clients)"]
+            return try await RedisProcess.start(options)
+        }
+        let good = try await server(certificates.serverCertificate, certificates.serverKey)
+        let named = try await server(certificates.namedCertificate, certificates.namedKey)
+        let expired = try await server(certificates.expiredCertificate, certificates.expiredKey)
+        let strict = try await server(certificates.serverCertificate, certificates.serverKey, "yes")
+        let all = [good, named, expired, strict]
+        defer { for server in all { server.stop() } }
+        let folder = try TemporaryFolder()
+        try folder.write("-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n", to: "broken")
+        try folder.write("", to: "empty")
+        func place(_ name: String) -> String { folder.url.appending(path: name).path }
+
+        let authority = ["REDIS_SSL_CA_CERTS": certificates.authority]
+        let cases: [(port: Int, environment: [String: String], words: [String])] = [
+            (good.tlsPort, [:], ["not accepted", "name its authority in REDIS_SSL_CA_CERTS"]),
+            (good.tlsPort, ["REDIS_SSL_CA_CERTS": certificates.strangeAuthority], ["not accepted", "check REDIS_SSL_CA_CERTS"]),
+            (named.tlsPort, authority, ["another name", "REDIS_SSL_SERVER_NAME"]),
+            (expired.tlsPort, authority, ["not accepted", "has not expired"]),
+            (strict.tlsPort, authority, ["client certificate", "REDIS_SSL_CERTFILE and REDIS_SSL_KEYFILE"]),
+            (
+                good.port, authority.merging(["REDIS_SOCKET_CONNECT_TIMEOUT": "1s"]) { $1 }, ["port without TLS", "redis://"]
+            ),
+            (
+                good.tlsPort, ["REDIS_SSL_CA_CERTS": certificates.serverKey],
+                ["REDIS_SSL_CA_CERTS", "holds no certificate", "but a private key"]
+            ),
+            (good.tlsPort, ["REDIS_SSL_CA_CERTS": place("empty")], ["REDIS_SSL_CA_CERTS", "holds no certificate"]),
+            (good.tlsPort, ["REDIS_SSL_CA_CERTS": place("broken")], ["REDIS_SSL_CA_CERTS", "holds no certificate"]),
+            (
+                good.tlsPort,
+                authority.merging([
+                    "REDIS_SSL_CERTFILE": certificates.clientKey, "REDIS_SSL_KEYFILE": certificates.clientKey,
+                ]) { $1 }, ["REDIS_SSL_CERTFILE", "holds no certificate"]
+            ),
+            (
+                good.tlsPort,
+                authority.merging([
+                    "REDIS_SSL_CERTFILE": certificates.clientCertificate, "REDIS_SSL_KEYFILE": certificates.clientCertificate,
+                ]) { $1 }, ["REDIS_SSL_KEYFILE", "holds no private key"]
+            ),
+            (
+                good.tlsPort,
+                authority.merging([
+                    "REDIS_SSL_CERTFILE": certificates.clientCertificate, "REDIS_SSL_KEYFILE": certificates.serverKey,
+                ]) { $1 }, ["REDIS_SSL_KEYFILE", "is not the key of"]
+            ),
+        ]
+        for (port, environment, words) in cases {
+            let all = ["REDIS_URL": "rediss://localhost:\(port)"].merging(environment) { $1 }
+            let result = try await CommandLineProgram()("doctor", environment: all)
+            #expect(result.status == 1, "\(result)")
+            let failed = result.output.split(separator: "\n").filter { $0.hasPrefix("failed") }
+            let line = String(failed.first ?? "")
+            #expect(failed.count == 1 && line.contains(" TLS ") && words.allSatisfy(line.contains), "\(words): \(result.output)")
+            // Neither BoringSSL's words nor the names of this program's types and fields.
+            for raw in ["SSL routines", "OPENSSL", "NIOSSL", "handshakeFailed", "sslError", "tls.", "Error("] {
+                #expect(!line.contains(raw), "\(line)")
+            }
+            #expect(line.count < 260, "\(line)")
+        }
     }
 }

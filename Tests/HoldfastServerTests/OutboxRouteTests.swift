@@ -59,6 +59,19 @@ import Testing
         }
     }
 
+    /// The whole of what Redis says and of what to do about it; session ids in it are masked all the same.
+    @Test func aDeadLettersReasonSaysWhatToChange() async throws {
+        let line = "NOPERM User app has no permissions to run the 'hset' command on behalf of \(sessionID)"
+        let refusal = StoreError(ReplyError(line))
+        outbox.register(ReplayAction("test.refused@1") { (_, _) throws(StoreError) in throw refusal })
+        try await outbox.add(Outbox.Item("test.refused@1", keys: [Key(raw: "k")], arguments: []))
+        try await outbox.replay(on: store)
+        let list = try await server.send(.get, "/api/v1/outbox/dead", key: ServerUnderTest.admin)
+        let reason = list.json["dead_letters"]?.array?.first?["reason"]?.string ?? ""
+        #expect(reason.hasPrefix("NOPERM User app") && reason.hasSuffix("ACL SETUSER app +hset"), "\(list.text)")
+        #expect(!list.text.contains(sessionID))
+    }
+
     @Test func deadLettersAreShownRetriedAndDropped() async throws {
         try await die(3)
         let list = try await server.send(.get, "/api/v1/outbox/dead", key: ServerUnderTest.admin)

@@ -30,7 +30,8 @@ struct ServerInfo {
             (
                 (
                     keys: keyspace.count, used: keyspace.usedBytes, limit: keyspace.limits.maximumBytes,
-                    expired: keyspace.expiredCount, evicted: keyspace.evictedCount
+                    expired: keyspace.expiredCount, evicted: keyspace.evictedCount, hits: keyspace.hitCount,
+                    misses: keyspace.missCount
                 ), keyspace.expiringCount, keyspace.limits.policy
             )
         }
@@ -77,7 +78,8 @@ struct ServerInfo {
                     ("total_net_input_bytes", "\(statistics.receivedBytes)"),
                     ("total_net_output_bytes", "\(statistics.sentBytes)"),
                     ("rejected_connections", "\(statistics.rejectedConnections)"), ("expired_keys", "\(store.expired)"),
-                    ("evicted_keys", "\(store.evicted)"),
+                    ("evicted_keys", "\(store.evicted)"), ("keyspace_hits", "\(store.hits)"),
+                    ("keyspace_misses", "\(store.misses)"),
                     ("pubsub_channels", "\(endpoint.store.subscribers.channels.count)"),
                     ("pubsub_patterns", "\(endpoint.store.subscribers.patternCount)"),
                     ("total_error_replies", "\(statistics.errors)"),

@@ -129,8 +129,20 @@ struct Connector: Sendable {
     private func failure(_ error: any Error, at address: ServerAddress) -> StoreError {
         if let error = error as? StoreError { return error }
         let text = String(describing: error)
-        guard let advice = advice(on: error, text) else { return StoreError(.connectionFailed, "\(address): \(text)") }
-        return StoreError(.serverRefused, "No TLS with \(address): \(advice) (\(text))")
+        let reason = tlsReason(error, text)
+        guard let advice = advice(on: error, text) else {
+            let fault = reason.map { "TLS could not be agreed on (\($0))" } ?? text
+            return StoreError(.connectionFailed, "\(address): \(fault)")
+        }
+        return StoreError(.serverRefused, "No TLS with \(address): \(advice)\(reason.map { " (\($0))" } ?? "")")
+    }
+
+    /// The word that BoringSSL has for a fault of TLS, without its numbers and the places in its sources.
+    private func tlsReason(_ error: any Error, _ text: String) -> String? {
+        guard error is NIOSSLError || error is BoringSSLError else { return nil }
+        if text.contains("EOF during handshake") { return "the server ended the connection" }
+        guard let start = text.firstRange(of: "OPENSSL_internal:")?.upperBound else { return text }
+        return String(text[start...].prefix { $0 != " " })
     }
 
     /// A server that does not like the client's certificate may be gone before its reason has arrived: with TLS 1.3 the client is
@@ -144,7 +156,8 @@ struct Connector: Sendable {
     /// What to change, where TLS was refused: certificates that do not fit are a matter of configuration, not of the server's health.
     private func advice(on error: any Error, _ text: String) -> String? {
         if text.contains("CERTIFICATE_VERIFY_FAILED") {
-            return "the server's certificate is not accepted; check tls.authorityFile, and that the certificate has not expired"
+            let authority = configuration.tls?.authorityFile == nil ? "name its authority in" : "check"
+            return "the server's certificate is not accepted; \(authority) tls.authorityFile, and see that it has not expired"
         }
         if error is NIOSSLExtraError {
             return "the server's certificate is for another name; check the host, or set tls.serverName"
@@ -175,15 +188,19 @@ extension RedisConfiguration.TLS {
         // A peer that is silent does not say goodbye either, and whoever waits for the next connection would wait for that.
         configuration.shutdownTimeout = .milliseconds(250)
         configuration.certificateVerification = verification == .none ? .none : .fullVerification
-        if let authorityFile { configuration.trustRoots = .file(authorityFile) }
+        if let authorityFile {
+            _ = try Self.certificates("tls.authorityFile", authorityFile)
+            configuration.trustRoots = .file(authorityFile)
+        }
         if let certificateFile {
-            configuration.certificateChain = try Self.read("certificateFile", certificateFile) {
-                try NIOSSLCertificate.fromPEMFile(certificateFile).map { .certificate($0) }
-            }
+            configuration.certificateChain = try Self.certificates("tls.certificateFile", certificateFile)
+                .map { .certificate($0) }
         }
         if let keyFile {
-            configuration.privateKey = .privateKey(
-                try Self.read("keyFile", keyFile) { try NIOSSLPrivateKey(file: keyFile, format: .pem) })
+            guard let key = Self.key(keyFile) else {
+                throw .invalid("tls.keyFile", "\(keyFile) holds no private key in PEM form that is not encrypted")
+            }
+            configuration.privateKey = .privateKey(key)
         }
         do { return try NIOSSLContext(configuration: configuration) } catch {
             // Each by itself could be read.
@@ -194,8 +211,17 @@ extension RedisConfiguration.TLS {
         }
     }
 
-    private static func read<R>(_ field: String, _ path: String, _ body: () throws -> R) throws(StoreError) -> R {
-        do { return try body() } catch { throw .invalid("tls.\(field)", "\(path) cannot be used for TLS: \(error)") }
+    private static func certificates(_ field: String, _ path: String) throws(StoreError) -> [NIOSSLCertificate] {
+        let found = (try? NIOSSLCertificate.fromPEMFile(path)) ?? []
+        guard found.isEmpty else { return found }
+        let instead = key(path) == nil ? " that can be read" : ", but a private key"
+        throw .invalid(field, "\(path) holds no certificate in PEM form\(instead)")
+    }
+
+    /// Nil where the file holds none.
+    private static func key(_ path: String) -> NIOSSLPrivateKey? {
+        // A passphrase is not asked for: nobody sits at the start of a process.
+        try? NIOSSLPrivateKey(file: path, format: .pem) { $0([UInt8]()) }
     }
 }
 

@@ -50,12 +50,15 @@ public struct HoldfastService: Service {
         self.onRunning = onRunning
         tls = try Self.tls(configuration.server)
         let namespace = Namespace(prefix: configuration.redis.keyPrefix)
-        server = try ConfiguredServer(configuration.redis)
+        server = try ConfiguredServer(configuration.redis) { error in
+            logger.warning(
+                "the password's file cannot be read; going on with the last password", metadata: ["error": "\(error.message)"])
+        }
         local = try await Self.embedded(configuration, logger)
         outbox = try await ConfiguredOutbox(configuration, logger: logger)
         let failover = Failover(
             server: server?.store, local: local, outbox: outbox.outbox, configuration: configuration.failover,
-            observer: Self.observer(store: configuration.storeDescription, logger))
+            observer: OutageLog(configuration, logger: logger).note)
         state = AgentState(failover: failover, namespace: namespace, configuration: configuration.services)
         try await outbox.load(into: local, logger: logger)
         let access = try Self.access(configuration, environment)
@@ -109,8 +112,8 @@ public struct HoldfastService: Service {
     }
 
     private var passwordRotation: PasswordRotation? {
-        guard let file = configuration.redis.passwordFile, let reauthenticate = server?.reauthenticate else { return nil }
-        return PasswordRotation(file, logger: logger, reauthenticate: reauthenticate)
+        guard let password = server?.password, let reauthenticate = server?.reauthenticate else { return nil }
+        return PasswordRotation(password, logger: logger, reauthenticate: reauthenticate)
     }
 
     /// What was decided here is handed over where the server is there, and what was acknowledged and not yet synced is synced, before the
@@ -153,23 +156,6 @@ public struct HoldfastService: Service {
             observer: JournalLog(logger: logger, folder: folder).note)
         if let load = store.journalStatus?.load { JournalLog(logger: logger, folder: folder).note(load) }
         return store
-    }
-
-    private static func observer(store: String, _ logger: Logger) -> Failover.Observer {
-        { status in
-            switch status {
-            case .embedded: break
-            case .local(let since):
-                logger.warning(
-                    "the server cannot be reached; deciding in this process",
-                    metadata: ["store": "\(store)", "away.since": "\(since.rfc3339)"])
-            case .server: logger.notice("the server is back", metadata: ["store": "\(store)"])
-            case .refused(let error):
-                logger.error(
-                    "the server refused us; not ready until it accepts",
-                    metadata: ["store": "\(store)", "error.code": "\(error.code)"])
-            }
-        }
     }
 
     private static func access(

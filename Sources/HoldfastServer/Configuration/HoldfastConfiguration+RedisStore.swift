@@ -1,4 +1,5 @@
 public import HoldfastRedis
+package import HoldfastStore
 
 extension HoldfastConfiguration.Redis {
     /// The same settings for a ``RedisStore``. Says nothing of REST.
@@ -41,6 +42,21 @@ extension HoldfastConfiguration.Redis {
         case .unixSocket(let path): .unixSocket(path: path)
         }
     }
+}
+
+extension StoreError {
+    /// The same, with the names of the settings in place of those that a ``HoldfastRedis/RedisConfiguration`` has for its parts.
+    package func namingSettings() -> StoreError {
+        func renamed(_ text: String) -> String {
+            Self.settings.reduce(text) { text, names in text.replacing(names.part, with: names.setting) }
+        }
+        return StoreError(code, renamed(message), effect: effect, operation: operation, field: field.map(renamed))
+    }
+
+    private static let settings: [(part: String, setting: String)] = [
+        ("tls.authorityFile", "REDIS_SSL_CA_CERTS"), ("tls.certificateFile", "REDIS_SSL_CERTFILE"),
+        ("tls.keyFile", "REDIS_SSL_KEYFILE"), ("tls.serverName", "REDIS_SSL_SERVER_NAME"),
+    ]
 }
 
 extension HoldfastConfiguration.Redis.Address {

@@ -57,10 +57,10 @@ struct Problem: Sendable {
 
 extension StoreError {
     /// The message as clients may see it. What went wrong between this process and its server is for the log: it names addresses that
-    /// are not the client's business.
+    /// are not the client's business. A missing permission names a command, and no key.
     var publicMessage: String {
         switch code {
-        case .connectionFailed, .connectionLost, .serverRefused, .permissionMissing, .protocolViolation: code.title
+        case .connectionFailed, .connectionLost, .serverRefused, .protocolViolation: code.title
         default: message
         }
     }

@@ -27,6 +27,7 @@ struct APIResponder: HTTPResponder {
     let callers: CallerLimits?
     let metrics: RequestMetrics
     let audit: AuditLog
+    let permissions: PermissionLog
     /// Another protocol, with paths and errors of its own.
     let upstash: UpstashEndpoint
     let limits: Limits
@@ -51,8 +52,10 @@ struct APIResponder: HTTPResponder {
                 }
             }
         } catch let problem as ProblemError {
+            permissions.note(problem.value.error)
             answer = problem.value.answer(requestID: requestID)
         } catch let error as StoreError {
+            permissions.note(error)
             answer = Problem(error).answer(requestID: requestID)
         } catch {
             // The connection broke, or what came over it was no HTTP: Hummingbird answers or closes.

@@ -75,7 +75,7 @@ public struct HTTPServer: Service {
         responder = APIResponder(
             table: Self.table(state, callers, metrics, connections, audit, version: version), gatekeeper: gatekeeper,
             idempotency: IdempotentCalls(service: Idempotency(failover: state.failover, namespace: state.namespace)),
-            callers: callers, metrics: metrics, audit: audit,
+            callers: callers, metrics: metrics, audit: audit, permissions: PermissionLog(logger: logger),
             upstash: UpstashEndpoint(
                 state: state, gatekeeper: gatekeeper, callers: callers, maximumURLBytes: configuration.maximumURLBytes,
                 audit: audit, logger: logger),

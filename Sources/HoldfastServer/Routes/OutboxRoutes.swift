@@ -119,7 +119,7 @@ enum OutboxAnswer {
         .object(
             members(letter.entry) + [
                 ("died", JSONValue(letter.died)), ("code", .string(letter.code)),
-                ("reason", .string(AuditTarget.mask(letter.reason))),
+                ("reason", .string(AuditTarget.maskedWhole(letter.reason))),
             ])
     }
 

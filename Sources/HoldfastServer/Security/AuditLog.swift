@@ -116,8 +116,14 @@ enum AuditTarget {
             .map { "\($0.key)=\($0.value.map(mask) ?? "?")" }.joined(separator: " ")
     }
 
-    /// Whatever is written like a session id is masked, wherever it stands.
-    static func mask(_ text: String) -> String {
+    /// Whatever is written like a session id is masked, wherever it stands; at most 80 characters.
+    private static func mask(_ text: String) -> String {
+        let output = maskedWhole(text)
+        return output.count > 80 ? String(output.prefix(80)) + "…" : output
+    }
+
+    /// The same as a whole, for texts of bounded length.
+    static func maskedWhole(_ text: String) -> String {
         var output = ""
         var rest = text.prefix(512)
         while let first = rest.first {
@@ -129,6 +135,6 @@ enum AuditTarget {
                 rest = rest.dropFirst()
             }
         }
-        return output.count > 80 ? String(output.prefix(80)) + "…" : output
+        return output
     }
 }

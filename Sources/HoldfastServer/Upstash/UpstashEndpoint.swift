@@ -195,10 +195,11 @@ extension StoreError {
 }
 
 extension ErrorCode {
-    /// Whether the message of such an error is the server's own error line.
+    /// Whether the message of such an error begins with the server's own error line.
     fileprivate var isSpelledByServer: Bool {
         switch self {
-        case .commandFailed, .unknownCommand, .wrongType, .crossSlot, .serverLoading, .serverReadOnly, .serverBusy, .outOfMemory:
+        case .commandFailed, .unknownCommand, .wrongType, .crossSlot, .serverLoading, .serverReadOnly, .serverBusy, .outOfMemory,
+            .permissionMissing:
             true
         default: false
         }

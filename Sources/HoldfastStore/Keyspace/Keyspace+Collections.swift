@@ -11,11 +11,21 @@ protocol CollectionValue: Sendable {
 }
 
 extension Keyspace {
-    /// The collection at a key, for reading; nil where there is no such key.
+    /// The collection at a key, for a command that reads; nil where there is no such key.
+    mutating func collection<C: CollectionValue>(_ type: C.Type, at key: Key) throws(ReplyError) -> C? {
+        guard let slot = slot(reading: key) else { return nil }
+        return try collection(type, in: slot)
+    }
+
+    /// The same for a command that looks before it writes.
     ///
     /// Let go of it before the collection is changed, or the change copies it.
-    mutating func collection<C: CollectionValue>(_ type: C.Type, at key: Key) throws(ReplyError) -> C? {
+    mutating func collection<C: CollectionValue>(_ type: C.Type, changing key: Key) throws(ReplyError) -> C? {
         guard let slot = slot(of: key) else { return nil }
+        return try collection(type, in: slot)
+    }
+
+    private mutating func collection<C: CollectionValue>(_ type: C.Type, in slot: Int) throws(ReplyError) -> C {
         guard let collection = entries.look(at: slot, { C($0.value) }) else { throw .wrongType }
         return collection
     }

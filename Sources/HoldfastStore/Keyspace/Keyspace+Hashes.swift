@@ -81,7 +81,7 @@ extension Keyspace {
     /// Sets a field where there is none of that name; false where there is one.
     @discardableResult
     public mutating func hsetnx(_ key: Key, _ field: Bytes, _ value: Bytes) throws(ReplyError) -> Bool {
-        guard try !hexists(key, field) else { return false }
+        guard try collection(HashValue.self, changing: key)?.fields.slot(of: field) == nil else { return false }
         return try hset(key, field, value)
     }
 
@@ -100,7 +100,7 @@ extension Keyspace {
     @discardableResult
     public mutating func hincrby(_ key: Key, _ field: Bytes, _ amount: Int64) throws(ReplyError) -> Int64 {
         var old: Int64 = 0
-        if let text = try hget(key, field) {
+        if let text = try collection(HashValue.self, changing: key)?.fields.value(for: field) {
             guard let number = text.integer else { throw ReplyError("ERR hash value is not an integer") }
             old = number
         }
@@ -114,7 +114,7 @@ extension Keyspace {
     @discardableResult
     public mutating func hincrbyfloat(_ key: Key, _ field: Bytes, _ amount: Double) throws(ReplyError) -> Bytes {
         guard amount.isFinite else { throw ReplyError("ERR value is NaN or Infinity") }
-        let old = try hget(key, field)
+        let old = try collection(HashValue.self, changing: key)?.fields.value(for: field)
         guard let sum = Decimal.sum(old, amount) else { throw ReplyError("ERR hash value is not a float") }
         guard sum.isFinite else { throw ReplyError("ERR increment would produce NaN or Infinity") }
         let text = Bytes(Decimal.formatIncrement(sum))

@@ -32,6 +32,9 @@ extension Keyspace {
         }
     }
 
+    /// Begins to count anew what is counted, as CONFIG RESETSTAT does.
+    package mutating func resetCounts() { (expiredCount, evictedCount, hitCount, missCount) = (0, 0, 0, 0) }
+
     /// How many entries have an expiry.
     package var expiringCount: Int { expiries.count }
 }

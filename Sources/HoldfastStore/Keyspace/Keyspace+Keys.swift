@@ -1,7 +1,7 @@
 // The meaning of the commands for entries of every type. Typed functions first, for procedures; the replies to commands last.
 
 extension Keyspace {
-    public mutating func exists(_ key: Key) -> Bool { slot(of: key) != nil }
+    public mutating func exists(_ key: Key) -> Bool { slot(reading: key) != nil }
 
     /// Removes an entry; false where there is none.
     @discardableResult
@@ -13,10 +13,10 @@ extension Keyspace {
     }
 
     /// The entry's type, or nil where there is no such key.
-    public mutating func type(of key: Key) -> EntryType? { slot(of: key).map { entries[$0].value.type } }
+    public mutating func type(of key: Key) -> EntryType? { slot(reading: key).map { entries[$0].value.type } }
 
     /// When the entry ends: nil where there is no such key, `.some(nil)` for never.
-    public mutating func expiry(of key: Key) -> Timestamp?? { slot(of: key).map { entries[$0].expiry } }
+    public mutating func expiry(of key: Key) -> Timestamp?? { slot(reading: key).map { entries[$0].expiry } }
 
     /// Lets an entry end at a moment; false where there is no such key. A moment that has passed removes it.
     @discardableResult
@@ -58,8 +58,8 @@ extension Keyspace {
             try rename(old, new)
             return .ok
         case .renamenx(let old, let new):
-            guard exists(old) else { throw .noSuchKey }
-            guard !exists(new) else { return .integer(0) }
+            guard slot(of: old) != nil else { throw .noSuchKey }
+            guard slot(of: new) == nil else { return .integer(0) }
             try rename(old, new)
             return .integer(1)
         case .copy(let source, let destination, let replace): return try copy(source, destination, replace: replace)
@@ -73,7 +73,7 @@ extension Keyspace {
     }
 
     private mutating func expire(_ key: Key, at moment: Timestamp, if condition: ExpireCondition?) -> Bool {
-        guard let current = expiry(of: key) else { return false }
+        guard let current = slot(of: key).map({ entries[$0].expiry }) else { return false }
         let holds =
             switch condition {
             case nil: true
@@ -96,7 +96,7 @@ extension Keyspace {
     }
 
     private mutating func rename(_ old: Key, _ new: Key) throws(ReplyError) {
-        guard exists(old), let entry = entries.value(for: old) else { throw .noSuchKey }
+        guard slot(of: old) != nil, let entry = entries.value(for: old) else { throw .noSuchKey }
         guard old != new else { return }
         removeEntry(old)
         removeEntry(new)
@@ -106,7 +106,7 @@ extension Keyspace {
 
     private mutating func copy(_ source: Key, _ destination: Key, replace: Bool) throws(ReplyError) -> Reply {
         guard source != destination else { throw ReplyError("ERR source and destination objects are the same") }
-        guard let slot = slot(of: source), replace || !exists(destination) else { return .integer(0) }
+        guard let slot = slot(reading: source), replace || self.slot(of: destination) == nil else { return .integer(0) }
         try makeRoom(for: entries[slot].cost + MemoryCost.bytes(destination.bytes.count))
         // The source itself may have had to go.
         guard let entry = entries.value(for: source) else { return .integer(0) }

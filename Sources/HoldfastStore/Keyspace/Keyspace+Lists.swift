@@ -113,8 +113,8 @@ extension Keyspace {
     public mutating func lmove(
         _ source: Key, _ destination: Key, from: ListEnd, to: ListEnd
     ) throws(ReplyError) -> Bytes? {
-        guard let list = try collection(ListValue.self, at: source) else { return nil }
-        _ = try collection(ListValue.self, at: destination)
+        guard let list = try collection(ListValue.self, changing: source) else { return nil }
+        _ = try collection(ListValue.self, changing: destination)
         guard let element = from == .left ? list.elements.first : list.elements.last else { return nil }
         return try move(element, source, destination, from: from, to: to)
     }

@@ -75,8 +75,8 @@ extension Keyspace {
     /// Moves a member from one set to another; false where the source does not have it.
     @discardableResult
     public mutating func smove(_ source: Key, _ destination: Key, _ member: Bytes) throws(ReplyError) -> Bool {
-        guard let isMember = try collection(SetValue.self, at: source)?.contains(member) else { return false }
-        _ = try collection(SetValue.self, at: destination)
+        guard let isMember = try collection(SetValue.self, changing: source)?.contains(member) else { return false }
+        _ = try collection(SetValue.self, changing: destination)
         guard isMember, source != destination else { return isMember }
         try srem(source, [member])
         let isNew = try change(SetValue.self, at: destination, changed: { $0 }) { $0.add(member) }
@@ -121,7 +121,7 @@ extension Keyspace {
 
     private mutating func pop(_ key: Key, _ count: Int64?) throws(ReplyError) -> Reply {
         if let count, count < 0 { throw .notPositive }
-        let drawn = try collection(SetValue.self, at: key)?.members.draw(count ?? 1, using: &random).map(\.key) ?? []
+        let drawn = try collection(SetValue.self, changing: key)?.members.draw(count ?? 1, using: &random).map(\.key) ?? []
         try srem(key, drawn)
         return count == nil ? Reply(drawn.first) : .set(drawn.map(Reply.bytes))
     }

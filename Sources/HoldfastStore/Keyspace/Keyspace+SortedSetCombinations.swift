@@ -68,7 +68,7 @@ extension Keyspace {
         guard weights.map({ $0.count == keys.count }) ?? true else { throw .syntax }
         var sources: [Source] = []
         for (place, key) in keys.enumerated() {
-            let value = slot(of: key).map { entries[$0].value }
+            let value = slot(reading: key).map { entries[$0].value }
             sources.append(try Source(value, weight: weights?[place] ?? 1))
         }
         return sources

@@ -50,7 +50,7 @@ extension Keyspace {
         _ key: Key, _ amount: Double, _ member: Bytes, if options: ZAddOptions = ZAddOptions()
     ) throws(ReplyError) -> Double? {
         guard !amount.isNaN else { throw .notAFloat }
-        let old = try zscore(key, member)
+        let old = try collection(SortedSetValue.self, changing: key)?.score(of: member)
         let new = old.map { $0 + amount } ?? amount
         guard options.allows(new, replacing: old) else { return nil }
         guard !new.isNaN else { throw ReplyError("ERR resulting score is not a number (NaN)") }
@@ -126,8 +126,10 @@ extension Keyspace {
             return Reply(try collection(SortedSetValue.self, at: key)?.ranks(of: range).count ?? 0)
         case .zrank(let key, let member): return try zrank(key, member).map { Reply($0) } ?? .null
         case .zrevrank(let key, let member):
-            guard let rank = try zrank(key, member) else { return .null }
-            return Reply(try zcard(key) - 1 - rank)
+            guard let sortedSet = try collection(SortedSetValue.self, at: key), let rank = sortedSet.rank(of: member) else {
+                return .null
+            }
+            return Reply(sortedSet.count - 1 - rank)
         case .zrange(let key, let range, let withScores): return Reply(try zrange(key, range), withScores: withScores)
         case .zremrangebyscore(let key, let range): return Reply(try zremrangebyscore(key, range))
         case .zremrangebyrank(let key, let start, let end): return Reply(try zremrangebyrank(key, start, end))

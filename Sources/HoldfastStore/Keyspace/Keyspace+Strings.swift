@@ -3,7 +3,17 @@
 extension Keyspace {
     /// The value, or nil where there is no such key.
     public mutating func get(_ key: Key) throws(ReplyError) -> Bytes? {
+        guard let slot = slot(reading: key) else { return nil }
+        return try string(in: slot)
+    }
+
+    /// The same for a command that looks before it writes.
+    private mutating func string(changing key: Key) throws(ReplyError) -> Bytes? {
         guard let slot = slot(of: key) else { return nil }
+        return try string(in: slot)
+    }
+
+    private mutating func string(in slot: Int) throws(ReplyError) -> Bytes {
         let found: Bytes? = entries.look(at: slot) { entry in
             guard case .string(let value) = entry.value else { return nil }
             return value
@@ -26,7 +36,7 @@ extension Keyspace {
     /// Adds to a counter, which begins at zero and keeps its expiry; answers its new value.
     public mutating func increment(_ key: Key, by amount: Int64) throws(ReplyError) -> Int64 {
         var old: Int64 = 0
-        if let text = try get(key) {
+        if let text = try string(changing: key) {
             guard let number = text.integer else { throw .notAnInteger }
             old = number
         }
@@ -99,7 +109,7 @@ extension Keyspace {
             return .integer(try increment(key, by: -amount))
         case .incrbyfloat(let key, let amount): return try incrementFloat(key, by: amount)
         case .append(let key, let suffix):
-            let old = try get(key) ?? Bytes()
+            let old = try string(changing: key) ?? Bytes()
             try replace(key, with: Bytes(Array(old) + Array(suffix)))
             return .integer(Int64(old.count + suffix.count))
         case .strlen(let key): return .integer(Int64(try get(key)?.count ?? 0))
@@ -139,7 +149,7 @@ extension Keyspace {
     }
 
     private mutating func incrementFloat(_ key: Key, by amount: Double) throws(ReplyError) -> Reply {
-        guard let new = Decimal.sum(try get(key), amount) else { throw .notAFloat }
+        guard let new = Decimal.sum(try string(changing: key), amount) else { throw .notAFloat }
         guard new.isFinite else { throw ReplyError("ERR increment would produce NaN or Infinity") }
         let text = Bytes(Decimal.formatIncrement(new))
         try replace(key, with: text)
@@ -148,7 +158,7 @@ extension Keyspace {
 
     private mutating func setRange(_ key: Key, _ offset: Int64, _ value: Bytes) throws(ReplyError) -> Reply {
         guard offset >= 0 else { throw ReplyError("ERR offset is out of range") }
-        let old = try get(key)
+        let old = try string(changing: key)
         guard !value.isEmpty else { return .integer(Int64(old?.count ?? 0)) }
         guard offset <= Self.maximumStringLength else {
             throw ReplyError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")

@@ -5,7 +5,8 @@
 /// procedures call, and the switch that gives them Redis's replies.
 ///
 /// Invariants:
-/// 1. An entry whose expiry is not after ``now`` is never seen: every access goes through `slot(of:)`.
+/// 1. An entry whose expiry is not after ``now`` is never seen: every access goes through `slot(of:)`, and what Redis counts as a read
+///    through `slot(reading:)`.
 /// 2. `usedBytes` is the sum of all entries' costs, `expiries` holds exactly the entries with an expiry, `candidates` exactly those
 ///    that may be evicted: entries are added, changed and removed only by `put`, `change`, `setExpiry` and `removeEntry` (and all
 ///    at once by `removeAll`). Each of these shows an entry to the snapshot before it changes it.
@@ -37,6 +38,10 @@ public struct Keyspace: Sendable {
     public private(set) var usedBytes = 0
     public internal(set) var expiredCount = 0
     public internal(set) var evictedCount = 0
+    /// How often a key was read, and was there.
+    public internal(set) var hitCount = 0
+    /// How often a key was read, and was not there.
+    public internal(set) var missCount = 0
 
     var entries = SlotTable<Key, Entry>()
     var expiries = SortedList<ExpiryMark>()
@@ -81,6 +86,17 @@ public struct Keyspace: Sendable {
         let random = limits.policy.isFrequency ? Double.random(in: 0..<1, using: &self.random) : 1
         let now = now
         entries.look(at: slot) { $0.usage.touch(now, random: random) }
+        return slot
+    }
+
+    /// The same for a command that reads, which Redis counts as a hit or a miss (`lookupKeyRead`). What is looked up in order to change
+    /// it is not counted.
+    mutating func slot(reading key: Key) -> Int? {
+        guard let slot = slot(of: key) else {
+            missCount &+= 1
+            return nil
+        }
+        hitCount &+= 1
         return slot
     }
 

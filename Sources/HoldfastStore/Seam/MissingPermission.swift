@@ -2,13 +2,21 @@
 ///
 /// Redis 7.0 names the command alone; from 7.2 on also the user, and in the log that `ACL LOG` shows, each the key or channel.
 struct MissingPermission {
-    private let line: String
+    /// What the server said, without the name of a key or channel: none that has been seen says it to a caller, and it may hold a
+    /// session's id.
+    let line: String
 
     /// - Returns: nil where the line is about something else.
     init?(_ reply: ReplyError) {
         // Redis 7.0 says ERR of what a script may not do.
         guard reply.prefix == "NOPERM" || reply.line.hasPrefix("ERR The user executing the script can't ") else { return nil }
-        line = reply.line
+        line = Self.withoutName(reply.line)
+    }
+
+    private static func withoutName(_ line: String) -> String {
+        guard let start = line.firstRange(of: " access the '")?.upperBound else { return line }
+        let end = ["' key", "' channel"].lazy.compactMap { line[start...].ranges(of: $0).last?.lowerBound }.first
+        return "\(line[..<start])…\(line[(end ?? line.endIndex)...])"
     }
 
     /// One sentence for people, to stand behind the line.

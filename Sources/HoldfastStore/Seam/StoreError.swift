@@ -83,7 +83,7 @@ extension StoreError {
             }
         // It goes on with the command's arguments, which may be a password or a value.
         let line = code == .unknownCommand ? reply.line.before(", with args") : reply.line
-        let text = missing.map { "\(line). \($0.advice)" } ?? line
+        let text = missing.map { "\($0.line). \($0.advice)" } ?? line
         self.init(code, text, effect: scriptMayHaveRun ? .unknown : .none, operation: operation)
     }
 

@@ -6,7 +6,7 @@ import HoldfastStore
 /// does.
 struct NearCacheExamination {
     let store: RedisStore
-    let prefix: String
+    let grant: Grant
 
     private static let bound = NearCacheConfiguration().ttl.formatted
     /// A connection of its own, and a few words over it.
@@ -20,7 +20,9 @@ struct NearCacheExamination {
     func finding() async -> Finding {
         let mode = store.configuration.clientTracking
         let (events, door) = AsyncStream.makeStream(of: KeyChangeEvent.self)
-        guard let handle = store.trackChanges(of: [Bytes(prefix)], confirmingEvery: .seconds(1), { door.yield($0) }) else {
+        guard
+            let handle = store.trackChanges(of: [Bytes(grant.namespace.prefix)], confirmingEvery: .seconds(1), { door.yield($0) })
+        else {
             return Self.timed(mode == .off ? "REDIS_CLIENT_TRACKING=off" : "replicas answer reads")
         }
         let answer = await answer(events)
@@ -33,7 +35,7 @@ struct NearCacheExamination {
         case .failure(let error):
             return .doubtful(
                 "Near cache",
-                "the server does not tell of changes (\(error.message)): each value is served for \(Self.bound) at most; "
+                "the server does not tell of changes (\(grant.line(error))): each value is served for \(Self.bound) at most; "
                     + "REDIS_CLIENT_TRACKING=off would not ask")
         }
     }

@@ -9,8 +9,15 @@ import NIOPosix
 /// the first layer that does not hold, because nothing beyond it can be known.
 struct RedisExamination {
     let redis: HoldfastConfiguration.Redis
+    private let topologyCommands: [String]
+    private let grant: Grant
 
-    init(_ redis: HoldfastConfiguration.Redis) { self.redis = redis }
+    /// - Parameter topologyCommands: those that finding the server takes besides.
+    init(_ redis: HoldfastConfiguration.Redis, topologyCommands: [String] = []) {
+        self.redis = redis
+        self.topologyCommands = topologyCommands
+        grant = Grant(user: redis.username ?? "default", prefix: redis.keyPrefix)
+    }
 
     func findings() async -> [Finding] {
         if let sentinel = redis.sentinel { return await findings(through: sentinel) }
@@ -31,11 +38,11 @@ struct RedisExamination {
     private func inside() async -> [Finding] {
         do {
             let store = try RedisStore(configuration())
-            let findings = await ServerExamination(store: store, prefix: redis.keyPrefix).findings()
+            let findings = await ServerExamination(store: store, grant: grant, topologyCommands: topologyCommands).findings()
             await store.shutdown()
             return findings
         } catch {
-            return [.wrong("Connection", error.message)]
+            return [.wrong("Connection", error.namingSettings().message)]
         }
     }
 
@@ -49,12 +56,13 @@ struct RedisExamination {
             direct.sentinel = nil
             direct.address = .tcp(host: primary.host, port: primary.port)
             let found = Finding.right("Sentinels", "they say that \(sentinel.master) is at \(primary)")
-            return [found] + (await RedisExamination(direct).findings())
+            // What says of itself that it is no primary is not used.
+            return [found] + (await RedisExamination(direct, topologyCommands: ["ROLE"]).findings())
         } catch {
             let advice =
                 error.code == .serverRefused
                 ? "check REDIS_SENTINEL_MASTER, REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD" : "check REDIS_SENTINELS"
-            return [.wrong("Sentinels", "\(error.message.firstLine): \(advice)")]
+            return [.wrong("Sentinels", "\(error.namingSettings().message.firstLine): \(advice)")]
         }
     }
 
@@ -73,13 +81,13 @@ struct RedisExamination {
                     error.code == .serverRefused
                     ? "check REDIS_USERNAME and REDIS_PASSWORD, and that cluster-enabled is yes there"
                     : "check REDIS_CLUSTER_NODES and `redis-cli --cluster check`"
-                findings.append(.wrong("Cluster", "\(error.message.firstLine): \(advice)"))
+                findings.append(.wrong("Cluster", "\(grant.line(error.namingSettings()).firstLine): \(advice)"))
             }
             await store.shutdown()
             guard findings.allSatisfy({ $0.state != .wrong }) else { return findings }
             return findings + (await inside())
         } catch {
-            return [.wrong("Cluster", error.message)]
+            return [.wrong("Cluster", error.namingSettings().message)]
         }
     }
 
@@ -132,7 +140,7 @@ struct RedisExamination {
         switch await introduce(bare) {
         case nil: return [understood(check)]
         case let error? where error.code == .serverRefused && !error.message.hasPrefix("No TLS"): return [understood(check)]
-        case let error?: return [.wrong(check, "\(error.message.firstLine): \(advice(error))")]
+        case let error?: return [.wrong(check, line(error))]
         }
     }
 
@@ -143,20 +151,15 @@ struct RedisExamination {
             : .doubtful(check, "on, but the certificate is not checked: REDIS_SSL_CERT_REQS=required would")
     }
 
-    private func advice(_ error: StoreError) -> String {
-        if error.message.contains("CERTIFICATE_VERIFY_FAILED") {
-            return "the certificate is not trusted, or has expired; name its authority with REDIS_SSL_CA_CERTS, or renew it"
-        }
-        if error.message.contains("WRONG_VERSION_NUMBER") { return "the port speaks no TLS; use redis:// or REDIS_SSL=false" }
-        if error.message.contains("tls.certificateFile") {
-            return redis.tls?.certificateFile == nil
-                ? "the server wants a client certificate; set REDIS_SSL_CERTFILE and REDIS_SSL_KEYFILE"
-                : "the server does not accept the client certificate in REDIS_SSL_CERTFILE; has it expired, and is its authority trusted there?"
-        }
-        if redis.tls != nil {
-            return "TLS could not be agreed on; does the port expect it, and is the host name the certificate's?"
-        }
-        return "does the port expect TLS? then use rediss:// or REDIS_SSL=true; else it is no Redis"
+    /// What is wrong and what to change. Of certificates, and of files that cannot serve, the error says it already.
+    private func line(_ error: StoreError) -> String {
+        if let setting = error.field { return "\(setting): \(error.message)" }
+        if error.message.hasPrefix("No TLS") { return error.message }
+        let advice =
+            redis.tls == nil
+            ? "does the port expect TLS? then use rediss:// or REDIS_SSL=true; else it is no Redis"
+            : "is it a port without TLS? then use redis:// or REDIS_SSL=false"
+        return "\(error.message.firstLine): \(advice)"
     }
 
     // MARK: - Credentials and database
@@ -175,7 +178,7 @@ struct RedisExamination {
             return [.wrong("AUTH", "the server refuses user \(user): check REDIS_USERNAME and \(passwordSetting)")]
         case let error? where error.message.contains("without any password configured"):
             return [.wrong("AUTH", "the server has no password: unset \(passwordSetting)")]
-        case let error?: return [.wrong("AUTH", error.message.firstLine)]
+        case let error?: return [.wrong("AUTH", grant.line(error).firstLine)]
         }
     }
 
@@ -184,7 +187,7 @@ struct RedisExamination {
     private func database() async -> [Finding] {
         guard redis.database != 0 else { return [.right("SELECT", "database 0")] }
         guard let error = await introduce(configuration()) else { return [.right("SELECT", "database \(redis.database)")] }
-        return [.wrong("SELECT", "no database \(redis.database) (\(error.message.firstLine)): check REDIS_DATABASE")]
+        return [.wrong("SELECT", "no database \(redis.database) (\(grant.line(error).firstLine)): check REDIS_DATABASE")]
     }
 
     /// Connects, says hello and PING, and leaves. Nil where all that worked.
@@ -192,11 +195,11 @@ struct RedisExamination {
         do {
             let store = try RedisStore(configuration)
             var failure: StoreError?
-            do { try await store(.ping) } catch { failure = error }
+            do { try await store(.ping) } catch { failure = error.namingSettings() }
             await store.shutdown()
             return failure
         } catch {
-            return error
+            return error.namingSettings()
         }
     }
 

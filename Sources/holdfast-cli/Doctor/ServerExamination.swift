@@ -4,7 +4,9 @@ import HoldfastStore
 /// Looks at a Redis that lets us in: speed, version, eviction, and whether we may do what the services need.
 struct ServerExamination {
     let store: RedisStore
-    let prefix: String
+    let grant: Grant
+    /// The commands that finding the server's keys takes besides.
+    var topologyCommands: [String] = []
 
     func findings() async -> [Finding] {
         var findings = [await ping()]
@@ -12,12 +14,11 @@ struct ServerExamination {
             let facts = Self.facts(try await store(.info()))
             findings += [version(facts), eviction(facts)]
         } catch {
-            findings.append(.doubtful("Version", "INFO is refused (\(error.message)): version and eviction stay unknown"))
+            findings.append(.doubtful("Version", "version and eviction stay unknown: \(grant.line(error))"))
         }
         if let capabilities = await capabilities() { findings.append(capabilities) }
-        findings.append(await canary())
-        findings.append(await script())
-        findings.append(await NearCacheExamination(store: store, prefix: prefix).finding())
+        findings += await PermissionExamination(store: store, grant: grant, topologyCommands: topologyCommands).findings()
+        findings.append(await NearCacheExamination(store: store, grant: grant).finding())
         return findings
     }
 
@@ -31,7 +32,7 @@ struct ServerExamination {
                 try await store(.ping)
                 best = min(best, clock.now - start)
             }
-        } catch { return .wrong("PING", error.message) }
+        } catch { return .wrong("PING", grant.line(error)) }
         let microseconds = best.components.attoseconds / 1_000_000_000_000 + best.components.seconds * 1_000_000
         let text = microseconds < 1000 ? "\(microseconds) µs" : "\(microseconds / 1000) ms"
         return microseconds > 50_000
@@ -79,30 +80,6 @@ struct ServerExamination {
             "Eviction",
             "\(policy) may throw away sessions and limits\(limit): `CONFIG SET maxmemory-policy noeviction`, or use it for caches only"
         )
-    }
-
-    /// Writes, reads and deletes one key under the prefix, as the services do.
-    private func canary() async -> Finding {
-        let key = Namespace(prefix: prefix).key("doctor:\(String(UInt64.random(in: .min ... .max), radix: 36))")
-        do {
-            let text = Bytes("canary")
-            _ = try await store(.raw("SET", key.bytes, text, "PX", "10000"))
-            let found = try await store(.get(key))
-            _ = try await store(.raw("DEL", key.bytes))
-            return found == text
-                ? .right("Write", "keys under \(prefix) can be written, read and deleted")
-                : .wrong("Write", "what was written under \(prefix) was not read back: is this a replica, or a proxy?")
-        } catch {
-            return .wrong(
-                "Write", "\(error.message): the user needs ~\(prefix)* and +@read +@write, on a server that is no replica")
-        }
-    }
-
-    private func script() async -> Finding {
-        do {
-            _ = try await store(.raw("EVAL", "return 1", "0"))
-            return .right("Scripts", "Lua may be run")
-        } catch { return .wrong("Scripts", "\(error.message): limits and sessions need +@scripting") }
     }
 
     /// The `name:value` lines of INFO.
