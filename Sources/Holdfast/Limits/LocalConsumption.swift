@@ -80,7 +80,9 @@ final class LocalConsumption: Sendable {
     /// Whether there is a folder, and no other limiter of this process keeps its sums there.
     let isDurable: Bool
     /// What is done in the folder.
-    let folder = SerialWork()
+    let folder: SerialWork
+    /// Handing over to the server.
+    let handOvers: SerialWork
 
     init(
         maximumKeys: Int, outbox: Outbox,
@@ -89,6 +91,8 @@ final class LocalConsumption: Sendable {
         self.maximumKeys = maximumKeys
         self.outbox = outbox
         self.newOperation = newOperation
+        folder = SerialWork(time: outbox.time)
+        handOvers = SerialWork(time: outbox.time)
         isDurable = outbox.claim(table: Self.table)
     }
 
