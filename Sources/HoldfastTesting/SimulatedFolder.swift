@@ -27,6 +27,7 @@ public final class SimulatedFolder: DataFolder {
         var failure = Failure.broken
         var failures = 0
         var watched: (call: Int, body: @Sendable (SimulatedFolder) -> Void)?
+        var isStalled = false
     }
 
     /// A file's bytes, under whatever name.
@@ -41,6 +42,7 @@ public final class SimulatedFolder: DataFolder {
     }
 
     private let state = Locked(State())
+    private let goesOn = Doorbell()
     /// Held while bytes of a file change, and while a copy of all files is made: files change one after the other, and a copy of one moment
     /// must not have the later change without the earlier.
     fileprivate let moment = Locked(())
@@ -64,6 +66,20 @@ public final class SimulatedFolder: DataFolder {
 
     public func heal() { state.withLock { $0.failsAfter = nil } }
 
+    /// From now on each call waits until ``goOn()``: a disk that hangs.
+    public func stall() { state.withLock { $0.isStalled = true } }
+
+    public func goOn() {
+        state.withLock { $0.isStalled = false }
+        goesOn.ring()
+    }
+
+    private func waitWhileStalled() {
+        while state.withLock({ $0.isStalled }) { goesOn.wait(atMost: nil) }
+        // A bell wakes one, who wakes the next.
+        goesOn.ring()
+    }
+
     /// Does something right before the call with this number, the first being 1: look at what the process would leave if it died there.
     public func before(call: Int, _ body: @escaping @Sendable (SimulatedFolder) -> Void) {
         state.withLock { $0.watched = (call, body) }
@@ -71,6 +87,7 @@ public final class SimulatedFolder: DataFolder {
 
     /// Counts a call; answers how it fails, nil where it works.
     fileprivate func enter(needsRoom: Bool = false) -> Failure? {
+        waitWhileStalled()
         let watcher = state.withLock { state in state.watched.flatMap { $0.call == state.calls + 1 ? $0.body : nil } }
         watcher?(self)
         return state.withLock { state in

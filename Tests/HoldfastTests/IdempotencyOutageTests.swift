@@ -109,6 +109,37 @@ import Testing
         }
     }
 
+    /// The folder takes its time, and the caller leaves before it has the record: the key is free here, and the server gets nothing.
+    @Test func aRecordWhoseCallerHasLeftIsTakenBack() async throws {
+        let (held, release) = AsyncStream<Void>.makeStream()
+        let folder = InterceptedStore(EmbeddedStore(time: time)) { _ in for await _ in held {} }
+        let failover = Failover(
+            server: line, local: EmbeddedStore(time: time), outbox: Outbox(keptIn: folder, time: time),
+            configuration: .init(thresholds: .init(failures: 1, successes: 1)), time: time)
+        let service = Idempotency(failover: failover, namespace: Namespace())
+        line.fail(with: StoreError(.connectionFailed))
+        await failover.start()
+        let context = CallContext(deadline: time.uptime + .milliseconds(500))
+        let caller = Task {
+            try await context.run { () async throws(StoreError) in
+                _ = try await service.begin(key: "k", of: "me", content: "x", attempt: 1)
+            }
+        }
+        while time.sleeperCount == 0 { await Task.yield() }
+        time.advance(by: .milliseconds(500))
+        let error = await #expect(throws: StoreError.self) { try await caller.value }
+        #expect(error?.code == .deadlineExceeded && error?.effect == .unknown)
+        #expect(failover.outbox.count(of: IdempotencyProcedures.adopt.identifier) == 0)
+        release.finish()
+        while failover.outbox.owesItsFolder { await Task.yield() }
+        line.recover()
+        try await failover.outbox.replay(on: line)
+        guard case .begun = try await other.begin(key: "k", of: "me", content: "other").value else {
+            Issue.record("the server has the record")
+            return
+        }
+    }
+
     /// The record was handed over, or may have been, before it was given back.
     @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
     func whatHadNoEffectIsFreeThoughTheServerMayHaveIt(_ moment: FaultyStore.Moment) async throws {

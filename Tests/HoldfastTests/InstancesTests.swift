@@ -21,6 +21,32 @@ import Testing
         return (failover, Instances(failover: failover, configuration: configuration, id: id))
     }
 
+    /// The number stays the same when the folder works again, so nobody writes it once more for its own sake.
+    @Test func aFolderThatFailedMeanwhileIsToldTheNumberLater() async throws {
+        let kept = EmbeddedStore(time: time)
+        let folder = FaultyStore(kept)
+        func process(keptIn folder: any Store) -> (Failover, Instances) {
+            let failover = Failover(
+                server: server, local: EmbeddedStore(time: time), outbox: Outbox(keptIn: folder, time: time), time: time)
+            return (failover, Instances(failover: failover))
+        }
+        let (failover, a) = process(keptIn: folder)
+        try await self.process("b").1.renew()
+        folder.fail(with: StoreError(.storageFailed))
+        try await a.renew()
+        #expect(a.count == 2)
+        folder.recover()
+        try await a.renew()
+        let watch = Task { await failover.run() }
+        await time.advanceUntil(by: .milliseconds(100)) { time.uptime >= .seconds(3) && !failover.outbox.owesItsFolder }
+        watch.cancel()
+        await watch.value
+
+        let (later, successor) = process(keptIn: kept)
+        try await later.outbox.load(into: later.local)
+        #expect(successor.count == 2 && successor.source == .remembered)
+    }
+
     @Test func eachProcessCountsOnce() async throws {
         let processes = ["a", "b", "c"].map { process($0).1 }
         #expect(processes.allSatisfy { $0.count == 1 && $0.source == .assumed })

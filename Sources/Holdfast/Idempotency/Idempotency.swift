@@ -132,6 +132,8 @@ public struct Idempotency: Sendable {
         do throws(StoreError) {
             try await failover.outbox.add(IdempotencyReplay.record(key, content, name, lease))
         } catch {
+            // A folder that takes its time would have it kept all the same.
+            if error.effect == .unknown { _ = try? await withdraw(key, name, owner) }
             if (try? await give(key, owner, forgetting: true, in: failover.local)) == 2 { begun.forget(key) }
             throw error
         }
@@ -230,10 +232,14 @@ public struct Idempotency: Sendable {
     /// Keeps the server from getting a record that is to be forgotten, or lets it forget the record after it got it. First that and then
     /// here: the next request under this key would otherwise wait behind a record that the server still has.
     private func takeBack(_ attempt: Attempt) async throws(StoreError) {
-        let outbox = failover.outbox
-        let name = IdempotencyReplay.name(attempt.key, Bytes(attempt.operation.text))
-        let isTaken = try await outbox.withdraw(named: name) { IdempotencyReplay.isFirst(attempt.owner, $0) }
-        if !isTaken { try await outbox.add(IdempotencyReplay.release(attempt.key, attempt.owner)) }
+        let isTaken = try await withdraw(attempt.key, Bytes(attempt.operation.text), attempt.owner)
+        if !isTaken { try await failover.outbox.add(IdempotencyReplay.release(attempt.key, attempt.owner)) }
+    }
+
+    /// Takes a record that waits for the server back, where this attempt made it and nobody has begun to carry it out; whether that was so.
+    @discardableResult
+    private func withdraw(_ key: Key, _ operation: Bytes, _ owner: Bytes) async throws(StoreError) -> Bool {
+        try await failover.outbox.withdraw(named: IdempotencyReplay.name(key, operation)) { IdempotencyReplay.isFirst(owner, $0) }
     }
 
     /// Changes a record that waits so that the server gets it without its attempt. What cannot be told ends with the lease.

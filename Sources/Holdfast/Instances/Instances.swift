@@ -68,6 +68,7 @@ public final class Instances: Sendable {
     }
 
     private static let note = "instances"
+    private static let actor = "holdfast.instances"
 
     /// As it was when it was last counted here, or by an earlier process.
     private var remembered: Int? { failover.outbox.note(Self.note)?.integer.map { max(1, Int($0)) } }
@@ -89,8 +90,11 @@ public final class Instances: Sendable {
             answers.removeFirst(max(0, answers.count - kept))
             return answers.max() ?? 1
         }
-        // Where the folder fails, a process that starts later knows less.
-        if largest != earlier { try? await failover.outbox.write(note: Bytes(Int64(largest)), as: Self.note) }
+        guard largest != earlier else { return }
+        // The lease must be renewed in time whatever the folder does, which is told later what it does not take now.
+        try? await CallContext.within(.seconds(1), by: failover.time, as: Self.actor).run { () async throws(StoreError) in
+            try await failover.outbox.write(note: Bytes(Int64(largest)), as: Self.note)
+        }
     }
 
     /// Holds the lease until cancelled, and then gives it back, which takes a second at most.
@@ -104,7 +108,7 @@ public final class Instances: Sendable {
     private func leave() async {
         let step = Procedure(InstanceProcedures.leave, keys: [key], arguments: [Bytes(id)]) { $0.integer }
         await Task { [failover] in
-            let context = CallContext(actor: "holdfast.instances", deadline: failover.time.uptime + .seconds(1))
+            let context = CallContext(actor: Self.actor, deadline: failover.time.uptime + .seconds(1))
             // A lease that cannot be given back ends by itself.
             _ = try? await context.run { () async throws(StoreError) in
                 try await failover.perform(.fail) { (store, _) throws(StoreError) in try await store.run(step) }

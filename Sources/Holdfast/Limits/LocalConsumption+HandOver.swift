@@ -3,14 +3,29 @@ import HoldfastStore
 // How what was consumed here is charged to the server.
 
 extension LocalConsumption {
-    /// Charges up to `limit` batches to the server; what comes meanwhile is for the next time.
+    /// Charges everything to the server; what comes meanwhile is for the next time. After what others have begun, and to its end where the
+    /// caller leaves.
     ///
     /// What the folder knows is charged once it knows under which name: where it fails, that stays until it works again, and nothing is thrown.
     ///
     /// - Parameter instances: by how many the local store's limits are divided.
-    /// - Throws: the server's failure, or the caller's deadline; what was not charged stays.
+    /// - Throws: the server's failure: what was not charged stays; or what ends the caller's wait.
     func handOver(
-        from local: any Store, to server: any Store, sharedBy instances: Int, limit: Int = .max
+        from local: any Store, to server: any Store, sharedBy instances: Int
+    ) async throws(StoreError) {
+        try await handOvers.perform { () throws(StoreError) in
+            try await self.chargeBatches(.max, from: local, to: server, sharedBy: instances)
+        }
+    }
+
+    /// Begins to charge one batch, where nobody is at it. Nobody waits for it: the folder may be slow, and so may the server.
+    func beginHandOver(from local: any Store, to server: any Store, sharedBy instances: Int) {
+        guard handOvers.count == 0 else { return }
+        handOvers.begin { try? await self.chargeBatches(1, from: local, to: server, sharedBy: instances) }
+    }
+
+    private func chargeBatches(
+        _ limit: Int, from local: any Store, to server: any Store, sharedBy instances: Int
     ) async throws(StoreError) {
         // A batch that the server answers with an error comes again key by key.
         var left = min(limit, 2 * state.withLock { $0.entries })
@@ -51,7 +66,7 @@ extension LocalConsumption {
             let now = now
             try await outbox.add(RateLimitReplay.item(.record, call, at: now.wall, now: now, sent: nil, in: outbox))
         } catch {
-            if error.code == .storageFailed { return false }
+            guard error.code == .outboxFull else { return false }
             state.withLock { $0.lost += batch.entries.count }
         }
         settle(batch, isDone: true)

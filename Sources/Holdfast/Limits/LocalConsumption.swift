@@ -96,7 +96,9 @@ final class LocalConsumption: Sendable {
     /// Whether there is a folder, and no other limiter of this process keeps its sums there.
     let isDurable: Bool
     /// What is done in the folder.
-    let folder = SerialWork()
+    let folder: SerialWork
+    /// Handing over to the server.
+    let handOvers: SerialWork
 
     init(
         maximumKeys: Int, outbox: Outbox, time: any TimeSource,
@@ -106,6 +108,8 @@ final class LocalConsumption: Sendable {
         self.outbox = outbox
         self.time = time
         self.newOperation = newOperation
+        folder = SerialWork(time: outbox.time)
+        handOvers = SerialWork(time: outbox.time)
         isDurable = outbox.claim(table: Self.table)
     }
 

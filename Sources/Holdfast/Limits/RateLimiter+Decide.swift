@@ -47,7 +47,7 @@ extension RateLimiter {
                 .storeAway, at: now, by: .local(since: failover.localSince ?? now), isAllowed: configuration.outage == .open)
         }
         let decision = RateLimitDecision(decided.value.states, at: decided.value.at, by: decided.by)
-        if !decided.by.isLocal { await settle() }
+        if !decided.by.isLocal { handOverRest() }
         return decision
     }
 
@@ -121,13 +121,11 @@ extension RateLimiter {
         try await outbox.add(try RateLimitReplay.item(mode, call, at: moment, now: now, sent: sent, in: outbox))
     }
 
-    /// Hands over what was decided here beside a server that is there: after a single failed call, or when a decision ended after the
-    /// return hook. One call's worth at a time, so that nobody waits for all of it.
-    private func settle() async {
+    /// Begins to hand over what was decided here beside a server that is there: after a single failed call, or when a decision ended after
+    /// the return hook. The decision stands whatever becomes of this; what fails is kept for the next time.
+    private func handOverRest() {
         guard let server = failover.server, !consumption.isEmpty else { return }
-        // The decision stands whatever becomes of this; what failed is kept for the next time.
-        try? await consumption.handOver(
-            from: failover.local, to: server, sharedBy: instances.count, limit: 1)
+        consumption.beginHandOver(from: failover.local, to: server, sharedBy: instances.count)
     }
 }
 

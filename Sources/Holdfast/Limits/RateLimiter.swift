@@ -106,7 +106,8 @@ public struct RateLimiter: Sendable {
         var isOver = false
         while !isOver {
             isOver = (try? await failover.time.sleep(for: .milliseconds(500))) == nil
-            await consumption.write(from: failover.local, sharedBy: instances.count)
+            // Its end does not reach the last one.
+            await Task { await consumption.write(from: failover.local, sharedBy: instances.count) }.value
         }
     }
 

@@ -65,10 +65,7 @@ extension Health {
     private func within<Output: Sendable>(
         _ body: () async throws(StoreError) -> Output
     ) async throws(StoreError) -> Output {
-        var context = CallContext.current ?? CallContext(actor: "holdfast.health")
-        let limit = failover.time.uptime + .seconds(2)
-        context.deadline = min(context.deadline ?? limit, limit)
-        return try await context.run(body)
+        try await CallContext.within(.seconds(2), by: failover.time, as: "holdfast.health").run(body)
     }
 
     private func milliseconds(since start: Duration) -> Double {

@@ -47,7 +47,7 @@ extension EmbeddedStore {
     ) async throws(StoreError) -> EmbeddedStore {
         let (keyspace, journal, files) = try await BlockingThread.run {
             do throws(StoreError) {
-                return .success(try load(folder, configuration, store))
+                return .success(try load(folder, configuration, store, time: time))
             } catch {
                 return .failure(error)
             }
@@ -59,7 +59,7 @@ extension EmbeddedStore {
     }
 
     private static func load(
-        _ folder: any DataFolder, _ configuration: JournalConfiguration, _ store: Configuration
+        _ folder: any DataFolder, _ configuration: JournalConfiguration, _ store: Configuration, time: any TimeSource
     ) throws(StoreError) -> (Locked<Keyspace>, Journal, JournalFiles) {
         let manifest = try JournalFiles.readManifest(folder)
         var loader = JournalLoader(folder, into: store.keyspace())
@@ -70,7 +70,7 @@ extension EmbeddedStore {
         } catch {
             throw StoreError(.storageFailed, "\(error)", field: "HOLDFAST_DATA")
         }
-        let journal = Journal(configuration, loader.load)
+        let journal = Journal(configuration, loader.load, time: time)
         let keyspace = Locked(loader.takeKeyspace())
         keyspace.withLock { $0.log.isOn = true }
         return (keyspace, journal, files)
@@ -114,25 +114,28 @@ extension EmbeddedStore {
         var replies: [Reply] = []
         replies.reserveCapacity(operations.count)
         var end = 0
-        var isFull = false
         var mustSync = false
-        let isAlways = journal.configuration.sync == .always
         for operation in operations {
             if let reply = deliver(operation) {
                 replies.append(reply)
                 continue
             }
-            let (reply, logged, wakes) = step { keyspace -> Reply in
-                if let refusal = keyspace.log.refusal, operation.mayWrite { return .error(refusal) }
-                if isAlways, !mustSync { mustSync = operation.mayWrite }
-                defer { isFull = keyspace.log.count > journal.configuration.maximumPending }
-                return keyspace.execute(operation)
+            let mayWrite = operation.mayWrite
+            do throws(StoreError) {
+                let (result, logged) = try await admit(journal, mayWrite: mayWrite) { $0.execute(operation) }
+                switch result {
+                case .success(let reply):
+                    replies.append(reply)
+                    end = logged
+                    if mayWrite { mustSync = journal.configuration.sync == .always }
+                case .failure(let refusal): replies.append(.error(refusal))
+                }
+            } catch {
+                // Those before it have been carried out.
+                throw replies.isEmpty ? error : error.withUnknownEffect()
             }
-            if wakes { journal.doorbell.ring() }
-            end = logged
-            replies.append(reply)
         }
-        if mustSync || isFull { try await journal.wait(for: mustSync ? .synced : .written, end) }
+        if mustSync { try await journal.wait(for: .synced, end) }
         return replies
     }
 
@@ -147,18 +150,50 @@ extension EmbeddedStore {
 
     /// A step that is refused as a whole while the disk fails, and waited for as configured.
     func durably<R>(_ journal: Journal, mayWrite: Bool, _ body: (inout Keyspace) -> R) async throws(StoreError) -> R {
-        var isFull = false
-        let (result, end, wakes) = step { keyspace -> Result<R, StoreError> in
-            if let refusal = keyspace.log.refusal, mayWrite { return .failure(StoreError(refusal)) }
-            let result = body(&keyspace)
-            isFull = keyspace.log.count > journal.configuration.maximumPending
-            return .success(result)
-        }
-        if wakes { journal.doorbell.ring() }
-        let answer = try result.get()
-        let mustSync = journal.configuration.sync == .always && mayWrite
-        if mustSync || isFull { try await journal.wait(for: mustSync ? .synced : .written, end) }
+        let (result, end) = try await admit(journal, mayWrite: mayWrite, body)
+        let answer = try result.mapError { StoreError($0) }.get()
+        if mayWrite, journal.configuration.sync == .always { try await journal.wait(for: .synced, end) }
         return answer
+    }
+
+    /// What becomes of a step before it is carried out.
+    private enum Admission<R> {
+        case done(R)
+        case refused(ReplyError)
+        /// More waits for the disk than may.
+        case full
+    }
+
+    /// Carries out a step where the disk does not fail, and once no more than the bound waits for it: who writes faster than the disk
+    /// takes it would fill the memory otherwise, for callers with deadlines do not wait for it afterwards.
+    ///
+    /// - Returns: what the body answers, or why it was refused; and where the log ends.
+    /// - Throws: what ends the wait for room; nothing has been done then.
+    private func admit<R>(
+        _ journal: Journal, mayWrite: Bool, _ body: (inout Keyspace) -> R
+    ) async throws(StoreError) -> (Result<R, ReplyError>, end: Int) {
+        while true {
+            let (admission, end, wakes) = step { keyspace -> Admission<R> in
+                if mayWrite, let refusal = keyspace.log.refusal { return .refused(refusal) }
+                if mayWrite, keyspace.log.count > journal.configuration.maximumPending { return .full }
+                return .done(body(&keyspace))
+            }
+            if wakes { journal.doorbell.ring() }
+            switch admission {
+            case .done(let answer): return (.success(answer), end)
+            case .refused(let refusal): return (.failure(refusal), end)
+            case .full: try await waitForRoom(journal, end)
+            }
+        }
+    }
+
+    private func waitForRoom(_ journal: Journal, _ end: Int) async throws(StoreError) {
+        do throws(StoreError) {
+            try await journal.wait(for: .written, end)
+        } catch {
+            // Of a disk that fails, or a folder that was closed, whoever tries again is told.
+            if error.code == .deadlineExceeded || error.code == .cancelled { throw StoreError(error.code) }
+        }
     }
 }
 

@@ -80,6 +80,8 @@ public final class Failover: Sendable {
     /// The server, or the store in this process where there is none.
     @usableFromInline let configured: any Store
     private let announcements: Announcements<Status>
+    /// Handing over what was left here.
+    private let rest: SerialWork
 
     /// - Parameters:
     ///   - server: the configured server, where there is one.
@@ -103,6 +105,7 @@ public final class Failover: Sendable {
         // Without a server too: nothing has to be noted of its calls, ever.
         route = Atomic(Self.route(health, configuration))
         configured = server ?? local
+        rest = SerialWork(time: time)
         announcements = Announcements(server == nil ? .embedded : .server, observer: observer)
     }
 
@@ -290,7 +293,7 @@ public final class Failover: Sendable {
             // One probe at a time, whoever else runs.
             guard takeTurn() else { continue }
             defer { state.withLock { $0.isAsking = false } }
-            if outbox.owesItsFolder { try? await outbox.settleFolder() }
+            outbox.settleFolderSoon()
             if localSince == nil {
                 await check()
             } else if await !tryToReturn() {
@@ -311,7 +314,7 @@ public final class Failover: Sendable {
         guard await ping() else { return }
         // Once, so that it is known when the server goes away what it must do to be back.
         if state.withLock({ $0.writes.isUnknown }) { try? await ask(proveWrites) }
-        await handOverRest()
+        beginToHandOverRest()
     }
 
     /// A ping while up counts like any other call; whether it was answered.
@@ -347,11 +350,14 @@ public final class Failover: Sendable {
         }
     }
 
-    /// Hands over what was left here, where no call has come since. What fails is kept, and tried after the next ping.
-    private func handOverRest() async {
-        guard let server else { return }
-        if !outbox.isEmpty { try? await outbox.replay(on: server) }
-        for hook in state.withLock({ $0.answerHooks }) { try? await hook(server) }
+    /// Hands over what was left here, where no call has come since. What fails is kept, and tried after the next ping. Pings do not wait
+    /// for it.
+    private func beginToHandOverRest() {
+        guard let server, rest.count == 0 else { return }
+        rest.begin {
+            if !self.outbox.isEmpty { try? await self.outbox.replay(on: server) }
+            for hook in self.state.withLock({ $0.answerHooks }) { try? await hook(server) }
+        }
     }
 
     /// Hands over what waits here, for the end of a process: what single failures have left since the last call or ping. Nothing where the

@@ -32,7 +32,7 @@ extension Outbox {
     }
 
     private func replayAll(on server: any Store) async throws(StoreError) {
-        if owesItsFolder { try? await settleFolder() }
+        settleFolderSoon()
         let end = state.withLock { $0.next }
         var start: Int64 = 0
         while case let lanes = lanes(in: start..<end), let last = lanes.joined().map(\.number).max() {
@@ -41,7 +41,7 @@ extension Outbox {
                 for lane in lanes { group.addTask { await self.carryOut(lane, on: server) } }
                 return await group.reduce(into: []) { $0 += $1 }
             }
-            try await settle(outcomes)
+            try settle(outcomes)
         }
         state.withLock { if $0.entries.isEmpty { $0.epoch += 1 } }
     }
@@ -108,7 +108,7 @@ extension Outbox {
     }
 
     /// Takes note of what became of a window's entries; throws what stopped one of its lanes.
-    private func settle(_ outcomes: [Outcome]) async throws(StoreError) {
+    private func settle(_ outcomes: [Outcome]) throws(StoreError) {
         var (settled, letters): ([OutboxEntry], [DeadLetter]) = ([], [])
         var failure: StoreError?
         for outcome in outcomes {
@@ -119,8 +119,8 @@ extension Outbox {
             }
         }
         forget(settled, letters)
-        // What the folder does not learn because it fails it is told later; after a restart before that it is carried out once more.
-        try? await settleFolder()
+        // Nobody waits for the folder, which may be slow or fail: after a restart before it has learnt of this, it is carried out once more.
+        settleFolderSoon()
         for letter in letters { observer(letter) }
         if let failure { throw failure }
     }

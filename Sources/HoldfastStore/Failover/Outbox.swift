@@ -98,13 +98,15 @@ public final class Outbox: Sendable {
 
     public let configuration: Configuration
     let store: (any Store)?
-    let time: any TimeSource
+    package let time: any TimeSource
     let state = Locked(State())
     /// How many entries are kept: changed under the lock, and read without it by every call.
     @usableFromInline let kept = Atomic(0)
     let observer: @Sendable (DeadLetter) -> Void
     /// What is decided about dead letters.
-    let decisions = SerialWork()
+    let decisions: SerialWork
+    /// What is told to the folder later than it should have been.
+    let settlement: SerialWork
 
     static let entriesKey = Key(raw: "outbox:entries")
     static let deadKey = Key(raw: "outbox:dead")
@@ -120,6 +122,8 @@ public final class Outbox: Sendable {
         self.configuration = configuration
         self.time = time
         self.observer = observer
+        decisions = SerialWork(time: time)
+        settlement = SerialWork(time: time)
     }
 
     /// Says how entries of a kind are carried out; before ``load(into:)`` and before any is added.
@@ -136,9 +140,24 @@ public final class Outbox: Sendable {
 
     /// Keeps something for the server. When it returns it was accepted, and will happen.
     ///
-    /// - Throws: ``ErrorCode/outboxFull`` with effect none; ``ErrorCode/storageFailed`` where the folder fails.
+    /// A folder that takes its time goes on without a caller who leaves at its deadline or cancellation: what was done here already is told
+    /// to the server all the same, once the folder has taken it.
+    ///
+    /// - Throws: ``ErrorCode/outboxFull`` with effect none; ``ErrorCode/storageFailed`` where the folder fails;
+    ///   ``ErrorCode/deadlineExceeded`` or ``ErrorCode/cancelled``, with an unknown effect, for the caller's sake.
     public func add(_ item: Item) async throws(StoreError) {
         let number = try state.withLock { (state) throws(StoreError) in try place(item, &state) }
+        guard isDurable else { return accept(number) }
+        let promise = Promise<Void>()
+        Task.detached { await promise.settle { () throws(StoreError) in try await self.keep(number, item.action) } }
+        do throws(StoreError) {
+            try await promise.wait(time)
+        } catch {
+            throw error.during(item.action)
+        }
+    }
+
+    private func keep(_ number: Int64, _ action: String) async throws(StoreError) {
         do throws(StoreError) {
             try await write(number)
         } catch {
@@ -152,8 +171,14 @@ public final class Outbox: Sendable {
                 if waiting.writers == 1 { remove(waiting, &state) }
             }
             try? await settleFolder()
-            throw StoreError(error.code, error.message, effect: .unknown, operation: item.action)
+            throw StoreError(error.code, error.message, effect: .unknown, operation: action)
         }
+        accept(number)
+        // It takes writes again.
+        if owesItsFolder { try? await settleFolder() }
+    }
+
+    private func accept(_ number: Int64) {
         state.withLock { state in
             guard let waiting = state.entries[number] else { return }
             state.entries[number]?.writers -= 1
@@ -161,8 +186,6 @@ public final class Outbox: Sendable {
             state.entries[number]?.isKept = true
             kept.add(1, ordering: .releasing)
         }
-        // It takes writes again.
-        if owesItsFolder { try? await settleFolder() }
     }
 
     /// Refuses what could not be added now; for a service that must know before it decides.

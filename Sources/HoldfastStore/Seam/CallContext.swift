@@ -44,6 +44,16 @@ public struct CallContext: Sendable {
     /// The context of the current task; empty where none was set.
     @TaskLocal public static var current: CallContext?
 
+    /// The current one for something that is given so long at most: with that deadline, or its own where that is earlier.
+    ///
+    /// - Parameter actor: on whose behalf, where there is none.
+    package static func within(_ span: Duration, by time: any TimeSource, as actor: String) -> CallContext {
+        var context = current ?? CallContext(actor: actor)
+        let limit = time.uptime + span
+        context.deadline = min(context.deadline ?? limit, limit)
+        return context
+    }
+
     /// Runs the body with this context as the current one.
     public func run<Output: Sendable>(_ body: () async throws(StoreError) -> Output) async throws(StoreError) -> Output {
         let result: Result<Output, StoreError> = await Self.$current.withValue(self) {

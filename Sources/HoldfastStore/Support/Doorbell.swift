@@ -9,12 +9,12 @@
 /// Wakes one thread that waits. A ring before the wait is not lost; several rings count as one.
 ///
 /// `@unchecked Sendable`: `hasRung` is reached only between `pthread_mutex_lock` and `pthread_mutex_unlock`.
-final class Doorbell: @unchecked Sendable {
+package final class Doorbell: @unchecked Sendable {
     private var hasRung = false
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
 
-    init() {
+    package init() {
         mutex = .allocate(capacity: 1)
         mutex.initialize(to: pthread_mutex_t())
         condition = .allocate(capacity: 1)
@@ -30,7 +30,7 @@ final class Doorbell: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func ring() {
+    package func ring() {
         pthread_mutex_lock(mutex)
         hasRung = true
         pthread_cond_signal(condition)
@@ -39,7 +39,7 @@ final class Doorbell: @unchecked Sendable {
 
     /// Waits for a ring, at most for so long (nil: for ever). A step of the machine's clock may shorten or lengthen the wait; whoever
     /// waits looks again.
-    func wait(atMost span: Duration?) {
+    package func wait(atMost span: Duration?) {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         if let span {

@@ -443,7 +443,40 @@ import Testing
         #expect(try await outage.limiter.check(outage.ann).by.isLocal)
         #expect(outage.failover.localSince == nil)
         #expect(try await outage.limiter.check(outage.ann).by == .server)
+        while outage.limiter.backlog.keys > 0 { await Task.yield() }
         #expect(try await outage.other.peek(outage.ann).remaining == 8)
+    }
+
+    /// Nobody waits for what is handed over beside a decision: neither for the server nor for a folder that hangs.
+    @Test func aDecisionDoesNotWaitForWhatIsHandedOverBesideIt() async throws {
+        let time = ManualTime()
+        let truth = EmbeddedStore(time: time)
+        let hangs = Locked(false)
+        let (held, release) = AsyncStream<Void>.makeStream()
+        let folder = InterceptedStore(EmbeddedStore(time: time)) { _ in
+            if hangs.withLock({ $0 }) { for await _ in held {} }
+        }
+        let server = FaultyStore(truth)
+        let failover = Failover(
+            server: server, local: EmbeddedStore(time: time), outbox: Outbox(keptIn: folder, time: time), time: time)
+        let limiter = RateLimiter(failover, configuration: .init(plan: RateLimitPlan(rules: [Self.wide]), denialMemory: .zero))
+        let ann = RateLimitSubject.user("ann")
+        server.fail(call: 1, with: StoreError(.timeout))
+        #expect(try await limiter.check(ann).by.isLocal)
+        await limiter.consumption.write(from: failover.local, sharedBy: 1)
+        hangs.withLock { $0 = true }
+        let decided = Locked<Decider?>(nil)
+        let call = Task {
+            let decision = try await limiter.check(ann)
+            decided.withLock { $0 = decision.by }
+        }
+        for _ in 0..<10_000 where decided.withLock({ $0 == nil }) { try await Task.sleep(for: .milliseconds(1)) }
+        #expect(decided.withLock { $0 } == .server)
+        #expect(limiter.backlog.keys == 1, "the folder does not know under which name")
+        release.finish()
+        try await call.value
+        while limiter.backlog.keys > 0 { await Task.yield() }
+        #expect(try await limiter.peek(ann).rules[0].used == 2)
     }
 
     @Test(arguments: [RateLimiter.OutageBehavior.open, .closed])

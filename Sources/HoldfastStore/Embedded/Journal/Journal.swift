@@ -8,10 +8,9 @@ final class Journal: Sendable {
     enum Goal: Sendable { case written, synced }
 
     private struct Waiter {
-        let id: UInt64
         let goal: Goal
         let position: Int
-        let continuation: CheckedContinuation<Result<Void, StoreError>, Never>
+        let promise: Promise<Void>
     }
 
     private struct State {
@@ -25,7 +24,6 @@ final class Journal: Sendable {
         var endWaiters: [CheckedContinuation<Void, Never>] = []
         var rewriteIsWanted = false
         var waiters: [Waiter] = []
-        var lastWaiter: UInt64 = 0
         var status = JournalStatus()
 
         func position(_ goal: Goal) -> Int { goal == .written ? written : synced }
@@ -33,10 +31,13 @@ final class Journal: Sendable {
 
     let configuration: JournalConfiguration
     let doorbell = Doorbell()
+    private let time: any TimeSource
     private let state = Locked(State())
 
-    init(_ configuration: JournalConfiguration, _ load: JournalLoad) {
+    /// - Parameter time: the clocks of the callers' deadlines.
+    init(_ configuration: JournalConfiguration, _ load: JournalLoad, time: any TimeSource) {
         self.configuration = configuration
+        self.time = time
         state.withLock { state in
             state.status.sync = configuration.sync
             state.status.load = load
@@ -45,33 +46,28 @@ final class Journal: Sendable {
 
     // MARK: - Callers
 
-    /// Waits until the disk has what the log held up to a position.
+    /// Waits until the disk has what the log held up to a position; not beyond the caller's deadline or cancellation.
     ///
-    /// - Throws: ``ErrorCode/storageFailed`` with effect `unknown`: the change is in memory, and on the disk as soon as that works
-    ///   again, unless the process ends before.
+    /// - Throws: with the effect `unknown`, because the change is in memory, and on the disk as soon as that works again, unless the process
+    ///   ends before: ``ErrorCode/storageFailed``, ``ErrorCode/deadlineExceeded``, ``ErrorCode/cancelled``.
     func wait(for goal: Goal, _ position: Int) async throws(StoreError) {
-        if let known = state.withLock({ Self.outcome($0, goal, position) }) { return try known.get() }
-        let id = state.withLock { state in
-            state.lastWaiter += 1
-            return state.lastWaiter
-        }
-        let result = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let known = state.withLock { state -> Result<Void, StoreError>? in
-                    if let known = Self.outcome(state, goal, position) { return known }
-                    if Task.isCancelled { return .failure(Self.cancelled) }
-                    state.waiters.append(Waiter(id: id, goal: goal, position: position, continuation: continuation))
-                    return nil
-                }
-                if let known { continuation.resume(returning: known) }
+        let promise = try state.withLock { (state) throws(StoreError) -> Promise<Void>? in
+            if let known = Self.outcome(state, goal, position) {
+                try known.get()
+                return nil
             }
-        } onCancel: {
-            let waiter = state.withLock { state in
-                state.waiters.firstIndex { $0.id == id }.map { state.waiters.remove(at: $0) }
-            }
-            waiter?.continuation.resume(returning: .failure(Self.cancelled))
+            let promise = Promise<Void>()
+            state.waiters.append(Waiter(goal: goal, position: position, promise: promise))
+            return promise
         }
-        try result.get()
+        guard let promise else { return }
+        do throws(StoreError) {
+            try await promise.wait(time)
+        } catch {
+            // Whoever has left is not among those that are told.
+            state.withLock { $0.waiters.removeAll { $0.promise === promise } }
+            throw error
+        }
     }
 
     /// Waits until all that the log held up to a position is synced, whatever the configuration says.
@@ -115,8 +111,6 @@ final class Journal: Sendable {
         StoreError(.storageFailed, "The change could not be written to the data folder: \(failure)", effect: .unknown)
     }
 
-    private static let cancelled = StoreError(.cancelled, "Cancelled before the change was on the disk", effect: .unknown)
-
     // MARK: - The writer
 
     struct Wishes {
@@ -137,7 +131,7 @@ final class Journal: Sendable {
             update(&state.status)
             return Self.takeWaiters(&state) { $0.position <= ($0.goal == .written ? written : synced) }
         }
-        for waiter in served { waiter.continuation.resume(returning: .success(())) }
+        for waiter in served { waiter.promise.settle(.success(())) }
     }
 
     /// Says that the disk fails, to whoever waits and to those who come, until it is announced that it works again.
@@ -147,7 +141,7 @@ final class Journal: Sendable {
             state.status.failure = failure
             return Self.takeWaiters(&state) { _ in true }
         }
-        for waiter in refused { waiter.continuation.resume(returning: .failure(Self.unknown(failure))) }
+        for waiter in refused { waiter.promise.settle(.failure(Self.unknown(failure))) }
     }
 
     func announceRecovery() {
@@ -164,9 +158,7 @@ final class Journal: Sendable {
             return (Self.takeWaiters(&state) { _ in true }, state.endWaiters)
         }
         for end in ends { end.resume() }
-        for waiter in refused {
-            waiter.continuation.resume(returning: .failure(StoreError(.shuttingDown, effect: .unknown)))
-        }
+        for waiter in refused { waiter.promise.settle(.failure(StoreError(.shuttingDown, effect: .unknown))) }
     }
 
     func updateStatus(_ update: (inout JournalStatus) -> Void) { state.withLock { update(&$0.status) } }
