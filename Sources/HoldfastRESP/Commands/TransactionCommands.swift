@@ -33,10 +33,6 @@ enum TransactionCommands {
         guard !transaction.isBroken else {
             throw ReplyError("EXECABORT Transaction discarded because of previous errors.")
         }
-        switch call.endpoint.execute(transaction, of: call.client) {
-        case .done: break
-        case .undone: call.client.writer.nullArray()
-        case .refused(let refusal): throw ReplyError("EXECABORT Transaction discarded because of: \(refusal.line)")
-        }
+        if !call.endpoint.execute(transaction, of: call.client) { call.client.writer.nullArray() }
     }
 }
