@@ -156,8 +156,9 @@ struct Connector: Sendable {
     /// What to change, where TLS was refused: certificates that do not fit are a matter of configuration, not of the server's health.
     private func advice(on error: any Error, _ text: String) -> String? {
         if text.contains("CERTIFICATE_VERIFY_FAILED") {
-            let authority = configuration.tls?.authorityFile == nil ? "name its authority in" : "check"
-            return "the server's certificate is not accepted; \(authority) tls.authorityFile, and see that it has not expired"
+            return configuration.tls?.authorityFile == nil
+                ? "the server's certificate is not accepted; name its authority in tls.authorityFile, or renew it where it has expired"
+                : "the server's certificate is not accepted; check tls.authorityFile, and that the certificate has not expired"
         }
         if error is NIOSSLExtraError {
             return "the server's certificate is for another name; check the host, or set tls.serverName"
