@@ -31,6 +31,8 @@ struct CommandDirectory: Sendable {
         }
 
         func accepts(_ count: Int) -> Bool { arity >= 0 ? count == arity : count >= -arity }
+
+        var mayWrite: Bool { traits.contains(.write) }
     }
 
     enum Action: Sendable {

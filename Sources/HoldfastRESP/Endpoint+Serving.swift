@@ -12,6 +12,8 @@ extension Endpoint {
         case more
         /// The command in `client.arguments` needs more than the key space, or care.
         case apart
+        /// The next command may write, and more waits for the disk than may.
+        case held
         case violation(String)
     }
 
@@ -29,7 +31,16 @@ extension Endpoint {
             switch serveBatch(client) {
             case .idle: return false
             case .more: break
-            case .apart: serveApart(client)
+            case .apart:
+                guard !mustWait(client) else {
+                    client.parser.putBack()
+                    hold(client)
+                    return false
+                }
+                serveApart(client)
+            case .held:
+                hold(client)
+                return false
             case .violation(let line):
                 client.writer.error(line)
                 client.isClosing = true
@@ -52,6 +63,10 @@ extension Endpoint {
                     return (.violation(error.line), count)
                 }
                 guard isPlain, let place = directory.place(of: client.arguments[0]) else { return (.apart, count) }
+                if directory.entries[place].mayWrite, case .full = keyspace.writeAdmission {
+                    client.parser.putBack()
+                    return (.held, count)
+                }
                 guard perform(directory.entries[place], client.arguments, client, &keyspace) else { return (.apart, count) }
                 statistics.calls[place] += 1
                 let ended = NIODeadline.now()
@@ -66,7 +81,7 @@ extension Endpoint {
     }
 
     /// Carries out a command of the key space; false where it is none.
-    private func perform(
+    func perform(
         _ entry: CommandDirectory.Entry, _ arguments: [Bytes], _ client: Client, _ keyspace: inout Keyspace
     ) -> Bool {
         if case .client = entry.action { return false }
@@ -84,6 +99,7 @@ extension Endpoint {
     }
 
     private func answer(_ entry: CommandDirectory.Entry, _ arguments: [Bytes], _ keyspace: inout Keyspace) -> Reply {
+        if entry.mayWrite, case .refused(let refusal) = keyspace.writeAdmission { return .error(refusal) }
         do throws(ReplyError) {
             switch entry.action {
             case .operation(let spec): return keyspace.execute(try spec.operation(arguments))
@@ -101,6 +117,15 @@ extension Endpoint {
     }
 
     // MARK: - With care
+
+    /// Whether the command in `client.arguments` would change something now, and more waits for the disk than may.
+    private func mustWait(_ client: Client) -> Bool {
+        guard let place = directory.place(of: client.arguments[0]) else { return false }
+        let entry = directory.entries[place]
+        let mayWrite = client.transaction.map { $0.mayWrite && entry.name == "EXEC" } ?? entry.mayWrite
+        guard mayWrite, case .full = store.withKeyspace({ $0.writeAdmission }) else { return false }
+        return true
+    }
 
     /// Carries out the command in `client.arguments`, which is no plain one, or whose client is not.
     private func serveApart(_ client: Client) {
@@ -166,53 +191,10 @@ extension Endpoint {
                 "ERR Can't execute '\(entry.name.lowercased())': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
                     + "are allowed in this context")
         }
+        // Also where it would only be queued.
+        if entry.mayWrite, case .refused(let refusal) = store.withKeyspace({ $0.writeAdmission }) { throw refusal }
         statistics.calls[place] += 1
         return entry
-    }
-
-    // MARK: - Transactions
-
-    /// Carries out a transaction under one lock. Commands that are about more than the key space follow it, and their answers stand
-    /// in their places.
-    ///
-    /// - Returns: false where a watched entry has changed: then nothing was done.
-    func execute(_ transaction: Transaction, of client: Client) -> Bool {
-        let begin = client.writer.count
-        var holes: [(offset: Int, command: Transaction.Command)] = []
-        let isDone = store.withKeyspace { keyspace -> Bool in
-            for (key, mark) in client.watched where keyspace.hasChanged(key, since: mark) { return false }
-            client.writer.array(transaction.commands.count)
-            for command in transaction.commands {
-                if !perform(command.entry, command.arguments, client, &keyspace) {
-                    holes.append((client.writer.count, command))
-                }
-            }
-            return true
-        }
-        guard isDone else { return false }
-        for command in transaction.commands where !command.entry.traits.contains(.hidden) {
-            showMonitors(command.arguments, of: client)
-        }
-        fill(holes, behind: begin, client)
-        return true
-    }
-
-    private func fill(_ holes: [(offset: Int, command: Transaction.Command)], behind begin: Int, _ client: Client) {
-        guard !holes.isEmpty else { return }
-        let written = client.writer.bytes
-        client.writer.truncate(to: begin)
-        var position = begin
-        for (offset, command) in holes {
-            client.writer.append(written[position..<offset])
-            position = offset
-            guard case .client(let body) = command.entry.action else { continue }
-            do throws(ReplyError) {
-                try body(Call(endpoint: self, client: client, arguments: command.arguments))
-            } catch {
-                client.writer.error(error.line)
-            }
-        }
-        client.writer.append(written[position...])
     }
 }
 

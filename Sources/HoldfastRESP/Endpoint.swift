@@ -26,6 +26,8 @@ final class Endpoint {
     @exclusivity(unchecked) var slowLog = SlowLog()
     @exclusivity(unchecked) var statistics: Statistics
     private var rates: Rates
+    /// Waits for the disk, while clients are held.
+    private var waitForRoom: Task<Void, Never>?
 
     struct Statistics {
         var connections = 0
@@ -87,8 +89,32 @@ final class Endpoint {
     }
 
     /// Ends every connection.
-    func endAll() {
+    ///
+    /// - Returns: what is to be waited for before the event loop may end.
+    func endAll() -> Task<Void, Never>? {
         for client in clients.values { client.connection?.end() }
+        waitForRoom?.cancel()
+        return waitForRoom
+    }
+
+    /// Leaves a client's next request where it is until the disk has taken what waits for it now. Nothing more is read of it meanwhile, so
+    /// that whoever writes faster than the disk is slowed down and does not fill the memory.
+    func hold(_ client: Client) {
+        client.isHeld = true
+        guard waitForRoom == nil else { return }
+        let endpoint = NIOLoopBound(self, eventLoop: loop)
+        waitForRoom = Task { [store, loop] in
+            guard (try? await store.waitForRoom()) != nil else { return }
+            loop.execute { endpoint.value.goOn() }
+        }
+    }
+
+    private func goOn() {
+        waitForRoom = nil
+        for client in clients.values where client.isHeld {
+            client.isHeld = false
+            client.connection?.goOn()
+        }
     }
 
     /// Ends whatever a client has begun: a transaction, watching, subscriptions, monitoring.

@@ -20,6 +20,9 @@ public import ServiceLifecycle
 /// the connections.
 ///
 /// All connections are served on one thread, as in Redis, under the store's lock for one batch of commands at a time.
+///
+/// No reply waits for the disk. While that fails what may write is answered `MISCONF`, as by Redis; while it is slower than the writers,
+/// they are not read from.
 public struct RESPServer: Service {
     public struct Configuration: Sendable {
         public var host = "127.0.0.1"
@@ -105,7 +108,7 @@ public struct RESPServer: Service {
         await onRunning(port)
         try? await gracefulShutdown()
         try? await listener.close()
-        // What was received has been answered: commands are carried out as they come.
-        try await loop.submit { endpoint.value.endAll() }.get()
+        // What was received has been answered: commands are carried out as they come, but for writes that wait for the disk.
+        try await loop.submit { endpoint.value.endAll() }.get()?.value
     }
 }

@@ -35,6 +35,8 @@ struct RequestParser {
     private var position = 0
     /// Where the request being read begins.
     private var start = 0
+    /// Where the one begins that was taken last.
+    private var last = 0
     /// Arguments of the request that have not come yet; nil between requests.
     private var remaining: Int?
     /// The length of the argument being read, once it is known.
@@ -94,9 +96,13 @@ struct RequestParser {
         }
     }
 
+    /// Puts the request back that ``next(into:_:)`` has just given: it gives it again.
+    mutating func putBack() { (start, position, scanned) = (last, last, last) }
+
     private mutating func finish() {
         ranges.removeAll(keepingCapacity: ranges.capacity <= 1024)
         remaining = nil
+        last = start
         start = position
         scanned = position
     }

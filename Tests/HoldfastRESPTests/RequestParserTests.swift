@@ -32,6 +32,30 @@ import Testing
         }
     }
 
+    /// Each request is put back once, and more comes before it is taken again.
+    @Test func whatIsPutBackIsGivenAgain() throws {
+        for cut in Self.stream.indices {
+            var parser = RequestParser()
+            var found: [[Bytes]] = []
+            var arguments: [Bytes] = []
+            for piece in [Self.stream[..<cut], Self.stream[cut...]] {
+                if try parser.next(into: &arguments, .init()) { parser.putBack() }
+                try parser.feed(ByteBuffer(bytes: piece), .init())
+                while try parser.next(into: &arguments, .init()) {
+                    parser.putBack()
+                    #expect(try parser.next(into: &arguments, .init()))
+                    found.append(arguments)
+                    if found.count == 2, piece.startIndex == 0 {
+                        parser.putBack()
+                        found.removeLast()
+                        break
+                    }
+                }
+            }
+            #expect(found == Self.requests, "cut at \(cut)")
+        }
+    }
+
     @Test(arguments: [
         ("*x\r\n", "invalid multibulk length"), ("*99999999999999999999\r\n", "invalid multibulk length"),
         ("*2147483648\r\n", "invalid multibulk length"), ("*1048577\r\n", "invalid multibulk length"),

@@ -32,6 +32,12 @@ import Testing
 
         func key(of session: String) -> Bytes { Bytes("holdfast:session:\(session)") }
 
+        /// How many entries the server has carried out, as the program tells it.
+        func handedOver() async throws -> Int64 {
+            let page = JSONValue(json: try await outbox("--json").output.utf8)
+            return try #require(page?["status"]?["handed_over"]?.integer)
+        }
+
         /// The dead letters' numbers, once there are so many and nothing waits any more.
         func letters(_ count: Int) async throws -> [Int64] {
             var numbers: [Int64] = []
@@ -99,9 +105,12 @@ import Testing
 
             // Which session each is about is not told: with both causes mended, the one that is retried is carried out.
             for session in sessions { #expect(try await outage.redis.ask("DEL", outage.key(of: session)).integer == 1) }
+            let before = try await outage.handedOver()
             let retried = try await outage.outbox("retry", "\(again[0])", "--json")
             #expect(retried.status == 0 && JSONValue(json: retried.output.utf8)?["numbers"] == [.integer(again[0])], "\(retried)")
             #expect(try await outage.letters(1) == [again[1]])
+            #expect(try await outage.handedOver() == before + 1)
+            #expect(try await outage.outbox().output.contains("\(before + 1) since the start"))
             let dropped = try await outage.outbox("drop", "\(again[1])")
             #expect(dropped.status == 0 && dropped.output == "\(again[1]) is forgotten\n", "\(dropped)")
             let none = try await outage.outbox("dead")

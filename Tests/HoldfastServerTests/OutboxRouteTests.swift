@@ -72,6 +72,28 @@ import Testing
         #expect(!list.text.contains(sessionID))
     }
 
+    @Test func itShowsWhetherAndHowFarItIsHandedOver() async throws {
+        func expect(_ isReplaying: Bool, _ handedOver: Int64) async throws {
+            let page = try await server.send(.get, "/api/v1/outbox", key: ServerUnderTest.reader).json
+            let detailed = try await server.send(.get, "/api/v1/health/detailed").json
+            for status in [page["status"], detailed["outbox"]] {
+                #expect(status?["replaying"] == .bool(isReplaying) && status?["handed_over"] == .integer(handedOver))
+            }
+            let metrics = try await server.send(.get, "/metrics").text
+            #expect(metrics.contains("holdfast_outbox_handed_over_total \(handedOver)\n"))
+        }
+        try await add(2)
+        try await expect(false, 0)
+        let (held, release) = AsyncStream<Void>.makeStream()
+        let slow = InterceptedStore(store) { _ in for await _ in held {} }
+        let replay = Task { [outbox] in try await outbox.replay(on: slow) }
+        while !outbox.status.isReplaying { await Task.yield() }
+        try await expect(true, 0)
+        release.finish()
+        try await replay.value
+        try await expect(false, 2)
+    }
+
     @Test func deadLettersAreShownRetriedAndDropped() async throws {
         try await die(3)
         let list = try await server.send(.get, "/api/v1/outbox/dead", key: ServerUnderTest.admin)

@@ -295,6 +295,7 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         }
         kept.recover()
         try await outbox.add(Counter.item("3"))
+        while outbox.owesItsFolder { await Task.yield() }
         let there = try await found(in: folder)
         #expect(
             there.entries.map(\.arguments) == [["2"], ["3"]] && there.entries.map(\.number) == outbox.entries().map(\.number))
@@ -313,9 +314,9 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         #expect(try await found(in: folder).entries.count == 3, "it could not be told")
         kept.recover()
         try await outbox.add(Counter.item("4"))
+        while outbox.owesItsFolder { await Task.yield() }
         let there = try await found(in: folder)
         #expect(there.entries.map(\.arguments) == [["4"]] && there.letters == [2])
-        #expect(!outbox.owesItsFolder)
     }
 
     /// Where nothing is added any more, whoever watches the server tells the folder.

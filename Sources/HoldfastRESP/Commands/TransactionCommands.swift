@@ -33,6 +33,10 @@ enum TransactionCommands {
         guard !transaction.isBroken else {
             throw ReplyError("EXECABORT Transaction discarded because of previous errors.")
         }
-        if !call.endpoint.execute(transaction, of: call.client) { call.client.writer.nullArray() }
+        switch call.endpoint.execute(transaction, of: call.client) {
+        case .done: break
+        case .undone: call.client.writer.nullArray()
+        case .refused(let refusal): throw ReplyError("EXECABORT Transaction discarded because of: \(refusal.line)")
+        }
     }
 }

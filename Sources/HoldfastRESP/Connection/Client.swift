@@ -8,6 +8,8 @@ protocol ClientConnection: AnyObject {
     func flush()
     /// Sends what can be sent at once, and ends the connection.
     func end()
+    /// Carries out what has come and was held, and reads on.
+    func goOn()
 }
 
 /// One who is connected: what it has said about itself, what it has begun, and what it is still to be sent.
@@ -34,6 +36,8 @@ final class Client {
     @exclusivity(unchecked) var lastCommand: CommandDirectory.Entry?
 
     @exclusivity(unchecked) var isClosing = false
+    /// Whether its next request waits for the disk, and nothing more is read of it.
+    @exclusivity(unchecked) var isHeld = false
     var isAuthenticated: Bool { didSet { updateIsPlain() } }
     var transaction: Transaction? { didSet { updateIsPlain() } }
     var watched: [Key: Keyspace.WatchMark] = [:]

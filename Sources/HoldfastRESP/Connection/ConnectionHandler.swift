@@ -3,8 +3,9 @@ import NIOCore
 
 /// One connection: hands what comes to the endpoint, and what the client's writer holds to the socket.
 ///
-/// It reads no more while the peer does not take its replies, so a slow client holds no more memory than one batch of replies; one
-/// that is sent what it did not ask for (messages, MONITOR) is disconnected when more than the limit waits for it.
+/// It reads no more while the peer does not take its replies, so a slow client holds no more memory than one batch of replies, nor while
+/// the client's next request waits for the disk; one that is sent what it did not ask for (messages, MONITOR) is disconnected when more
+/// than the limit waits for it.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -72,19 +73,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func read(context: ChannelHandlerContext) {
-        if isPaused { wantsRead = true } else { context.read() }
+        if isPaused || client?.isHeld == true { wantsRead = true } else { context.read() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         isPaused = !context.channel.isWritable
-        if !isPaused, let client {
-            flush()
-            serve(client)
-            if wantsRead, !isPaused {
-                wantsRead = false
-                context.read()
-            }
-        }
+        goOn()
         context.fireChannelWritabilityChanged()
     }
 }
@@ -104,6 +98,15 @@ extension ConnectionHandler: ClientConnection {
         let listens = client.subscriptionCount > 0 || client.isMonitor
         let limit = listens ? endpoint.configuration.listenerOutputBytes : endpoint.configuration.outputBytes
         if client.isClosing || client.writer.count > limit { end() }
+    }
+
+    func goOn() {
+        guard !isPaused, let client else { return }
+        flush()
+        serve(client)
+        guard wantsRead, !isPaused, !client.isHeld else { return }
+        wantsRead = false
+        context?.read()
     }
 
     func end() {

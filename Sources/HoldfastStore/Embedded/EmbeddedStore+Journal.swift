@@ -72,7 +72,10 @@ extension EmbeddedStore {
         }
         let journal = Journal(configuration, loader.load, time: time)
         let keyspace = Locked(loader.takeKeyspace())
-        keyspace.withLock { $0.log.isOn = true }
+        keyspace.withLock { keyspace in
+            keyspace.log.isOn = true
+            keyspace.log.capacity = configuration.maximumPending
+        }
         return (keyspace, journal, files)
     }
 
@@ -156,14 +159,6 @@ extension EmbeddedStore {
         return answer
     }
 
-    /// What becomes of a step before it is carried out.
-    private enum Admission<R> {
-        case done(R)
-        case refused(ReplyError)
-        /// More waits for the disk than may.
-        case full
-    }
-
     /// Carries out a step where the disk does not fail, and once no more than the bound waits for it: who writes faster than the disk
     /// takes it would fill the memory otherwise, for callers with deadlines do not wait for it afterwards.
     ///
@@ -173,23 +168,26 @@ extension EmbeddedStore {
         _ journal: Journal, mayWrite: Bool, _ body: (inout Keyspace) -> R
     ) async throws(StoreError) -> (Result<R, ReplyError>, end: Int) {
         while true {
-            let (admission, end, wakes) = step { keyspace -> Admission<R> in
-                if mayWrite, let refusal = keyspace.log.refusal { return .refused(refusal) }
-                if mayWrite, keyspace.log.count > journal.configuration.maximumPending { return .full }
-                return .done(body(&keyspace))
+            let (result, end, wakes) = step { keyspace -> Result<R, ReplyError>? in
+                switch mayWrite ? keyspace.writeAdmission : .granted {
+                case .granted: .success(body(&keyspace))
+                case .refused(let refusal): .failure(refusal)
+                case .full: nil
+                }
             }
             if wakes { journal.doorbell.ring() }
-            switch admission {
-            case .done(let answer): return (.success(answer), end)
-            case .refused(let refusal): return (.failure(refusal), end)
-            case .full: try await waitForRoom(journal, end)
-            }
+            if let result { return (result, end) }
+            try await waitForRoom()
         }
     }
 
-    private func waitForRoom(_ journal: Journal, _ end: Int) async throws(StoreError) {
+    /// Waits until what may write can be tried again (``WriteAdmission/full``): until all that waits now is written, or the disk fails.
+    ///
+    /// - Throws: what ends the caller's wait, with no effect.
+    package func waitForRoom() async throws(StoreError) {
+        guard let journal else { return }
         do throws(StoreError) {
-            try await journal.wait(for: .written, end)
+            try await journal.wait(for: .written, keyspace.withLock { $0.log.end })
         } catch {
             // Of a disk that fails, or a folder that was closed, whoever tries again is told.
             if error.code == .deadlineExceeded || error.code == .cancelled { throw StoreError(error.code) }

@@ -112,7 +112,8 @@ public final class EmbeddedStore: Store {
     /// in between (a pipeline of the RESP endpoint). Short work only: everybody else waits for it.
     ///
     /// Publications are not carried out by a key space: ``Subscribers/publish(_:on:)`` is for them, after the body. Effects go to the
-    /// journal, but nobody waits for the disk: what is answered here is safe within its interval at best.
+    /// journal, but nobody waits for the disk: what is answered here is safe within its interval at best. Before it changes anything the
+    /// body asks whether it may (``Keyspace/writeAdmission``).
     package func withKeyspace<R>(_ body: (inout Keyspace) -> R) -> R {
         let (result, _, wakes) = step(body)
         if wakes { journal?.doorbell.ring() }

@@ -45,8 +45,8 @@ extension Outbox {
     public var owesItsFolder: Bool { state.withLock { !$0.owed.isEmpty } }
 
     /// Brings the folder to what this process knows: otherwise the next start would carry out what has been carried out or refused,
-    /// however late. ``Failover/run()`` has this done again and again, as has each hand-over; each entry that is added does it, and the
-    /// end of a process should. Nothing where nothing is owed.
+    /// however late. ``Failover/run()`` has this done again and again, as have each hand-over and each entry that is added; the end of a
+    /// process should do it. Nothing where nothing is owed.
     ///
     /// - Throws: ``ErrorCode/storageFailed`` where the folder still fails: it stays owed. ``ErrorCode/deadlineExceeded`` or
     ///   ``ErrorCode/cancelled`` for the caller's sake: it goes on.

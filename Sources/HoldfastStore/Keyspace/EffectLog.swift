@@ -1,3 +1,12 @@
+/// What becomes of a step that may change something, now.
+package enum WriteAdmission: Sendable {
+    case granted
+    /// The disk fails.
+    case refused(ReplyError)
+    /// More waits for the disk than may: ``EmbeddedStore/waitForRoom()``, and then again.
+    case full
+}
+
 /// What a key space has changed and nobody has taken yet, in RESP: what a journal appends to its file.
 ///
 /// It is written while the key space is locked, straight into one growing buffer; whoever writes to the disk swaps the buffer for
@@ -10,6 +19,8 @@ struct EffectLog: Sendable {
     var readerSleeps = false
     /// Why steps that would change something are refused; nil where they are not.
     var refusal: ReplyError?
+    /// How many bytes may wait to be taken before such steps have to wait.
+    var capacity = Int.max
 
     private var writer = CommandWriter()
     /// How many bytes were taken so far.
@@ -22,6 +33,11 @@ struct EffectLog: Sendable {
     var end: Int { taken + writer.buffer.count }
     /// How many bytes wait to be taken.
     var count: Int { writer.buffer.count }
+
+    var admission: WriteAdmission {
+        if let refusal { return .refused(refusal) }
+        return count > capacity ? .full : .granted
+    }
 
     mutating func append(_ effect: Operation) {
         if stepCount == 1 { writer.buffer.insert(contentsOf: Self.multi, at: stepStart) }

@@ -165,6 +165,9 @@ public struct Keyspace: Sendable {
 
     // MARK: - Effects
 
+    /// Whether something may be changed: the question of whoever is about to; the key space itself does as it is told.
+    package var writeAdmission: WriteAdmission { log.admission }
+
     /// Begins to keep the effects of what follows; ``takeEffects()`` hands them out.
     mutating func recordEffects() { recordsEffects = true }
 

@@ -245,7 +245,10 @@ import Testing
     /// The reply of each call of the hand-over of calls with names is lost in turn, and the calls are repeated while the server is away.
     @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
     func namedCallsAreHandedOverUnderTheirNames(_ moment: FaultyStore.Moment) async throws {
-        for call in 1...6 {
+        var call = 0
+        var isStruck = true
+        while isStruck {
+            call += 1
             let outage = Outage(Self.wide)
             let names = (0..<3).map { OperationID(high: 7, low: $0) }
             try await outage.cutOff()
@@ -254,14 +257,17 @@ import Testing
             }
             #expect(outage.failover.outbox.status.backlog == 3)
             outage.server.recover()
-            outage.server.fail(
-                call: outage.server.calls + call, with: StoreError(.connectionLost, effect: .unknown), moment)
+            let failing = outage.server.calls + call
+            outage.server.fail(call: failing, with: StoreError(.connectionLost, effect: .unknown), moment)
             await outage.waitUntilBack()
+            isStruck = outage.server.calls >= failing
             _ = try await outage.limiter.peek(outage.ann)
             #expect(try await outage.other.peek(outage.ann).rules[0].used == 30, "call \(call)")
             for name in names { _ = try await outage.other.check(outage.ann, cost: 10, once: name) }
             #expect(try await outage.other.peek(outage.ann).rules[0].used == 30, "call \(call)")
         }
+        // A probe, and each of the three.
+        #expect(call > 4)
     }
 
     /// When its marker may be gone nobody can tell any more whether it was charged.
