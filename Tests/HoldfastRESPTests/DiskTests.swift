@@ -77,9 +77,9 @@ import Testing
             disk.goOn()
             for number in 1...500 {
                 let replies = isTransaction ? ["+OK\r\n", "+QUEUED\r\n", "*1\r\n:\(number)\r\n"] : [":\(number)\r\n"]
-                for reply in replies { #expect(try writer.reply() == Array(reply.utf8)) }
+                for reply in replies { #expect(try await writer.eventualReply() == Array(reply.utf8)) }
             }
-            #expect(try late.reply() == Array("+OK\r\n".utf8))
+            #expect(try await late.eventualReply() == Array("+OK\r\n".utf8))
         }
         try await store.close()
         let again = try await Self.open(disk.afterPowerFailure(seed: 1))

@@ -72,9 +72,10 @@ final class RawClient {
     }
 
     /// What comes next, at least one byte; nil at the end of the stream.
-    func receive() throws -> [UInt8]? {
+    func receive(_ flags: Int32 = 0) throws -> [UInt8]? {
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
-        let count = buffer.withUnsafeMutableBytes { recv(socket, $0.baseAddress, $0.count, 0) }
+        let count = buffer.withUnsafeMutableBytes { recv(socket, $0.baseAddress, $0.count, flags) }
+        if count < 0, errno == EAGAIN, flags == Int32(MSG_DONTWAIT) { return [] }
         if count == 0 || (count < 0 && errno == ECONNRESET) { return nil }
         guard count > 0 else { throw SocketError("nothing came: \(String(cString: strerror(errno)))") }
         return Array(buffer[..<count])
@@ -92,6 +93,17 @@ final class RawClient {
             guard let more = try receive() else { return nil }
             received += more
         }
+    }
+
+    /// As ``reply()``, and holds no thread while it waits: for a reply that a task has to bring about, which may have no other thread.
+    func eventualReply() async throws -> [UInt8]? {
+        let end = ContinuousClock.now + .seconds(Self.deadline)
+        while RawReply.end(of: received) == nil, ContinuousClock.now < end {
+            guard let more = try receive(Int32(MSG_DONTWAIT)) else { return nil }
+            received += more
+            if more.isEmpty { try await Task.sleep(for: .milliseconds(1)) }
+        }
+        return try reply()
     }
 
     /// Sends a command and answers its reply as text.

@@ -38,7 +38,7 @@ import Testing
     /// The process dies when all is done on the server, and its successor does it again.
     @Test func theSessionThatWasKeptIsThereWhenAllIsDoneTwice() async throws {
         let kept = EmbeddedStore(time: fleet.time)
-        let first = fleet.process(outbox: Outbox(keptIn: FrozenStore(kept), time: fleet.time))
+        let first = fleet.process(outbox: Outbox(keptIn: AnsweringStore.frozen(kept), time: fleet.time))
         await first.cut()
         let (stays, ends) = (try await first.sessions.create(userID: "u").id, try await first.sessions.create(userID: "u").id)
         fleet.time.advance(by: .seconds(60))
@@ -183,30 +183,5 @@ import Testing
         fleet.time.advance(by: .seconds(100))
         #expect(try await extend(process).expires == extended.expires)
         #expect(try await fleet.process().sessions.get(id, touch: false).value?.expires == extended.expires)
-    }
-}
-
-/// Takes what is added, and loses what is removed: the folder of a process that dies before it notes what it has done.
-private final class FrozenStore: Store {
-    private let base: any Store
-
-    init(_ base: any Store) { self.base = base }
-
-    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
-        operation.name == "HDEL" ? .integer(1) : try await base.execute(operation)
-    }
-
-    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] {
-        var replies: [Reply] = []
-        for operation in batch.operations { replies.append(try await execute(operation)) }
-        return replies
-    }
-
-    func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await base.run(procedure) }
-
-    func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
-    ) async throws -> Result {
-        try await base.withSubscription(to: channels, whenFull: overflow, body)
     }
 }

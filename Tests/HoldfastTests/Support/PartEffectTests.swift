@@ -21,7 +21,7 @@ import Testing
     /// The server becomes full between two entries.
     @Test(arguments: [OutageBehavior.closed, .local], [0, 1, 2])
     func severalEntriesOfWhichSomeAreWritten(_ outage: OutageBehavior, written: Int) async throws {
-        let cache = cache(FillingStore(truth, after: written), outage, room: outage == .closed ? 100 : 1)
+        let cache = cache(AnsweringStore.full(truth, after: written), outage, room: outage == .closed ? 100 : 1)
         let error = await failure { try await cache.setMany(["a": 1, "b": 2, "c": 3]) }
         #expect(error?.code == (outage == .closed ? .outOfMemory : .outboxFull))
         #expect(error?.effect == (written == 0 ? StoreError.Effect.none : .unknown))
@@ -58,38 +58,5 @@ import Testing
         // The mark, the index, each session, their entries, and the index once more.
         #expect(effects.first == StoreError.Effect.none)
         #expect(effects.count > 5 && effects.dropFirst().allSatisfy { $0 == .unknown })
-    }
-}
-
-/// A store that has room for so many more SETs.
-private final class FillingStore: Store {
-    private let base: any Store
-    private let room: Locked<Int>
-
-    init(_ base: any Store, after room: Int) { (self.base, self.room) = (base, Locked(room)) }
-
-    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
-        if operation.name == "SET" {
-            let hasRoom = room.withLock { room in
-                room -= 1
-                return room >= 0
-            }
-            if !hasRoom { return .error(.outOfMemory) }
-        }
-        return try await base.execute(operation)
-    }
-
-    func execute(_ batch: Batch) async throws(StoreError) -> [Reply] {
-        var replies: [Reply] = []
-        for operation in batch.operations { replies.append(try await execute(operation)) }
-        return replies
-    }
-
-    func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output { try await base.run(procedure) }
-
-    func withSubscription<Result: Sendable>(
-        to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
-    ) async throws -> Result {
-        try await base.withSubscription(to: channels, whenFull: overflow, body)
     }
 }
