@@ -238,6 +238,45 @@ import Testing
         #expect(waiting.contains("BLOCK is not supported"), "\(waiting)")
     }
 
+    /// Each of them reaches another's name where one of our guards is missing.
+    @Test func noScriptReachesAnothersNames() async throws {
+        let (store, names) = (try await Backend.redis.store(), Backend.redis.namespace())
+        let server = try ServerUnderTest(
+            state: AgentState(failover: Failover(server: store, local: EmbeddedStore()), namespace: names))
+        #expect(try await post(server, "/set/victim/the%20secret", nil).status == 200)
+        let key = names.key("upstash:victim")
+        #expect(try await store(.get(key)) == "the secret")
+        let name = key.bytes.lossyString
+        let get = "redis.call('GET','\(name)')"
+        let anything = "setmetatable({},{__concat=function() return '\(name)' end,__tostring=function() return 'GET' end})"
+        let scripts = [
+            "return \(get)", "return redis.call('GET',\(anything))", "return redis.pcall('GET',\(anything))",
+            "return redis.call(\(anything),'\(name)')", "return redis.call('BITOP','AND','mine',\(anything))",
+            "return server.call('GET','\(name)')", "return _G.redis.call('GET','\(name)')",
+            "return _G.server.call('GET','\(name)')",
+            "return load('return redis')().call('GET','\(name)')",
+            "return loadstring('return redis')().call('GET','\(name)')",
+            "return getfenv(1).redis.call('GET','\(name)')",
+            "or load return loadstring('return redis')().call('GET','\(name)')",
+            "or _G return debug.redis.call('GET','\(name)')", ",_G return \(get)",
+            "=_G return load.redis.call('GET','\(name)')", "or _G return _G.redis.call('GET','\(name)')",
+            "string.upper=function() return 'PING' end return \(get)", "rawset(string,'sub',tostring) return \(get)",
+            "getmetatable('').__concat=function() return '\(name)' end return redis.call('GET','x')",
+            "table.remove=function() return '' end return \(get)",
+        ]
+        for script in scripts {
+            let body = JSONValue.array(["EVAL", .string(script), "0"]).encoded()?.lossyString
+            for _ in 0..<2 {
+                let reply = try await post(server, "", body, key: ServerUnderTest.acme)
+                #expect(reply.status == 400 || reply.text == #"{"result":null}"#, "\(script): \(reply.text)")
+                #expect(!reply.text.contains("the secret"), "\(script)")
+            }
+        }
+        let script = "redis.call('SET',5,KEYS[1]) return redis.call('GET','5')"
+        let own = try await post(server, "", #"["EVAL","\#(script)","1","k"]"#)
+        #expect(own.text == #"{"result":"k"}"#)
+    }
+
     @Test func whatCannotBeUnderstoodIsA400() async throws {
         let server = try await Self.server(.embedded)
         for body in ["", "[", "7", "[]", #"[["GET","a"]]"#, #"["GET",null]"#, #"["GET",{"a":1}]"#, #"[""]"#, "{}"] {

@@ -5,9 +5,11 @@ import HoldfastStore
 ///
 /// A script can name any key of a server, and no server can hold it to those that it declares. So a script is sent behind one line
 /// of ours, which shadows `KEYS`, `ARGV` and `redis`: the script sees the names that its caller uses, and `redis.call` puts the
-/// caller's prefix before each key of a command that is known here, and refuses the others. What would give the globals back
-/// (`_G`, `load`, `loadstring`) is shadowed too; Redis itself has no `getfenv`, `setfenv`, `require` and `debug`. The line ends
-/// without a line end, so that the numbers in errors stay the script's own.
+/// caller's prefix before each key of a command that is known here, and refuses the others. Arguments are strings and numbers: a
+/// table could answer our prefix with another name. What would give the globals back (`_G`, `load`, `server`, …) is shadowed too. A
+/// server with a global that is not known here, or with libraries that a script can change (Redis before 6.2.7), runs no scripts: what
+/// shadows it could be undone. The line ends with a semicolon, so that no script goes on with its last statement, and without a
+/// line end, so that the numbers in errors stay the script's own.
 ///
 /// `ARGV[1]` is the prefix, so all tenants share one text. A different text has a different digest: ``ScriptNames`` keeps which.
 enum ScriptSandbox {
@@ -46,13 +48,40 @@ enum ScriptSandbox {
                 }
             return row.name == "PUBLISH" ? "PUBLISH={1,1,1}" : place.map { "['\(row.name)']=\($0)" }
         }
-        let table = "local p={\(rows.joined(separator: ","))} "
-        return (opening + table + guards + closing).split(separator: "\n").map { $0.drop { $0 == " " } }.joined(separator: " ")
-            + " "
+        let names = (shadowed + harmless).map { "['\($0)']=1" }.joined(separator: ",")
+        let text =
+            opening + "local known={\(names)} " + checks + "local p={\(rows.joined(separator: ","))} " + guards + closing
+            + "local \(shadowed.joined(separator: ","))=nil;"
+        return text.split(separator: "\n").map { $0.drop { $0 == " " } }.joined(separator: " ")
     }()
 
+    /// Globals that lead to what the script must not have, on one server or another.
+    private static let shadowed =
+        "load loadstring server getfenv setfenv newproxy dofile loadfile require module package debug".split(separator: " ")
+
+    /// Globals that do not; `_G`, `redis`, `KEYS` and `ARGV` are shadowed by themselves.
+    private static let harmless =
+        """
+        _G redis KEYS ARGV _VERSION assert bit cjson cmsgpack collectgarbage coroutine error gcinfo getmetatable ipairs math next os pairs \
+        pcall print rawequal rawget rawset select setmetatable string struct table tonumber tostring type unpack xpcall \
+        __redis__err__handler __redis__compare_helper __server__err__handler
+        """.split(separator: " ")
+
+    /// `_G` becomes the refusal where the server cannot hold a script, and nil elsewhere.
     private static let opening = """
-        local KEYS,ARGV,redis=(function(K,A,R)
+        local KEYS,ARGV,redis,_G=(function(K,A,R,G)
+
+        """
+
+    private static let checks = """
+        for k in pairs(G) do
+        if not known[k] then
+        return K,A,R,R.error_reply('ERR scripts are not available: the global '..tostring(k)..' is not known here')
+        end
+        end
+        if pcall(rawset,string,'',nil) or pcall(rawset,getmetatable(''),'',nil) then
+        return K,A,R,R.error_reply('ERR scripts are not available: they could change the libraries of this server, before Redis 6.2.7')
+        end
         local h=table.remove(A,1)
         local n=#h
         local own={}
@@ -60,9 +89,13 @@ enum ScriptSandbox {
 
         """
 
-    /// `a`: the call's arguments; `u`: what the caller may learn of a reply that names keys.
+    /// `a`: the call's arguments, `c` of them; `u`: what the caller may learn of a reply that names keys.
     private static let guards = """
-        local function keyed(a)
+        local function keyed(a,c)
+        for i=1,c do
+        local t=type(a[i])
+        if t~='string' and t~='number' then return nil,'ERR Lua redis lib command arguments must be strings or integers' end
+        end
         local name=string.upper(tostring(a[1]))
         local w=p[name]
         if not w then return nil,'ERR '..name..' is not available to scripts here' end
@@ -94,13 +127,13 @@ enum ScriptSandbox {
         LOG_DEBUG=0,LOG_VERBOSE=1,LOG_NOTICE=2,LOG_WARNING=3}
         g.call=function(...)
         local a={...}
-        local name,refusal=keyed(a)
+        local name,refusal=keyed(a,select('#',...))
         if not name then error({err=refusal}) end
         return u(name,call(unpack_(a,1,select('#',...))))
         end
         g.pcall=function(...)
         local a={...}
-        local name,refusal=keyed(a)
+        local name,refusal=keyed(a,select('#',...))
         if not name then return {err=refusal} end
         return u(name,pcall_(unpack_(a,1,select('#',...))))
         end
@@ -109,8 +142,9 @@ enum ScriptSandbox {
 
     private static let closing = """
         return own,A,g
-        end)(KEYS,ARGV,redis)
-        local _G,load,loadstring=nil,nil,nil
+        end)(KEYS,ARGV,redis,_G)
+        if _G then return _G end
+
         """
 }
 
