@@ -89,7 +89,7 @@ public struct RedisConfiguration: Sendable {
     /// How long to leave a server alone that could not be reached.
     public var backoff = Backoff()
 
-    /// How many replies may be outstanding; calls beyond fail at once with ``HoldfastStore/ErrorCode/overloaded``.
+    /// How many calls may be outstanding on a connection, a batch being one; calls beyond fail at once with ``HoldfastStore/ErrorCode/overloaded``.
     public var maximumInFlight = 65_536
     /// How many bytes of commands may wait for the socket; calls beyond fail at once likewise. One command alone may be larger.
     public var maximumQueuedBytes = 128 << 20

@@ -10,16 +10,32 @@ extension RedisStore {
     ///         _ = try await connection.transaction(.decr(stock), .rpush(orders, [order]))   // `conflict` where stock was changed
     ///     }
     ///
-    /// At most ``RedisConfiguration/maximumConnections`` exist; when all are taken callers wait, first come, first served, until the
-    /// command timeout or their deadline. See ``RedisConnection`` for what a lost connection and an abandoned call mean.
+    /// At most ``RedisConfiguration/maximumConnections`` exist, on a cluster to each primary; when all are taken callers wait, first
+    /// come, first served, until the command timeout or their deadline. See ``RedisConnection`` for what a lost connection and an
+    /// abandoned call mean.
     ///
+    /// - Parameter key: on a cluster, whose primary the connection leads to; all that is sent must lie in slots of that node. Left out of
+    ///   account elsewhere.
     /// - Throws: besides what the body throws, ``HoldfastStore/ErrorCode/overloaded`` when none came free in time, and
-    ///   ``HoldfastStore/ErrorCode/invalidArgument`` on a cluster, where it is not known which node is meant.
-    public func withConnection<Result: Sendable>(_ body: (RedisConnection) async throws -> Result) async throws -> Result {
-        guard let pool else {
-            throw StoreError(.invalidArgument, "A cluster's nodes give no connections for exclusive use", field: "endpoint")
+    ///   ``HoldfastStore/ErrorCode/invalidArgument`` on a cluster without a key: it is not known which node is meant.
+    public func withConnection<Result: Sendable>(
+        to key: Key? = nil, _ body: (RedisConnection) async throws -> Result
+    ) async throws -> Result {
+        let pool: ConnectionPool
+        var heed: @Sendable (ReplyError) -> Void = { _ in }
+        switch topology {
+        case .server(let link): pool = link.pool
+        case .cluster(let cluster):
+            guard let key else {
+                throw StoreError(
+                    .invalidArgument, "On a cluster a connection for exclusive use leads to the primary of a key: name it",
+                    field: "key")
+            }
+            let (found, node) = try await cluster.pool(for: key)
+            pool = found
+            heed = { cluster.heed($0, from: node) }
         }
-        let connection = RedisConnection(try await pool.lease(), digests: digests, subscriptions: self)
+        let connection = RedisConnection(try await pool.lease(), digests: digests, subscriptions: self, heed: heed)
         defer { pool.giveBack(connection.base, isClean: connection.end()) }
         return try await body(connection)
     }
@@ -59,10 +75,15 @@ extension RedisStore {
         if case .server(let link) = topology { link } else { nil }
     }
 
-    private var pool: ConnectionPool? { link?.pool }
-
     /// How many connections for exclusive use are taken, how many idle, and how many callers wait for one.
-    var poolCounts: (leased: Int, idle: Int, waiting: Int) { pool?.counts ?? (0, 0, 0) }
+    var poolCounts: (leased: Int, idle: Int, waiting: Int) {
+        let pools =
+            switch topology {
+            case .server(let link): [link.pool]
+            case .cluster(let cluster): cluster.pools
+            }
+        return pools.map(\.counts).reduce((0, 0, 0)) { ($0.0 + $1.leased, $0.1 + $1.idle, $0.2 + $1.waiting) }
+    }
 
     /// Whether a connection for calls is there.
     var isConnected: Bool { link?.connections.contains(where: \.isUsable) ?? false }

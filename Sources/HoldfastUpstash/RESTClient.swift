@@ -3,6 +3,7 @@ import HoldfastStore
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Synchronization
 
 /// Sends calls to the endpoint and tells what became of them.
 final class RESTClient: Sendable {
@@ -13,6 +14,8 @@ final class RESTClient: Sendable {
     /// For streams, each of which keeps its connection: in one pool with the calls they would leave them none.
     private let streams: HTTPClient
     private let syncToken = Locked(SyncToken())
+    /// How many calls are under way.
+    private let calls = Atomic<Int>(0)
 
     init(_ configuration: UpstashConfiguration) {
         self.configuration = configuration
@@ -26,6 +29,8 @@ final class RESTClient: Sendable {
         streams = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: settings)
     }
 
+    /// Over HTTP/1 calls beyond wait for a connection, for the time that making one may take.
+    private static let maximumConnections = 64
     /// Subscriptions beyond wait for a connection, and fail when the time for a call is over.
     private static let maximumStreams = 10_000
 
@@ -38,7 +43,7 @@ final class RESTClient: Sendable {
         http.connectionPool.retryConnectionEstablishment = false
         // A connection that rested longer may be closed at the other end just when a write is sent.
         http.connectionPool.idleTimeout = .seconds(30)
-        http.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
+        http.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = maximumConnections
         return http
     }
 
@@ -105,6 +110,8 @@ final class RESTClient: Sendable {
     ) async throws(StoreError) -> (status: UInt, body: ByteBuffer) {
         let (patience, isCallers) = try patience()
         let limit = configuration.maximumResponseBytes
+        let isBeyond = calls.add(1, ordering: .relaxed).oldValue >= Self.maximumConnections
+        defer { calls.subtract(1, ordering: .relaxed) }
         let result: Result<(UInt, ByteBuffer), any Error>
         do {
             result = .success(
@@ -127,7 +134,13 @@ final class RESTClient: Sendable {
         } catch { result = .failure(error) }
         switch result {
         case .success(let answer): return answer
-        case .failure(let error): throw RESTFailure.error(error, isCallersDeadline: isCallers)
+        case .failure(let error):
+            // That all connections are taken says nothing against the endpoint: were it away, those who have them would say so.
+            if isBeyond, error as? HTTPClientError == .getConnectionFromPoolTimeout {
+                throw StoreError(
+                    .overloaded, "\(Self.maximumConnections) calls were under way already, for \(configuration.connectTimeout)")
+            }
+            throw RESTFailure.error(error, isCallersDeadline: isCallers)
         }
     }
 

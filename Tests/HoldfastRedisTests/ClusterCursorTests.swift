@@ -65,7 +65,7 @@ import Testing
     /// Marks have 9 bits, so by chance a table may be taken for another: these histories are without such a chance.
     @Test func whatDoesNotMoveIsFoundWhateverElseDoes() throws {
         for seed in 1...60 {
-            var random = SeededGenerator(seed: UInt64(seed))
+            var random = RandomSource(seed: UInt64(seed))
             let (sample, pages) = (64, UInt64.random(in: 1...4, using: &random))
             func slot(_ place: Int) -> Int { place * ClusterSlot.count / sample }
             var owner = (0..<sample).map { $0 * 4 / sample }

@@ -10,6 +10,8 @@ import Testing
 
     private func store() async throws -> RedisStore { try RedisStore(await SharedCluster.configuration()) }
 
+    private static func shard(of key: Key) -> Int? { ClusterSet.slots.firstIndex { $0.contains(ClusterSlot.of(key)) } }
+
     private func keys(_ count: Int) -> [Key] { (0..<count).map { names.key("k:\(Int64($0))") } }
 
     @Test func aPipelineOverAllNodesIsAnsweredInOrder() async throws {
@@ -133,6 +135,46 @@ import Testing
         for _ in 0..<20 { #expect(try await store(.raw("GETRANGE", key.bytes, "0", "-1")).bytes == "v") }
         #expect(try await reads() == before + 20)
         await store.shutdown()
+    }
+
+    /// WATCH, blocking commands and WAIT, each at the primary of its key.
+    @Test func aConnectionForExclusiveUseLeadsToThePrimaryOfItsKey() async throws {
+        let store = try await store()
+        let tags = ["a", "b", "c", "d", "e", "f", "g", "h"].map { names.key("{\($0)}:n") }
+        var primaries: Set<Bytes> = []
+        for key in tags {
+            try await store(.set(key, "1"))
+            let error = await #expect(throws: StoreError.self) {
+                try await store.withConnection(to: key) { connection in
+                    try await connection.watch(key)
+                    try await store(.set(key, "2"))
+                    _ = try await connection.transaction(.get(key), .incr(key))
+                }
+            }
+            #expect(error?.code == .conflict)
+            let (value, id) = try await store.withConnection(to: key) { connection in
+                try await connection.watch(key)
+                let (_, value) = try await connection.transaction(.get(key), .incr(key))
+                return (value, try await connection(.raw("CLUSTER", "MYID")).bytes)
+            }
+            #expect(value == 3)
+            primaries.insert(try #require(id))
+        }
+        #expect(primaries.count > 1)
+        let queue = names.key("{a}:queue")
+        let popped = Task { try await store.withConnection(to: queue) { try await $0(.raw("BLPOP", queue.bytes, "0")) } }
+        try await eventually("it waits") { store.poolCounts.leased == 1 }
+        _ = try await store(.rpush(queue, ["job"]))
+        #expect(try await popped.value.list == [queue.bytes, "job"])
+        #expect(store.poolCounts.leased == 0 && store.poolCounts.idle >= primaries.count)
+        let other = try #require(tags.first { Self.shard(of: $0) != Self.shard(of: tags[0]) })
+        let moved = try await store.withConnection(to: tags[0]) { try await $0.execute(.raw(["GET", other.bytes])) }
+        #expect(moved.refusal?.prefix == "MOVED")
+        let unnamed = await #expect(throws: StoreError.self) { try await store.withConnection { _ in } }
+        #expect(unnamed?.code == .invalidArgument && unnamed?.field == "key")
+        await store.shutdown()
+        let ended = await #expect(throws: StoreError.self) { try await store.withConnection(to: queue) { _ in } }
+        #expect(ended?.code == .shuttingDown)
     }
 
     @Test func aServerThatIsNoClusterIsARefusal() async throws {

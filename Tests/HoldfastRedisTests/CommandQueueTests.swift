@@ -222,7 +222,7 @@ import Testing
 
     /// Every waiter is answered exactly once, and each reply goes to the command it belongs to, whatever happens in whichever order.
     @Test(arguments: 0..<50) func anyHistoryAnswersEveryoneOnce(_ seed: UInt64) throws {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomSource(seed: seed)
         var queue = queue()
         var next = 0
         var wire: [Int] = []

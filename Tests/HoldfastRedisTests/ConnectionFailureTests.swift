@@ -62,7 +62,7 @@ import Testing
         let server = try await RedisProcess.start()
         defer { server.stop() }
         let store = try connect(server, timeout: .milliseconds(300)) { $0.retriesOnTimeout = false }
-        var generator = SeededGenerator(seed: 1)
+        var generator = RandomSource(seed: 1)
         let fates = (0..<1000).map { _ in Int.random(in: 0..<10, using: &generator) }
         let answered = try await withThrowingTaskGroup(of: Int.self) { group in
             for (number, fate) in fates.enumerated() {

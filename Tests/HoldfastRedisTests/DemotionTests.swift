@@ -20,7 +20,7 @@ import Testing
                 switch command[0] {
                 case "ROLE": return "*1\r\n$6\r\nmaster\r\n"
                 case "MULTI", "PING": return "+OK\r\n"
-                case "ECHO": return "+old\r\n"
+                case "ECHO", "GET": return "+old\r\n"
                 case "BLPOP":
                     blocked.withLock { $0 += 1 }
                     return ""
@@ -41,7 +41,7 @@ import Testing
                 switch command[0] {
                 case "ROLE": return "*1\r\n$6\r\nmaster\r\n"
                 case "PING": return "+OK\r\n"
-                case "ECHO": return "+new\r\n"
+                case "ECHO", "GET": return "+new\r\n"
                 case "MULTI":
                     queued.withLock { $0 = [] }
                     return "+OK\r\n"
@@ -64,26 +64,33 @@ import Testing
                 }
             }
             let (first, second) = (old.port, new.port)
-            let sentinel = try await ScriptedPeer.start { command in
-                if command[0] == "PING" { return "+PONG\r\n" }
-                guard command[0] == "SENTINEL" else { return nil }
-                let port = isDemoted.withLock { $0 } ? second : first
-                switch command[1] {
-                case "GET-MASTER-ADDR-BY-NAME": return "*2\r\n$9\r\n127.0.0.1\r\n$\("\(port)".count)\r\n\(port)\r\n"
-                default: return "*0\r\n"
-                }
-            }
+            let sentinel = try await DemotionTests.sentinel { isDemoted.withLock { $0 } ? second : first }
             return Scene(sentinel: sentinel, old: old, new: new, taken: taken, blocked: blocked)
         }
 
-        func store() throws -> RedisStore {
-            let node = RedisConfiguration.Node(host: "127.0.0.1", port: sentinel.port)
-            var configuration = RedisConfiguration(endpoint: .sentinel(.init(nodes: [node], primary: "main"))).patient
-            configuration.protocolVersion = .resp2
-            return try RedisStore(configuration)
-        }
+        func store() throws -> RedisStore { try DemotionTests.store(behind: sentinel) }
 
         func stop() async throws { for peer in [sentinel, old, new] { try await peer.stop() } }
+    }
+
+    /// One that names the primary by its port.
+    private static func sentinel(naming primary: @escaping @Sendable () -> Int) async throws -> ScriptedPeer {
+        try await ScriptedPeer.start { command in
+            if command[0] == "PING" { return "+PONG\r\n" }
+            guard command[0] == "SENTINEL" else { return nil }
+            let port = primary()
+            switch command[1] {
+            case "GET-MASTER-ADDR-BY-NAME": return "*2\r\n$9\r\n127.0.0.1\r\n$\("\(port)".count)\r\n\(port)\r\n"
+            default: return "*0\r\n"
+            }
+        }
+    }
+
+    private static func store(behind sentinel: ScriptedPeer) throws -> RedisStore {
+        let node = RedisConfiguration.Node(host: "127.0.0.1", port: sentinel.port)
+        var configuration = RedisConfiguration(endpoint: .sentinel(.init(nodes: [node], primary: "main"))).patient
+        configuration.protocolVersion = .resp2
+        return try RedisStore(configuration)
     }
 
     private static func set(_ key: String) -> Operation { .raw(["SET", Bytes(key), "1"]) }
@@ -107,6 +114,48 @@ import Testing
         #expect(scene.taken.withLock { $0 } == ["old a", "new b", "new c"])
         await store.shutdown()
         try await scene.stop()
+    }
+
+    /// What was read behind a write that was refused has not seen it.
+    @Test func whatIsReadBehindARefusalIsReadAgain() async throws {
+        let scene = try await Scene.start()
+        let store = try scene.store()
+        let get = Operation.raw(["GET", "b"])
+        let replies = try await store.execute(Batch(.pipeline, [Self.set("a"), get, Self.set("b"), get]))
+        #expect(replies == [.ok, .status("old"), .ok, .status("new")])
+        #expect(scene.taken.withLock { $0 } == ["old a", "new b"])
+        await store.shutdown()
+        try await scene.stop()
+    }
+
+    /// The old primary takes connections and says nothing, as one that was stopped; who waits for it to greet follows all the same.
+    @Test func anAttemptUnderWayIsLeftForTheNewOne() async throws {
+        let (asked, isOver) = (Locked(0), Locked(false))
+        let old = try await ScriptedPeer.start { command in
+            if command[0] == "ROLE" { asked.withLock { $0 += 1 } }
+            return ""
+        }
+        let new = try await ScriptedPeer.start { command in
+            switch command[0] {
+            case "ROLE": "*1\r\n$6\r\nmaster\r\n"
+            case "SUBSCRIBE": "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n"
+            default: "+new\r\n"
+            }
+        }
+        let (first, second) = (old.port, new.port)
+        let sentinel = try await Self.sentinel { isOver.withLock { $0 } ? second : first }
+        let store = try Self.store(behind: sentinel)
+        let echo = Operation.raw(["ECHO", "who"])
+        let exclusive = Task { try await store.withConnection { try await $0.execute(echo) } }
+        let listening = Task { try await store.withSubscription(to: [.channel(Channel("news"))]) { _ in true } }
+        try await eventually("both wait for the old one") { asked.withLock { $0 } == 2 }
+        isOver.withLock { $0 = true }
+        // Whoever asks the sentinel next tells the others.
+        #expect(try await store.execute(echo) == .status("new"))
+        #expect(try await exclusive.value == .status("new"))
+        #expect(try await listening.value)
+        await store.shutdown()
+        for peer in [sentinel, old, new] { try await peer.stop() }
     }
 
     @Test func aTransactionThatWasRefusedIsDoneByTheNewOneAsAWhole() async throws {

@@ -99,18 +99,24 @@ import Testing
     }
 
     /// Known of other clients: the pop that nobody waits for any more takes the job that comes next.
-    @Test func aBlockingPopThatIsGivenUpTakesNothing() async throws {
+    @Test(arguments: [ErrorCode.cancelled, .deadlineExceeded])
+    func aBlockingPopThatIsGivenUpTakesNothing(_ end: ErrorCode) async throws {
         let server = try await RedisProcess.start()
         defer { server.stop() }
         let store = try connect(server)
         func blocked() async throws -> Bool {
             try await store(.raw("CLIENT", "LIST")).bytes?.lossyString.contains("cmd=blpop") ?? false
         }
-        let popping = Task { try await store.withConnection { try await $0(.raw(["BLPOP", "queue", "0"])) } }
+        let context = CallContext(deadline: end == .deadlineExceeded ? SystemTime.system.uptime + .seconds(2) : nil)
+        let popping = Task {
+            try await store.withConnection { connection in
+                try await context.run { () throws(StoreError) in try await connection(.raw("BLPOP", "queue", "0")) }
+            }
+        }
         try await eventually("it waits on the server") { try await blocked() }
-        popping.cancel()
+        if end == .cancelled { popping.cancel() }
         let error = await failure { try await popping.value }
-        #expect(error?.code == .cancelled)
+        #expect(error?.code == end)
         #expect(error?.effect == .unknown)
         try await eventually("the server has forgotten it") { try await !blocked() }
         #expect(try await store(.rpush(Key(raw: "queue"), ["job"])) == 1)

@@ -58,9 +58,9 @@ import Testing
 
 /// Makes RESP3 at random.
 private struct RESPSource {
-    private var generator: SeededGenerator
+    private var generator: RandomSource
 
-    init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
+    init(seed: UInt64) { generator = RandomSource(seed: seed) }
 
     mutating func stream() -> ([UInt8], [RESPItem]) {
         var (bytes, items): ([UInt8], [RESPItem]) = ([], [])
@@ -125,37 +125,12 @@ private struct RESPSource {
         return elements
     }
 
-    /// Some bytes changed, taken out, doubled or put in; lengths are a favourite.
     mutating func damage(_ stream: [UInt8]) -> [UInt8] {
-        var stream = stream
-        for _ in 0..<pick(1...4) where !stream.isEmpty {
-            let place = pick(0...(stream.count - 1))
-            switch pick(0...5) {
-            case 0: stream[place] = UInt8(pick(0...255))
-            case 1: stream.removeSubrange(place..<min(stream.count, place + pick(1...9)))
-            case 2: stream.insert(contentsOf: stream[place..<min(stream.count, place + pick(1...9))], at: place)
-            case 3:
-                stream.insert(
-                    contentsOf: Array("0123456789+-$*%~>|!=(,#_:\r\n".utf8).shuffled(using: &generator).prefix(2), at: place)
-            case 4:
-                stream.insert(
-                    contentsOf: Array("$99999999999999999999\r\n*2147483647\r\n%-7\r\n".utf8).dropFirst(pick(0...40)), at: place)
-            default: stream.removeLast(pick(0...stream.count))
-            }
-        }
-        return stream
+        generator.damage(
+            stream, marks: "0123456789+-$*%~>|!=(,#_:\r\n", lengths: "$99999999999999999999\r\n*2147483647\r\n%-7\r\n")
     }
 
-    mutating func pieces(_ stream: [UInt8]) -> [ArraySlice<UInt8>] {
-        var pieces: [ArraySlice<UInt8>] = []
-        var rest = stream[...]
-        while !rest.isEmpty {
-            let piece = rest.prefix(pick(1...20))
-            pieces.append(piece)
-            rest = rest.dropFirst(piece.count)
-        }
-        return pieces
-    }
+    mutating func pieces(_ stream: [UInt8]) -> [ArraySlice<UInt8>] { generator.pieces(of: stream) }
 
-    private mutating func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &generator) }
+    private mutating func pick(_ range: ClosedRange<Int>) -> Int { generator.pick(range) }
 }

@@ -144,7 +144,7 @@ import Testing
     }
 
     @Test func randomBytesNeverCrash() {
-        var generator = SeededGenerator(seed: 20_260_101)
+        var generator = RandomSource(seed: 20_260_101)
         let alphabet = Array("$*:+-%~>|=!(,#_0123456789\r\n\r\n\r\nax".utf8)
         for _ in 0..<30_000 {
             let length = Int.random(in: 0..<80, using: &generator)
@@ -158,7 +158,7 @@ import Testing
     }
 
     @Test func mutatedRepliesNeverCrash() {
-        var generator = SeededGenerator(seed: 7)
+        var generator = RandomSource(seed: 7)
         let sample = Array(Self.sample.utf8)
         for _ in 0..<20_000 {
             var bytes = sample
@@ -167,19 +167,5 @@ import Testing
             }
             _ = try? parse([bytes[...]])
         }
-    }
-}
-
-/// SplitMix64: small, and the same on every platform.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import HoldfastStore
 import TestServers
 import Testing
@@ -25,8 +26,10 @@ import Testing
         await store.shutdown()
     }
 
-    /// What is required is 2 s. The limit here is what a loaded machine may take; the figure is printed.
+    /// What is required is 2 s, which `scripts/test` asks for where nothing else runs (`HOLDFAST_ALONE`). Among other tests the limit is what
+    /// a loaded machine may take. The figure is printed.
     @Test func aPromotionIsFollowedSoon() async throws {
+        let isAlone = ProcessInfo.processInfo.environment["HOLDFAST_ALONE"] != nil
         var options = SentinelSet.Options()
         (options.replicas, options.downAfter) = (2, 1000)
         let servers = try await SentinelSet.start(options)
@@ -41,8 +44,49 @@ import Testing
             best = min(best, try await timeToFollow(alive, store))
         }
         print("Sentinel: the first write went through \(best) after the promotion")
-        #expect(best < .seconds(10))
+        #expect(best < .seconds(isAlone ? 2 : 10))
         await store.shutdown()
+    }
+
+    /// Nobody listens to the promotion any more where the sentinel that would have told of it has died first.
+    @Test func aPromotionIsFollowedWhenTheSentinelThatIsListenedToHasDied() async throws {
+        var options = SentinelSet.Options()
+        options.downAfter = 1000
+        let servers = try await SentinelSet.start(options)
+        defer { servers.stop() }
+        let store = try RedisStore(servers.configuration())
+        try await store(.set(Key(raw: "k"), "before"))
+        func listenedTo() async throws -> RedisProcess? {
+            for sentinel in servers.sentinels {
+                let clients = try? await sentinel.ask("CLIENT", "LIST").bytes?.lossyString
+                if clients?.contains("cmd=subscribe") == true { return sentinel }
+            }
+            return nil
+        }
+        try await eventually("no sentinel is listened to") { try await listenedTo() != nil }
+        try #require(try await listenedTo()).kill()
+        try await eventually("no other sentinel is listened to") { try await listenedTo() != nil }
+        servers.servers[0].kill()
+        try await eventually(within: .seconds(180), "Writes did not go on after the promotion") {
+            (try? await store(.set(Key(raw: "k"), "after"))) != nil
+        }
+        #expect(try await servers.servers[1].ask("GET", "k").bytes == "after")
+        await store.shutdown()
+    }
+
+    /// Where sentinels come and go under new addresses, as in a cluster of containers, the old ones are forgotten.
+    @Test func whoIsNotNamedAnyMoreMakesRoom() {
+        func nodes(_ range: Range<Int>) -> [RedisConfiguration.Node] { range.map { .init(host: "127.0.0.1", port: $0) } }
+        let seeds = nodes(1..<3)
+        let configuration = RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: 1))
+        let sentinels = Sentinels(.init(nodes: seeds, primary: "main"), of: configuration)
+        for generation in 0..<100 { sentinels.learn(nodes((100 + generation)..<(103 + generation))) }
+        #expect(sentinels.known.count == 64 && sentinels.known.prefix(2) == seeds[...])
+        #expect(sentinels.known.suffix(3) == nodes(199..<202)[...])
+        sentinels.learn(nodes(1000..<2000))
+        #expect(sentinels.known.count == 64 && sentinels.known.prefix(2) == seeds[...])
+        let asked = Set((0..<64).map { _ in sentinels.next() })
+        #expect(asked.count == 64)
     }
 
     private func index(ofPrimaryAmong servers: [RedisProcess]) async throws -> Int? {

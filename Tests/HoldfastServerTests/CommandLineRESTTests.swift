@@ -70,6 +70,9 @@ import Testing
             let right = try await CommandLineProgram()("doctor", environment: environment)
             #expect(right.status == 0, "\(right)")
             #expect(right.output.contains("answers and accepts the token"))
+            for found in ["holdfast: and {holdfast: can be written", "can be published to and listened to"] {
+                #expect(right.output.contains(found), "\(right)")
+            }
             for (changes, advice) in [
                 (["UPSTASH_REDIS_REST_TOKEN": "wrong-token"], "check UPSTASH_REDIS_REST_TOKEN"),
                 (["UPSTASH_REDIS_REST_URL": "http://127.0.0.1:1"], "check UPSTASH_REDIS_REST_URL"),

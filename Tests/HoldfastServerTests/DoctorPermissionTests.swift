@@ -58,6 +58,29 @@ import Testing
         try await everythingWorks(clinic)
     }
 
+    /// What only a slot that is being moved takes is missed before that.
+    @Test func onAClusterItAsksForWhatReshardingTakes() async throws {
+        let cluster = try await SharedCluster.servers()
+        let nodes = cluster.nodes.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
+        func grant(_ rules: String) async throws {
+            let command = ["ACL", "SETUSER", "resharder"] + rules.split(separator: " ").map { Bytes(String($0)) }
+            for node in cluster.nodes { #expect(try await node.ask(command: command) == .ok) }
+        }
+        func bad() async throws -> [JSONValue] {
+            let result = try await CommandLineProgram()(
+                "doctor", "--json",
+                environment: Clinic.environment.merging(["REDIS_CLUSTER_NODES": nodes, "REDIS_USERNAME": "resharder"]) { $1 })
+            return (JSONValue(json: result.output.utf8)?["findings"]?.array ?? [["state": "no output"]]).filter(Self.isBad)
+        }
+        try await grant("on >pw resetchannels \(Self.enough) -asking -cluster|info")
+        let found = try await bad()
+        #expect(found.count == 1 && found[0]["check"] == "Commands", "\(found)")
+        #expect(found.first?["message"]?.string?.contains("ACL SETUSER resharder +cluster|info +asking") == true, "\(found)")
+        // As the page says.
+        try await grant("-@all +@all -@dangerous +info +module|list +client|kill")
+        #expect(try await bad() == [])
+    }
+
     /// Whoever does what doctor says, and nothing else, ends with a user for whom doctor has nothing to say and everything works.
     @Test func followingItsAdviceLeadsFromNothingToEnough() async throws {
         let clinic = try await Clinic("")

@@ -56,6 +56,27 @@ import Testing
         #expect(received + missed == count)
     }
 
+    /// Over HTTP/1, where each call has a connection: who finds them all taken is told that, not that the endpoint is away.
+    @Test func whereAllConnectionsAreTakenTheEndpointIsNotAway() async throws {
+        let peer = try await TranscriptPeer.start([.silence])
+        var configuration = UpstashConfiguration(url: peer.url, token: "secret")
+        (configuration.connectTimeout, configuration.commandTimeout) = (.milliseconds(500), .seconds(60))
+        configuration.retriesOnTimeout = false
+        let store = try UpstashStore(configuration)
+        let taken = Task {
+            await withTaskGroup(of: Void.self) { group in
+                for _ in 0..<64 { group.addTask { _ = try? await store(.get(Key(raw: "k"))) } }
+            }
+        }
+        try await eventually("all wait for an answer") { peer.requests.count == 64 }
+        let error = await #expect(throws: StoreError.self) { try await store(.get(Key(raw: "k"))) }
+        #expect(error?.code == .overloaded && error?.effect == StoreError.Effect.none && error?.isServerFailure == false)
+        taken.cancel()
+        await taken.value
+        await store.shutdown()
+        try await peer.stop()
+    }
+
     @Test func manySubscriptionsLeaveRoomForCalls() async throws {
         let (store, names) = (try UpstashStore(try await SharedEndpoint.configuration()), Backend.upstash.namespace())
         try await store(.set(names.key("a"), "1"))

@@ -4,13 +4,12 @@ import re
 
 from resp_servers import Connection, Failure, Status
 
-# What the overview, the list of databases and the recommendations take from INFO: section, name. keyspace_hits and keyspace_misses, which
-# the embedded store does not count, are missing: the hit ratio is then left out.
+# What the overview, the list of databases and the recommendations take from INFO: section, name.
 INFO_FIELDS = [
     ("Server", "redis_version"), ("Server", "uptime_in_seconds"), ("Server", "redis_mode"),
     ("Clients", "connected_clients"), ("Memory", "used_memory"), ("Memory", "number_of_cached_scripts"),
     ("Stats", "instantaneous_ops_per_sec"), ("Stats", "instantaneous_input_kbps"), ("Stats", "instantaneous_output_kbps"),
-    ("Replication", "role"), ("CPU", "used_cpu_sys"), ("CPU", "used_cpu_user"), ("Keyspace", "db0"), ("Cluster", "cluster_enabled"),
+    ("Stats", "keyspace_hits"), ("Stats", "keyspace_misses"), ("Replication", "role"), ("CPU", "used_cpu_sys"), ("CPU", "used_cpu_user"), ("Keyspace", "db0"), ("Cluster", "cluster_enabled"),
 ]
 
 # One key of each type that the embedded store has, and what is asked of it.

@@ -18,6 +18,8 @@ final class Cluster: Sendable {
         var primaries: [Node: Connection] = [:]
         /// Connections that said READONLY, for reads from replicas.
         var replicas: [Node: Connection] = [:]
+        /// Connections that one caller at a time has for himself.
+        var pools: [Node: ConnectionPool] = [:]
         /// Where this process publishes and listens.
         var home: Node?
         var hasListened = false
@@ -30,8 +32,17 @@ final class Cluster: Sendable {
         /// Called when `home` is no node of the cluster any more.
         var lostHome: @Sendable () -> Void = {}
 
-        /// - Returns: the connections to nodes that are none any more, and whom to tell that the home is none.
-        mutating func adopt(_ map: SlotMap, seeds: [Node]) -> (retired: [Connection], lostHome: (@Sendable () -> Void)?) {
+        /// What follows from another slot table, to be done without the lock.
+        struct Consequences {
+            /// Connections to nodes that are none any more.
+            var retired: [Connection] = []
+            /// Pools of nodes that are no primaries any more.
+            var deserted: [ConnectionPool] = []
+            /// Whom to tell that the home is no node any more.
+            var lostHome: (@Sendable () -> Void)?
+        }
+
+        mutating func adopt(_ map: SlotMap, seeds: [Node]) -> Consequences {
             self.map = map
             refreshedAt = Uptime.nanoseconds
             let known = Set(map.nodes + seeds)
@@ -41,7 +52,11 @@ final class Cluster: Sendable {
             for node in noReplicas.keys { replicas[node] = nil }
             let isHomeless = home.map { !map.nodes.contains($0) } ?? false
             if isHomeless { home = nil }
-            return (Array(gone.values) + Array(noReplicas.values), isHomeless ? lostHome : nil)
+            let deserted = pools.filter { entry in !map.shards.contains { $0.primary == entry.key } }
+            for node in deserted.keys { pools[node] = nil }
+            return Consequences(
+                retired: Array(gone.values) + Array(noReplicas.values), deserted: Array(deserted.values),
+                lostHome: isHomeless ? lostHome : nil)
         }
     }
 
@@ -104,15 +119,19 @@ final class Cluster: Sendable {
 
     var statistics: ClientStatistics { connections.reduce(ClientStatistics()) { $0 + $1.statistics } }
 
+    var pools: [ConnectionPool] { state.withLock { Array($0.pools.values) } }
+
     private var connections: [Connection] { state.withLock { Array($0.primaries.values) + Array($0.replicas.values) } }
 
     /// Shows all nodes the credentials of now that there is a connection to.
     func authenticate() async throws(StoreError) {
+        for pool in pools { pool.renew(isGraceful: true) }
         for connection in connections { try await connection.authenticate() }
     }
 
     func close(finishingWithin grace: Duration = .zero) async {
         state.withLock { $0.isClosed = true }
+        for pool in pools { pool.close() }
         await withTaskGroup(of: Void.self) { group in
             for connection in connections { group.addTask { await connection.close(finishingWithin: grace) } }
         }
@@ -120,6 +139,7 @@ final class Cluster: Sendable {
 
     func closeWithoutWaiting() {
         state.withLock { $0.isClosed = true }
+        for pool in pools { pool.close() }
         for connection in connections { connection.closeWithoutWaiting() }
     }
 
@@ -152,6 +172,30 @@ final class Cluster: Sendable {
                 return Link(connection: connection, node: replica)
             }
         }
+    }
+
+    /// Where a connection for exclusive use to the primary of a key comes from, and the node.
+    ///
+    /// - Throws: ``ErrorCode/serverBusy`` where no node serves the key's slot; where the nodes cannot be asked, why.
+    func pool(for key: Key) async throws(StoreError) -> (pool: ConnectionPool, node: Node) {
+        if !hasMap() { try await refresh().get() }
+        let slot = ClusterSlot.of(key)
+        let found = state.withLock { state -> (ConnectionPool, Node)? in
+            guard let index = state.map.shard(ofSlot: slot) else { return nil }
+            let node = state.map.shards[index].primary
+            let pool = state.pools[node] ?? ConnectionPool(connector.aimed(at: ServerAddress(node), role: .any))
+            if state.isClosed { pool.close() } else { state.pools[node] = pool }
+            return (pool, node)
+        }
+        guard let found else { throw Self.unserved(slot) }
+        return found
+    }
+
+    /// Notes what an error line tells of the slots that came to a caller who cannot be sent elsewhere.
+    func heed(_ error: ReplyError, from node: Node) {
+        guard let redirection = Redirection(error, host: node.host) else { return }
+        if case .moved(let slot, let node) = redirection { move(slot: slot, to: node) }
+        refreshLater()
     }
 
     private func link(to node: Node, _ state: inout State) -> Link {
@@ -213,14 +257,16 @@ final class Cluster: Sendable {
     private func ask() async -> Result<Void, StoreError> {
         let inquiry = await Inquiry<SlotMap>.of(informants, epoch: \.epoch) { await self.slots(of: $0) }
         if let map = inquiry.best?.answer, !map.isEmpty {
-            let (retired, lostHome) = state.withLock { state in
+            let consequences = state.withLock { state in
                 let follows = state.succession.follows(
                     map.epoch, after: state.map.isEmpty ? nil : state.map.epoch, isCertain: inquiry.isComplete,
                     now: Uptime.nanoseconds)
-                return follows ? state.adopt(map, seeds: seeds) : ([], nil)
+                return follows ? state.adopt(map, seeds: seeds) : State.Consequences()
             }
-            for connection in retired { connection.retire() }
-            lostHome?()
+            for connection in consequences.retired { connection.retire() }
+            // Nobody is to wait for ever on a node that was cut off.
+            for pool in consequences.deserted { pool.renew(isGraceful: false) }
+            consequences.lostHome?()
         }
         state.withLock { $0.refreshing = nil }
         guard let best = inquiry.best else { return .failure(Self.failure(inquiry.failure)) }

@@ -134,7 +134,7 @@ struct CommandQueue<Waiter> {
         }
         guard !isFinishing else { return StoreError(.shuttingDown) }
         guard entries.count < limits.inFlight else {
-            return StoreError(.overloaded, "\(limits.inFlight) replies are outstanding already")
+            return StoreError(.overloaded, "\(limits.inFlight) calls are outstanding already")
         }
         guard outgoing.buffer.count < limits.queuedBytes else {
             return StoreError(.overloaded, "\(limits.queuedBytes) bytes wait to be sent already")

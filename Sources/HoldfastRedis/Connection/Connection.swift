@@ -340,8 +340,10 @@ final class Connection: Sendable {
     /// Makes a new connection, because the server at the other end is not the one to talk to any more. What is not sent yet goes over
     /// the new one.
     ///
-    /// - Parameter isGraceful: whether what was sent may have its replies, for half a second; otherwise it fails at once.
+    /// - Parameter isGraceful: whether what was sent may have its replies, for half a second; otherwise it fails at once. Who has one for
+    ///   exclusive use goes on with it for as long as he has it.
     func renew(isGraceful: Bool) {
+        if isExclusive, isGraceful { return eventLoop.execute { self.connect() } }
         // At once, so that a write that the loop was told of before carries nothing more to that server.
         state.withLock { $0.queue.leave() }
         eventLoop.execute { self.leave(isGraceful) }

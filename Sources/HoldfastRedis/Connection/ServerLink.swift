@@ -95,16 +95,17 @@ final class ServerLink: Sendable {
         return history.end(with: await connection.one(encode))
     }
 
-    /// What a demoted primary refused is sent once more, by itself and in order.
+    /// What a demoted primary refused is sent once more, in order, together with what was read behind the first refusal: it saw the old
+    /// values.
     func pipeline(_ operations: [Operation]) async throws(StoreError) -> [Reply] {
         var replies = try await sendAll(operations).get()
         guard follower != nil else { return replies }
-        let refused = replies.indices.filter { isDemoted(by: replies[$0]) }
-        guard !refused.isEmpty else { return replies }
+        guard let first = replies.firstIndex(where: isDemoted) else { return replies }
+        let again = (first..<replies.count).filter { isDemoted(by: replies[$0]) || operations[$0].isRead }
         follower?.demoted()
-        switch await sendAll(refused.map { operations[$0] }) {
+        switch await sendAll(again.map { operations[$0] }) {
         case .success(let later):
-            for (place, reply) in zip(refused, later) { replies[place] = reply }
+            for (place, reply) in zip(again, later) { replies[place] = reply }
         case .failure(let error):
             // That it was refused once is not the truth any more where it may have happened since.
             if error.effect == .unknown { throw error }

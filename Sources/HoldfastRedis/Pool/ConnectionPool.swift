@@ -159,7 +159,7 @@ final class ConnectionPool: Sendable {
             return (state.queue.takeIdle(), state.taken.values.map(\.connection))
         }
         for connection in idle { connection.closeWithoutWaiting() }
-        if !isGraceful { for connection in taken { connection.hangUp() } }
+        for connection in taken { connection.renew(isGraceful: isGraceful) }
     }
 
     /// Ends all waiting, and refuses new leases. Connections that are taken are closed when they are given back.

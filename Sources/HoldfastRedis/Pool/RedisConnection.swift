@@ -10,7 +10,9 @@ public import HoldfastStore
 /// ends the connection, so that a blocking pop that nobody waits for takes nothing: the server sees the end and forgets the command. An
 /// element that it popped before that is lost, as with every client; use LMOVE-like commands where it must not be.
 ///
-/// Where sentinels name another primary the connection is lost as well: nobody goes on with, or waits on, one that is none any more.
+/// Where sentinels name another primary, or a cluster's node is none any more, the connection is lost as well: nobody goes on with, or
+/// waits on, one that is none. On a cluster it leads to the primary of one key: what lies on another node is answered with the error
+/// line that names it (MOVED, CROSSSLOT), and not sent there.
 ///
 /// A connection whose state was changed for good (SELECT, AUTH, an open MULTI…) is closed afterwards and not given to others.
 public final class RedisConnection: Store {
@@ -50,12 +52,18 @@ public final class RedisConnection: Store {
     let base: Connection
     private let digests: ScriptDigests
     private let subscriptions: any Store
+    /// Told of error lines.
+    private let heed: @Sendable (ReplyError) -> Void
     private let state = Locked(State())
 
-    init(_ base: Connection, digests: ScriptDigests, subscriptions: any Store) {
+    init(
+        _ base: Connection, digests: ScriptDigests, subscriptions: any Store,
+        heed: @escaping @Sendable (ReplyError) -> Void = { _ in }
+    ) {
         self.base = base
         self.digests = digests
         self.subscriptions = subscriptions
+        self.heed = heed
     }
 
     /// Ends its use.
@@ -83,8 +91,7 @@ public final class RedisConnection: Store {
         let changing = try admit(operation)
         do {
             let reply = try await base.one(extra: BlockingCommands.wait(of: operation)) { operation.write(to: &$0) }.get()
-            // The server is not the primary any more: the next caller should not meet it.
-            if case .error(let error) = reply, error.prefix == "READONLY" { state.withLock { $0.isAltered = true } }
+            look(at: reply)
             if let changing { state.withLock { $0.answered(changing, reply) } }
             return reply
         } catch {
@@ -106,6 +113,7 @@ public final class RedisConnection: Store {
                 let replies = try await base.many(operations.count, extra: wait) { writer in
                     for operation in operations { operation.write(to: &writer) }
                 }.get()
+                for reply in replies { look(at: reply) }
                 state.withLock { state in for (place, name) in changing { state.answered(name, replies[place]) } }
                 return replies
             } catch {
@@ -119,6 +127,7 @@ public final class RedisConnection: Store {
             }
             do {
                 let replies = try result.get()
+                for reply in replies { look(at: reply) }
                 if let exec = replies.last { state.withLock { $0.answered("EXEC", exec) } }
                 return try TransactionReplies.results(replies, count: operations.count)
             } catch {
@@ -144,6 +153,13 @@ public final class RedisConnection: Store {
         to channels: [ChannelSelector], whenFull overflow: Subscription.Overflow, _ body: (Subscription) async throws -> Result
     ) async throws -> Result {
         try await subscriptions.withSubscription(to: channels, whenFull: overflow, body)
+    }
+
+    private func look(at reply: Reply) {
+        guard case .error(let error) = reply else { return }
+        // The server is not the primary any more: the next caller should not meet it.
+        if error.prefix == "READONLY" { state.withLock { $0.isAltered = true } }
+        heed(error)
     }
 
     /// - Returns: the command's name where it changes the connection.

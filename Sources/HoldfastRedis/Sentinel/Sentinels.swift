@@ -6,17 +6,19 @@ final class Sentinels: Sendable {
     typealias Node = RedisConfiguration.Node
 
     private struct State {
+        /// Those of the configuration first, which stay.
         var nodes: [Node]
         /// Whose turn it is in ``next()``.
         var turn = 0
     }
 
-    /// What strangers say is not believed without end.
+    /// What strangers say is not believed without end: who was named first, and is not any more, makes room.
     private static let limit = 64
 
     let name: String
     /// How to reach one of them: the endpoint is left out of account.
     let configuration: RedisConfiguration
+    private let configured: Int
     private let state: Locked<State>
 
     init(_ sentinel: RedisConfiguration.Sentinel, of configuration: RedisConfiguration) {
@@ -29,6 +31,7 @@ final class Sentinels: Sendable {
         configuration.database = 0
         if !sentinel.usesTLS { configuration.tls = nil }
         self.configuration = configuration
+        configured = sentinel.nodes.count
         state = Locked(State(nodes: sentinel.nodes))
     }
 
@@ -55,9 +58,18 @@ final class Sentinels: Sendable {
         throw StoreError(code, "No sentinel knows the primary; one says: \(failure.message)")
     }
 
-    private func learn(_ nodes: [Node]) {
+    func learn(_ nodes: [Node]) {
         state.withLock { state in
-            for node in nodes where state.nodes.count < Self.limit && !state.nodes.contains(node) { state.nodes.append(node) }
+            for node in nodes where !state.nodes.contains(node) {
+                if state.nodes.count >= Self.limit {
+                    guard let old = state.nodes.indices.dropFirst(configured).first(where: { !nodes.contains(state.nodes[$0]) })
+                    else {
+                        return
+                    }
+                    state.nodes.remove(at: old)
+                }
+                state.nodes.append(node)
+            }
         }
     }
 

@@ -33,6 +33,8 @@ final class SubscriptionHub: Sendable {
         /// Those who wait for the answers to their credentials, in order.
         var authenticating: [Confirmation] = []
         var failures = 0
+        /// Which attempt to connect counts: what an earlier one brings is not wanted any more.
+        var attempt = 0
         /// Whether anything has come since the last heartbeat.
         var hasHeard = false
 
@@ -141,12 +143,14 @@ final class SubscriptionHub: Sendable {
 
     /// Ends all subscriptions, and refuses new ones.
     func close() {
-        let (newcomers, inboxes, channel) = state.withLock { state in
-            let ended = (Array(state.newcomers.values), state.table.removeAll(), state.channel)
+        let (newcomers, inboxes, authenticating, channel) = state.withLock { state in
+            let ended = (Array(state.newcomers.values), state.table.removeAll(), state.authenticating, state.channel)
             state.phase = .closed
             state.newcomers = [:]
+            state.authenticating = []
             return ended
         }
+        for confirmation in authenticating { confirmation.resume(returning: .success(())) }
         for newcomer in newcomers { newcomer.confirmation.resume(returning: .failure(StoreError(.shuttingDown))) }
         for inbox in inboxes { inbox.finish() }
         channel?.close(promise: nil)
@@ -155,10 +159,16 @@ final class SubscriptionHub: Sendable {
     // MARK: - The connection
 
     /// Makes a new connection, because the server at the other end is not the one to listen to any more.
-    func renew() {
-        let channel = state.withLock { $0.channel }
+    func renew() { eventLoop.execute { self.leave() } }
+
+    /// On the event loop, where attempts to connect begin and end: what is decided here holds until it is done.
+    private func leave() {
+        let (channel, isConnecting) = state.withLock { state in
+            if case .connecting = state.phase { (state.channel, true) } else { (state.channel, false) }
+        }
         if let channel { return channel.close(promise: nil) }
-        eventLoop.execute { self.tryAgain() }
+        // An attempt that is under way goes to the wrong server: another one counts.
+        if isConnecting { connect() } else { tryAgain() }
     }
 
     /// Shows the server other credentials, where the connection is there: a new one shows them by itself. In RESP2 a connection that
@@ -190,17 +200,21 @@ final class SubscriptionHub: Sendable {
     }
 
     private func connect() {
+        let attempt = state.withLock { state in
+            state.attempt += 1
+            return state.attempt
+        }
         connector.connect(on: eventLoop, receiver: self).whenComplete { result in
             switch result {
-            case .success(let channel): self.connected(channel)
-            case .failure(let error): self.failed(error as? StoreError ?? StoreError(.connectionFailed, "\(error)"))
+            case .success(let channel): self.connected(channel, attempt)
+            case .failure(let error): self.failed(error as? StoreError ?? StoreError(.connectionFailed, "\(error)"), attempt)
             }
         }
     }
 
-    private func connected(_ channel: any NIOCore.Channel) {
+    private func connected(_ channel: any NIOCore.Channel, _ attempt: Int) {
         let isWanted = state.withLock { state -> Bool in
-            guard case .connecting = state.phase else { return false }
+            guard case .connecting = state.phase, state.attempt == attempt else { return false }
             state.phase = .ready(channel)
             state.failures = 0
             state.hasHeard = true
@@ -221,10 +235,10 @@ final class SubscriptionHub: Sendable {
     }
 
     /// Connecting failed: new subscriptions are told so, older ones wait for the next attempt.
-    private func failed(_ error: StoreError) {
+    private func failed(_ error: StoreError, _ attempt: Int) {
         let fraction = Double.random(in: 0...1)
         let (newcomers, pause) = state.withLock { state -> ([Newcomer], Duration?) in
-            guard case .connecting = state.phase else { return ([], nil) }
+            guard case .connecting = state.phase, state.attempt == attempt else { return ([], nil) }
             let newcomers = Array(state.newcomers.values)
             state.newcomers = [:]
             // Not connected, so there is nothing to send.
@@ -306,10 +320,11 @@ extension SubscriptionHub: ConnectionReceiver {
 
     func closed(_ channel: any NIOCore.Channel, _ error: StoreError, _ identity: ServerSideIdentity?) {
         let (reconnects, authenticating) = state.withLock { state -> (Bool, [Confirmation]) in
+            // One that came too late was never used.
+            guard state.channel === channel else { return (false, []) }
             state.table.disconnected()
             state.outgoing = CommandWriter()
             defer { state.authenticating = [] }
-            guard case .ready = state.phase else { return (false, state.authenticating) }
             state.phase = state.table.isEmpty ? .idle : .connecting
             return (!state.table.isEmpty, state.authenticating)
         }

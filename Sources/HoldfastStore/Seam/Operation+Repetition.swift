@@ -9,6 +9,9 @@ extension Operation {
         return flags.contains(.idempotent)
     }
 
+    /// Whether it changes nothing, by the command table.
+    package var isRead: Bool { flags.contains(.readOnly) }
+
     private var flags: CommandSpec.Flags { CommandTable.shared[Bytes(name)]?.flags ?? [] }
 
     /// Whether its answer is the same whatever is stored.

@@ -8,7 +8,7 @@ import HoldfastStore
 struct PermissionExamination {
     let store: RedisStore
     let grant: Grant
-    let topologyCommands: [String]
+    let topologyCommands: [[Bytes]]
 
     private let token = String(UInt64.random(in: .min ... .max), radix: 36)
 
@@ -74,13 +74,25 @@ struct PermissionExamination {
         do throws(StoreError) {
             let examination = CommandExamination(
                 store: store, keys: keys.isEmpty ? [main] : keys, areWritable: !keys.isEmpty)
-            let names =
-                try await examination.refused(of: ServiceCommands.names) + refused(topologyCommands.map { ($0, [Bytes($0)]) })
+            let names = try await examination.refused(of: ServiceCommands.names) + refusedOfTopology()
             guard names.isEmpty else {
                 return .wrong("Commands", "\(Grant.list(names)) may not be called: \(grant.commands(names))")
             }
             return .right("Commands", "all that the services send may be called")
         } catch { return .doubtful("Commands", "which of them may be called cannot be told: \(error.message)") }
+    }
+
+    /// On a connection that nobody else has, for some of them change it.
+    private func refusedOfTopology() async throws(StoreError) -> [String] {
+        guard !topologyCommands.isEmpty else { return [] }
+        let calls = topologyCommands.map { command in
+            (command.map(\.lossyString).joined(separator: "|"), command)
+        }
+        do {
+            return try await store.withConnection(to: main) { try await refused(calls, on: $0) }
+        } catch {
+            throw error as? StoreError ?? StoreError(.internalError, "\(error)")
+        }
     }
 
     // MARK: - Channels
@@ -120,10 +132,12 @@ struct PermissionExamination {
     }
 
     /// The names of the calls that the user may not make. What else they answer is of no interest here.
-    private func refused(_ calls: [(name: String, command: [Bytes])]) async throws(StoreError) -> [String] {
+    private func refused(
+        _ calls: [(name: String, command: [Bytes])], on connection: (any Store)? = nil
+    ) async throws(StoreError) -> [String] {
         var names: [String] = []
         for (name, command) in calls {
-            guard case .error(let line) = try await store.execute(.raw(command)) else { continue }
+            guard case .error(let line) = try await (connection ?? store).execute(.raw(command)) else { continue }
             if StoreError(line).code == .permissionMissing { names.append(name) }
         }
         return names

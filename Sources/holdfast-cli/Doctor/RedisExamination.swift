@@ -9,11 +9,11 @@ import NIOPosix
 /// the first layer that does not hold, because nothing beyond it can be known.
 struct RedisExamination {
     let redis: HoldfastConfiguration.Redis
-    private let topologyCommands: [String]
+    private let topologyCommands: [[Bytes]]
     private let grant: Grant
 
     /// - Parameter topologyCommands: those that finding the server takes besides.
-    init(_ redis: HoldfastConfiguration.Redis, topologyCommands: [String] = []) {
+    init(_ redis: HoldfastConfiguration.Redis, topologyCommands: [[Bytes]] = []) {
         self.redis = redis
         self.topologyCommands = topologyCommands
         grant = Grant(user: redis.username ?? "default", prefix: redis.keyPrefix)
@@ -31,11 +31,11 @@ struct RedisExamination {
         guard holds(await address()), holds(await language()), holds(await credentials()), holds(await database()) else {
             return findings
         }
-        return findings + (await inside())
+        return findings + (await inside(topologyCommands: topologyCommands))
     }
 
     /// What is to be seen with the credentials.
-    private func inside() async -> [Finding] {
+    private func inside(topologyCommands: [[Bytes]]) async -> [Finding] {
         do {
             let store = try RedisStore(configuration())
             let findings = await ServerExamination(store: store, grant: grant, topologyCommands: topologyCommands).findings()
@@ -57,7 +57,7 @@ struct RedisExamination {
             direct.address = .tcp(host: primary.host, port: primary.port)
             let found = Finding.right("Sentinels", "they say that \(sentinel.master) is at \(primary)")
             // What says of itself that it is no primary is not used.
-            return [found] + (await RedisExamination(direct, topologyCommands: ["ROLE"]).findings())
+            return [found] + (await RedisExamination(direct, topologyCommands: [["ROLE"]]).findings())
         } catch {
             let advice =
                 error.code == .serverRefused
@@ -85,7 +85,8 @@ struct RedisExamination {
             }
             await store.shutdown()
             guard findings.allSatisfy({ $0.state != .wrong }) else { return findings }
-            return findings + (await inside())
+            // The second is sent where a slot is being moved.
+            return findings + (await inside(topologyCommands: [["CLUSTER", "INFO"], ["ASKING"]]))
         } catch {
             return [.wrong("Cluster", error.namingSettings().message)]
         }

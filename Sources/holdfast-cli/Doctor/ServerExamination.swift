@@ -6,7 +6,7 @@ struct ServerExamination {
     let store: RedisStore
     let grant: Grant
     /// The commands that finding the server's keys takes besides.
-    var topologyCommands: [String] = []
+    var topologyCommands: [[Bytes]] = []
 
     func findings() async -> [Finding] {
         var findings = [await ping()]

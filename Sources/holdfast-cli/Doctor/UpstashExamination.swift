@@ -16,7 +16,9 @@ struct UpstashExamination {
             return [.wrong("REST", "UPSTASH_REDIS_REST_\(error.field == "token" ? "TOKEN" : "URL"): \(error.message)")]
         }
         var findings = [await endpoint(store)]
-        if findings[0].state != .wrong { findings += [await canary(store), await script(store), Self.nearCache] }
+        if findings[0].state != .wrong {
+            findings += [await canary(store), await script(store), await channels(store), Self.nearCache]
+        }
         await store.shutdown()
         return findings
     }
@@ -35,18 +37,30 @@ struct UpstashExamination {
         }
     }
 
-    /// Writes, reads and deletes one key under the prefix, as the services do.
+    private let token = String(UInt64.random(in: .min ... .max), radix: 36)
+
+    /// Writes, reads and deletes keys of both forms under the prefix, as the services do.
     private func canary(_ store: UpstashStore) async -> Finding {
-        let key = Namespace(prefix: prefix).key("doctor:\(String(UInt64.random(in: .min ... .max), radix: 36))")
+        let main = Namespace(prefix: prefix).key("doctor:\(token)")
+        for key in [main, main.companion("doctor")] {
+            do {
+                let text = Bytes("canary")
+                try await store(.set(key, text, expiration: .after(.seconds(10))))
+                let found = try await store(.get(key))
+                _ = try await store(.unlink([key]))
+                if found != text { return .wrong("Write", "what was written to \(key) was not read back: is this a replica?") }
+            } catch { return .wrong("Write", error.message) }
+        }
+        return .right("Write", "keys under \(prefix) and {\(prefix) can be written, read and deleted")
+    }
+
+    /// Listens, and publishes.
+    private func channels(_ store: UpstashStore) async -> Finding {
+        let channel = Namespace(prefix: prefix).channel("doctor:\(token)")
         do {
-            let text = Bytes("canary")
-            try await store(.set(key, text, expiration: .after(.seconds(10))))
-            let found = try await store(.get(key))
-            _ = try await store(.unlink([key]))
-            return found == text
-                ? .right("Write", "keys under \(prefix) can be written, read and deleted")
-                : .wrong("Write", "what was written under \(prefix) was not read back: is this a replica?")
-        } catch { return .wrong("Write", error.message) }
+            try await store.withSubscription(to: [.channel(channel)]) { _ in _ = try await store(.publish(channel, "canary")) }
+            return .right("Channels", "those under \(prefix) can be published to and listened to")
+        } catch { return .wrong("Channels", (error as? StoreError)?.message ?? "\(error)") }
     }
 
     private func script(_ store: UpstashStore) async -> Finding {
