@@ -374,7 +374,9 @@ public final class Outbox: Sendable {
         state.bytes -= waiting.entry.size
     }
 
+    /// In the place of an earlier letter of its number: of an entry that was changed while the server refused it.
     func bury(_ letter: DeadLetter, _ state: inout State) {
+        _ = unearth(letter.entry.number, &state)
         state.dead[letter.entry.number] = letter
         state.bytes += letter.entry.size
     }
