@@ -510,6 +510,27 @@ private final class Hold: Sendable {
         #expect(try await f.list() == ["0"])
     }
 
+    /// What is handed over before a call is none of that call's time: a server that is well stays trusted.
+    @Test func aHandOverThatTakesItsTimeIsNoSlowCall() async throws {
+        let server = InterceptedStore(f.server) { call in
+            if case .procedure = call { f.time.advance(by: .seconds(2)) }
+        }
+        let outbox = f.outbox()
+        let failover = Failover(
+            server: server, local: EmbeddedStore(time: f.time), outbox: outbox,
+            configuration: .init(thresholds: .init(failures: 1), slowCall: .milliseconds(250)), time: f.time)
+        try await outbox.add(Counter.item("0"))
+        let seen = try await failover.perform(.fail) { (store, _) throws(StoreError) in try await store(.llen(key("list"))) }
+        #expect(seen == Decided(1, by: .server))
+        #expect(failover.localSince == nil && failover.statistics.slowCalls == 0)
+        // The call's own time still counts.
+        let slow = try await failover.perform(.fail) { (store, _) throws(StoreError) in
+            f.time.advance(by: .milliseconds(251))
+            return try await store(.llen(key("list")))
+        }
+        #expect(slow.value == 1 && failover.statistics.slowCalls == 1 && failover.localSince != nil)
+    }
+
     /// One call whose reply is lost, and no outage: the next call, of whatever kind, comes after what was accepted.
     @Test func afterASingleFailureTheNextCallComesSecond() async throws {
         let outbox = f.outbox()
