@@ -1,6 +1,7 @@
-import HoldfastStore
 import HoldfastTesting
 import Testing
+
+@testable import HoldfastStore
 
 /// A server that counts: an additive action that bears a marker, as ``ReplayAction`` asks for, and one that the server refuses.
 struct Counter {
@@ -69,9 +70,11 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         }
         let first = Task { try await outbox.add(item("first")) }
         await folder.isHeld()
-        try await outbox.add(item("second"))
+        let second = Task { try await outbox.add(item("second")) }
+        while outbox.state.withLock({ $0.revision }) < 2 { await Task.yield() }
         folder.failFirst()
         await #expect(throws: StoreError.self) { try await first.value }
+        try await second.value
         #expect(!outbox.isEmpty && outbox.entries().map(\.arguments) == [["second"]])
         try await outbox.replay(on: f.server)
         #expect(try await f.truth(.get(key("k"))) == "second")
