@@ -42,15 +42,18 @@ public final class Outbox: Sendable {
         public var arguments: [Bytes]
         /// Of two items of one name the one that is not lower stays, whichever is added last; in the order of arrays.
         public var rank: [Int64]
+        /// The present ``Outbox/epoch``, where the name is about it (``Outbox/name(_:of:in:)``): after a restart it goes on from there.
+        public var epoch: Int?
 
         /// - Parameters:
         ///   - name: an entry of this name that still waits is replaced, at its place in the order.
         ///   - subject: entries about one subject are carried out in order; the first key where it is not given.
         public init(
             _ action: String, keys: [Key] = [], arguments: [Bytes] = [], about subject: Bytes? = nil, named name: Bytes? = nil,
-            rank: [Int64] = []
+            rank: [Int64] = [], epoch: Int? = nil
         ) {
             self.rank = rank
+            self.epoch = epoch
             self.action = action
             self.keys = keys
             self.arguments = arguments
@@ -63,7 +66,6 @@ public final class Outbox: Sendable {
         let entry: OutboxEntry
         /// Whether it, or what it has taken the place of, is kept for certain: only then it was acknowledged, and may be carried out.
         var isKept: Bool
-        var rank: [Int64] = []
         /// Whether somebody has begun to carry it out, or what it has taken the place of: it may have happened.
         var isTried = false
     }
@@ -179,14 +181,14 @@ public final class Outbox: Sendable {
 
     private func place(_ item: Item, _ state: inout State) throws(StoreError) -> Int64 {
         let present = item.name.flatMap { state.names[$0] }.flatMap { state.entries[$0] }
-        if let present, item.rank.lexicographicallyPrecedes(present.rank) { return present.entry.number }
+        if let present, item.rank.lexicographicallyPrecedes(present.entry.rank) { return present.entry.number }
         state.revision += 1
         var entry = OutboxEntry(present?.entry.number ?? state.next, item, at: Moment(time), inPlaceOf: present?.entry)
         entry.revision = state.revision
         guard present != nil || hasRoom(bytes: entry.size, state),
             state.bytes + state.leavings.bytes + entry.size - (present?.entry.size ?? 0) <= configuration.maximumBytes
         else { throw refusal(item.action, &state) }
-        var waiting = Waiting(entry: entry, isKept: false, rank: item.rank)
+        var waiting = Waiting(entry: entry, isKept: false)
         if let present {
             (waiting.isKept, waiting.isTried) = (present.isKept, present.isTried)
             drop(present, &state)
@@ -277,7 +279,7 @@ public final class Outbox: Sendable {
         }
         let actions = state.withLock { state in
             // Names of an epoch must go on to be found.
-            state.epoch = max(state.epoch, found.compactMap { $0.name.flatMap(Self.epoch) }.max() ?? 0)
+            state.epoch = max(state.epoch, found.compactMap(\.epoch).max() ?? 0)
             for entry in found { insert(Waiting(entry: entry, isKept: true, isTried: true), &state) }
             for letter in letters { bury(letter, &state) }
             for (name, value) in notes { state.notes[name.lossyString] = value }
@@ -292,14 +294,10 @@ public final class Outbox: Sendable {
 
     // MARK: - Names of an epoch
 
-    /// A name under which an entry is replaced by those of its own epoch only, and after a restart as before it.
+    /// A name under which an entry is replaced by those of its own epoch only, and after a restart as before it; its item says which epoch
+    /// that is (``Item/epoch``).
     public static func name(_ word: String, of key: Key, in epoch: Int) -> Bytes {
         Bytes(Array("\(word):\(epoch):".utf8) + Array(key.bytes))
-    }
-
-    private static func epoch(of name: Bytes) -> Int? {
-        let parts = name.lossyString.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-        return parts.count == 3 ? Int(parts[1]) : nil
     }
 
     // MARK: - Under the lock
