@@ -69,6 +69,29 @@ import Testing
         #expect(try await f.list() == ["2"])
     }
 
+    /// An entry is changed while the server refuses it, again and again: its last letter is there, and counts once.
+    @Test func aLetterThatTakesThePlaceOfAnEarlierOneCountsOnce() async throws {
+        let outbox = f.outbox()
+        let list = Key(raw: "list")
+        _ = try await f.truth(.set(list, "no list"))
+        @Sendable func item(_ number: Int) -> Outbox.Item {
+            Outbox.Item("test.add@1", keys: [list, Key(raw: "mark")], arguments: [Bytes("\(number)")], named: "n")
+        }
+        let count = Locked(0)
+        let server = InterceptedStore(f.server) { _ throws(StoreError) in
+            let number = count.withLock { count in
+                count += 1
+                return count
+            }
+            if number < 5 { try await outbox.add(item(number)) }
+        }
+        try await outbox.add(item(0))
+        while !outbox.isEmpty { try await outbox.replay(on: server) }
+        #expect(outbox.deadLetters().map(\.entry.arguments) == [["4"]])
+        #expect(try await outbox.drop(1))
+        #expect(outbox.status.bytes == 0)
+    }
+
     @Test func manyWhoRetryOneLetterRetryItOnce() async throws {
         let outbox = try await outbox(keptIn: EmbeddedStore(time: f.time))
         let retried = try await withThrowingTaskGroup(of: Bool.self) { group in

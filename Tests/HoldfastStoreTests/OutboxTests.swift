@@ -1,6 +1,7 @@
-import HoldfastStore
 import HoldfastTesting
 import Testing
+
+@testable import HoldfastStore
 
 /// A server that counts: an additive action that bears a marker, as ``ReplayAction`` asks for, and one that the server refuses.
 struct Counter {
@@ -69,9 +70,11 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         }
         let first = Task { try await outbox.add(item("first")) }
         await folder.isHeld()
-        try await outbox.add(item("second"))
+        let second = Task { try await outbox.add(item("second")) }
+        while outbox.state.withLock({ $0.revision }) < 2 { await Task.yield() }
         folder.failFirst()
         await #expect(throws: StoreError.self) { try await first.value }
+        try await second.value
         #expect(!outbox.isEmpty && outbox.entries().map(\.arguments) == [["second"]])
         try await outbox.replay(on: f.server)
         #expect(try await f.truth(.get(key("k"))) == "second")
@@ -376,6 +379,56 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         }
     }
 
+    /// The same after a restart.
+    @Test func anOlderStateDoesNotTakeThePlaceOfOneThatAnEarlierProcessKept() async throws {
+        let kept = EmbeddedStore(time: f.time)
+        func item(_ value: String, _ rank: [Int64]) -> Outbox.Item {
+            Outbox.Item("test.set@1", keys: [key("k")], arguments: [Bytes(value)], named: "k", rank: rank)
+        }
+        try await f.outbox(keptIn: kept).add(item("2", [1, -5, .max]))
+        let outbox = f.outbox(keptIn: kept)
+        try await outbox.load(into: EmbeddedStore(time: f.time))
+        try await outbox.add(item("1", [1, -6]))
+        #expect(outbox.entries().map(\.arguments) == [["2"]])
+        try await outbox.add(item("3", [1, -5, .max]))
+        #expect(outbox.entries().map(\.arguments) == [["3"]])
+    }
+
+    /// Written as versions without ranks and epochs wrote them.
+    private func writeOld(_ number: Int64, _ action: Bytes, named name: Bytes, to folder: any Store) async throws {
+        let fields: [Bytes] = ["1", Bytes(number), action, "subject", name, Bytes(f.time.now.milliseconds), "1", "k", "v"]
+        _ = try await folder(.hset(Outbox.entriesKey, [HashField(Bytes(number), Bytes(ByteList.encode(fields)))]))
+    }
+
+    @Test func aFolderOfAnEarlierVersionIsRead() async throws {
+        let kept = EmbeddedStore(time: f.time)
+        try await writeOld(1, "test.set@1", named: "k", to: kept)
+        try await writeOld(2, "session.merge@1", named: "session.merge:7:k", to: kept)
+        try await writeOld(3, "session.delete@1", named: "session.merge:9:k:1", to: kept)
+        try await writeOld(4, "session.delete@1", named: "", to: kept)
+        let outbox = f.outbox(keptIn: kept)
+        try await outbox.load(into: EmbeddedStore(time: f.time))
+        #expect(outbox.entries().map(\.number) == [1, 2, 3, 4] && outbox.epoch == 9)
+        #expect(outbox.entries()[0].arguments == ["v"] && outbox.entries()[0].keys == [key("k")])
+        // It has no rank, so anything takes its place.
+        try await outbox.add(Outbox.Item("test.set@1", keys: [key("k")], arguments: ["later"], named: "k", rank: [-1]))
+        #expect(outbox.entries()[0].arguments == ["later"])
+    }
+
+    /// A name is its caller's, whatever it looks like: an epoch is not read out of it.
+    @Test(arguments: ["user:42:x", "session.merge:42:x", "k:9223372036854775807:z"])
+    func aNameIsNoEpoch(_ name: String) async throws {
+        let kept = EmbeddedStore(time: f.time)
+        try await writeOld(1, "test.set@1", named: Bytes(name), to: kept)
+        try await f.outbox(keptIn: kept).add(
+            Outbox.Item("test.set@1", keys: [key("l")], arguments: ["v"], named: Bytes("\(name):new")))
+        let outbox = f.outbox(keptIn: kept)
+        try await outbox.load(into: EmbeddedStore(time: f.time))
+        #expect(outbox.epoch == 0)
+        try await outbox.replay(on: f.server)
+        #expect(outbox.isEmpty && outbox.epoch == 1)
+    }
+
     /// Many change one entry at once, and the power fails: what is on the disk is what is in memory.
     @Test func manyWritersOfOneNameAgreeWithTheDisk() async throws {
         let disk = SimulatedFolder()
@@ -508,6 +561,27 @@ private final class Hold: Sendable {
         hold.release()
         #expect(await f.time.advanceUntil(by: .milliseconds(1)) { outbox.isEmpty })
         #expect(try await f.list() == ["0"])
+    }
+
+    /// What is handed over before a call is none of that call's time: a server that is well stays trusted.
+    @Test func aHandOverThatTakesItsTimeIsNoSlowCall() async throws {
+        let server = InterceptedStore(f.server) { call in
+            if case .procedure = call { f.time.advance(by: .seconds(2)) }
+        }
+        let outbox = f.outbox()
+        let failover = Failover(
+            server: server, local: EmbeddedStore(time: f.time), outbox: outbox,
+            configuration: .init(thresholds: .init(failures: 1), slowCall: .milliseconds(250)), time: f.time)
+        try await outbox.add(Counter.item("0"))
+        let seen = try await failover.perform(.fail) { (store, _) throws(StoreError) in try await store(.llen(key("list"))) }
+        #expect(seen == Decided(1, by: .server))
+        #expect(failover.localSince == nil && failover.statistics.slowCalls == 0)
+        // The call's own time still counts.
+        let slow = try await failover.perform(.fail) { (store, _) throws(StoreError) in
+            f.time.advance(by: .milliseconds(251))
+            return try await store(.llen(key("list")))
+        }
+        #expect(slow.value == 1 && failover.statistics.slowCalls == 1 && failover.localSince != nil)
     }
 
     /// One call whose reply is lost, and no outage: the next call, of whatever kind, comes after what was accepted.

@@ -5,9 +5,6 @@ import HoldfastStore
 ///
 /// A charge whose window is over by then counts nothing any more: its cost is handed over as zero, and what is left is that the name is known.
 enum RateLimitReplay {
-    /// How long the marker stays that a charge bears which its caller gave no name. It is a key of the server's for each such call.
-    static let ownRetention = Duration.seconds(600)
-
     /// - Parameter instances: by how many the local store's limits are divided.
     static func register(in outbox: Outbox, time: any TimeSource, sharedBy instances: @escaping @Sendable () -> Int) {
         // Not the outbox itself, which holds these.
@@ -23,9 +20,14 @@ enum RateLimitReplay {
                 ) { (entry, server) throws(StoreError) in
                     let now = entry.now(by: time)
                     let procedure = try procedure(script, entry, at: now)
-                    if let last = entry.arguments[0].integer, now.milliseconds >= last { return }
+                    let countsNothing = entry.ends.allSatisfy { $0 <= now.milliseconds }
+                    if let last = entry.arguments[0].integer, now.milliseconds >= last {
+                        // Rather once too few than twice, but not in silence.
+                        if countsNothing { return }
+                        throw StoreError(.tooOld, "It may have been charged before the outage, and its marker has ended")
+                    }
                     guard entry.age(by: time) <= longest else {
-                        if entry.ends.allSatisfy({ $0 <= now.milliseconds }) { return }
+                        if countsNothing { return }
                         throw StoreError(.tooOld, "It waited longer than \(longest)")
                     }
                     _ = try await server.run(procedure)

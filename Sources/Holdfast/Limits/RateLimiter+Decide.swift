@@ -25,12 +25,15 @@ extension RateLimiter {
 
     private func ask(_ mode: RateLimitProcedures.Mode, _ call: RateLimitCall) async throws(StoreError) -> RateLimitDecision {
         let decided: Decided<RateLimitAnswer>
-        let sent = bearsName(mode) ? call.named(.random(retention: RateLimitReplay.ownRetention), in: namespace) : call
+        let sent = bearsName(mode) ? call.named(ownName, in: namespace) : call
         var attempt = Attempt(call: sent)
         do throws(StoreError) {
             decided = try await failover.perform(configuration.outage == .local ? .local : .fail) {
                 (store, decider) throws(StoreError) in
-                if decider.isLocal { return try await decideHere(mode, call, after: attempt, in: store) }
+                if decider.isLocal {
+                    attempt.isOver = false
+                    return try await decideHere(mode, call, after: attempt, in: store)
+                }
                 if sent.isNamed { attempt.began = failover.time.uptime }
                 do throws(StoreError) {
                     return try await store.run(try sent.procedure(mode.script, sharedBy: 1))
@@ -40,6 +43,8 @@ extension RateLimiter {
                 }
             }
         } catch {
+            // Its caller has left, and it goes no further under this name.
+            if attempt.isOver, attempt.mayHaveHappened { forgetOwnMarker(of: sent, call) }
             // What is to be charged or given back has not been: no decision stands for that.
             guard configuration.outage != .local, error.isOutage, mode == .check || mode == .peek else { throw error }
             let now = failover.time.now
@@ -47,7 +52,10 @@ extension RateLimiter {
                 .storeAway, at: now, by: .local(since: failover.localSince ?? now), isAllowed: configuration.outage == .open)
         }
         let decision = RateLimitDecision(decided.value.states, at: decided.value.at, by: decided.by)
-        if !decided.by.isLocal { handOverRest() }
+        if !decided.by.isLocal {
+            forgetOwnMarker(of: sent, call)
+            handOverRest()
+        }
         return decision
     }
 
@@ -57,6 +65,16 @@ extension RateLimiter {
         (mode == .record || mode == .refund) && failover.server != nil && configuration.outage == .local
     }
 
+    /// For a charge whose caller gave none; known for as long as an outage may last. The server is rid of it once the caller has its answer
+    /// (``AnsweredMarkers``).
+    private var ownName: OperationID { .random(retention: failover.outbox.configuration.longestOutage) }
+
+    /// - Parameter call: as its caller gave it.
+    private func forgetOwnMarker(of sent: RateLimitCall, _ call: RateLimitCall) {
+        guard !call.isNamed, let marker = sent.marker, let server = failover.server else { return }
+        answered.add(marker, on: server)
+    }
+
     /// What has become of a call on the server before it is decided here.
     private struct Attempt {
         /// As it went there.
@@ -64,6 +82,8 @@ extension RateLimiter {
         /// By `uptime`.
         var began: Duration?
         var mayHaveHappened = false
+        /// Whether it ends with the server's answer or the caller's patience, and is not decided here.
+        var isOver = true
     }
 
     /// Decides by this process's share, and keeps what the server must hear.
@@ -89,7 +109,7 @@ extension RateLimiter {
         case .sum where mode == .refund:
             let rest = consumption.takeBack(call, in: namespace)
             guard !rest.isEmpty else { break }
-            let call = try RateLimitCall(rest, in: namespace, once: .random(retention: RateLimitReplay.ownRetention))
+            let call = try RateLimitCall(rest, in: namespace, once: ownName)
             try await handOverLater(mode, call, at: answer.at, sent: nil)
         case .sum: consumption.add(call, in: namespace, at: answer.at)
         }

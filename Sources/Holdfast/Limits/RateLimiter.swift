@@ -54,6 +54,7 @@ public struct RateLimiter: Sendable {
     let failover: Failover
     let denials: DenialMemory
     let consumption: LocalConsumption
+    let answered: AnsweredMarkers
 
     /// - Parameter instances: how many processes share the server; by default one, as nobody counts them. ``AgentState`` has one for all.
     public init(
@@ -69,6 +70,8 @@ public struct RateLimiter: Sendable {
         let consumption = LocalConsumption(
             maximumKeys: failover.outbox.configuration.maximumEntries, outbox: failover.outbox, time: failover.time)
         self.consumption = consumption
+        let answered = AnsweredMarkers(time: failover.time)
+        self.answered = answered
         if failover.server != nil {
             let (local, time) = (failover.local, failover.time)
             RateLimitReplay.register(in: failover.outbox, time: time) { [weak instances] in instances?.count ?? 1 }
@@ -84,6 +87,7 @@ public struct RateLimiter: Sendable {
                 try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
             }
             failover.whileServerAnswers { [weak instances] (server) throws(StoreError) in
+                try await answered.removeAll(on: server)
                 if consumption.isEmpty { return }
                 try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
             }
@@ -96,6 +100,7 @@ public struct RateLimiter: Sendable {
         instances = other.instances
         denials = other.denials
         consumption = other.consumption
+        answered = other.answered
         self.namespace = namespace
     }
 

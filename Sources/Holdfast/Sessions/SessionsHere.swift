@@ -208,7 +208,8 @@ struct SessionsHere: Sendable {
             Outbox.Item(
                 SessionProcedures.merge.identifier, keys: pair + index, arguments: head + fields,
                 about: index[0].bytes, named: entryName(session.id),
-                rank: [session.version, session.lastAccessed.milliseconds, session.expires.milliseconds]))
+                rank: [session.version, session.lastAccessed.milliseconds, session.expires.milliseconds],
+                epoch: epoch))
         let time = sessions.failover.time
         sessions.near.keep(
             session, reply.stored.droppingFields(["base", "seen"]), at: pair[0], serverNow: time.now,
@@ -232,7 +233,7 @@ struct SessionsHere: Sendable {
     private func deletion(_ id: SessionID, _ arguments: [Bytes], about index: Key?) -> Outbox.Item {
         Outbox.Item(
             SessionProcedures.delete.identifier, keys: keys.pair(id), arguments: arguments, about: index?.bytes,
-            named: entryName(id), rank: [.max])
+            named: entryName(id), rank: [.max], epoch: epoch)
     }
 
     /// - Returns: how many sessions of the user this process knew.

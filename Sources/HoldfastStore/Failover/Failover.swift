@@ -21,7 +21,7 @@ public final class Failover: Sendable {
         /// How long a probe may take.
         public var probeTimeout: Duration
         /// A call or probe that takes longer counts as a failure, however it ended; nil for never. A call is what a service does at
-        /// once, which may be several round trips.
+        /// once, which may be several round trips; not what it waits for before it begins (``handOverPatience``).
         public var slowCall: Duration?
 
         /// How long a call without an earlier deadline waits while what single failures left here is handed over. A call that waits longer
@@ -176,9 +176,11 @@ public final class Failover: Sendable {
             (state.health.localSince, state.health.generation, state.health.state != .up)
         }
         if let since { return try await decideLocally(policy, since: since, body) }
-        let start = configuration.slowCall == nil ? nil : time.uptime
+        var start: Duration?
         do {
             if !outbox.isEmpty { try await handOver(to: server) }
+            // The time that others' entries took is none of this call's.
+            if configuration.slowCall != nil { start = time.uptime }
             let output = try await body(server, .server)
             if isSlow(since: start) {
                 note(.failed(generation: generation, at: moment), StoreError(.timeout))
@@ -195,7 +197,7 @@ public final class Failover: Sendable {
     ///
     /// - Parameters:
     ///   - generation: as it was when the call began.
-    ///   - start: when it began, where calls have a limit of time.
+    ///   - start: when it began, where calls have a limit of time and it came to begin.
     @usableFromInline nonisolated(nonsending) func settle<Output: Sendable>(
         _ error: StoreError, of generation: Int, since start: Duration?, _ policy: OutagePolicy,
         _ body: nonisolated(nonsending) (_ store: any Store, _ decider: Decider) async throws(StoreError) -> Output

@@ -52,14 +52,31 @@ extension Outbox {
     ///   ``ErrorCode/cancelled`` for the caller's sake: it goes on.
     public func settleFolder() async throws(StoreError) {
         guard owesItsFolder else { return }
-        try await settlement.perform { () throws(StoreError) in try await self.payAll() }
+        let promise = Promise<Void>()
+        askToSettle(promise)
+        defer { state.withLock { $0.settlement.leave(promise) } }
+        try await promise.wait(time)
     }
 
     /// The same for whoever has better to do than to wait for a disk.
     package func settleFolderSoon() {
-        // One that is under way may have looked already, so another one follows it; more would find nothing to do.
-        guard owesItsFolder, settlement.count < 2 else { return }
-        settlement.begin { try? await self.payAll() }
+        if owesItsFolder { askToSettle(nil) }
+    }
+
+    /// One that is under way may have looked already, so another one follows it, for all who have asked meanwhile.
+    private func askToSettle(_ caller: Promise<Void>?) {
+        guard state.withLock({ $0.settlement.ask(caller) }) else { return }
+        Task.detached {
+            while self.state.withLock({ $0.settlement.begin() }) {
+                let outcome: Result<Void, StoreError>
+                do throws(StoreError) {
+                    outcome = .success(try await self.payAll())
+                } catch {
+                    outcome = .failure(error)
+                }
+                for caller in self.state.withLock({ $0.settlement.end() }) { caller.settle(outcome) }
+            }
+        }
     }
 
     private func payAll() async throws(StoreError) {

@@ -10,6 +10,8 @@ public import Synchronization
 /// dropped in silence: a full outbox refuses (``ErrorCode/outboxFull``), and what the server answers with an error becomes a dead
 /// letter, which counts against the bound until somebody retries or drops it.
 ///
+/// A folder that hangs costs no more than these bounds allow, and once more for what is on its way there: see `Outbox+Writing.swift`.
+///
 /// Invariants: an entry that was acknowledged stays in `entries` until the server has carried it out, it has become a dead letter, or a
 /// later one of its name has taken its place. `names` leads to the entry that has the name.
 public final class Outbox: Sendable {
@@ -40,15 +42,18 @@ public final class Outbox: Sendable {
         public var arguments: [Bytes]
         /// Of two items of one name the one that is not lower stays, whichever is added last; in the order of arrays.
         public var rank: [Int64]
+        /// The present ``Outbox/epoch``, where the name is about it (``Outbox/name(_:of:in:)``): after a restart it goes on from there.
+        public var epoch: Int?
 
         /// - Parameters:
         ///   - name: an entry of this name that still waits is replaced, at its place in the order.
         ///   - subject: entries about one subject are carried out in order; the first key where it is not given.
         public init(
             _ action: String, keys: [Key] = [], arguments: [Bytes] = [], about subject: Bytes? = nil, named name: Bytes? = nil,
-            rank: [Int64] = []
+            rank: [Int64] = [], epoch: Int? = nil
         ) {
             self.rank = rank
+            self.epoch = epoch
             self.action = action
             self.keys = keys
             self.arguments = arguments
@@ -61,11 +66,8 @@ public final class Outbox: Sendable {
         let entry: OutboxEntry
         /// Whether it, or what it has taken the place of, is kept for certain: only then it was acknowledged, and may be carried out.
         var isKept: Bool
-        var rank: [Int64] = []
         /// Whether somebody has begun to carry it out, or what it has taken the place of: it may have happened.
         var isTried = false
-        /// How many callers are having it kept, by themselves or in place of what another one has added.
-        var writers = 0
     }
 
     struct State {
@@ -74,8 +76,12 @@ public final class Outbox: Sendable {
         /// How many entries there are of each action.
         var counts: [String: Int] = [:]
         var dead: [Int64: DeadLetter] = [:]
-        /// What the folder may hold otherwise than this process.
+        /// The entries that are being written.
+        var writes: [Int64: SharedRuns] = [:]
+        var leavings = OutboxLeavings()
+        /// What the folder may hold otherwise than this process, and who tells it.
         var owed = OutboxDebts()
+        var settlement = SharedRuns()
         var actions: [String: ReplayAction] = [:]
         var notes: [String: Bytes] = [:]
         var tables: [String: Restore] = [:]
@@ -105,8 +111,6 @@ public final class Outbox: Sendable {
     let observer: @Sendable (DeadLetter) -> Void
     /// What is decided about dead letters.
     let decisions: SerialWork
-    /// What is told to the folder later than it should have been.
-    let settlement: SerialWork
 
     static let entriesKey = Key(raw: "outbox:entries")
     static let deadKey = Key(raw: "outbox:dead")
@@ -123,7 +127,6 @@ public final class Outbox: Sendable {
         self.time = time
         self.observer = observer
         decisions = SerialWork(time: time)
-        settlement = SerialWork(time: time)
     }
 
     /// Says how entries of a kind are carried out; before ``load(into:)`` and before any is added.
@@ -146,45 +149,23 @@ public final class Outbox: Sendable {
     /// - Throws: ``ErrorCode/outboxFull`` with effect none; ``ErrorCode/storageFailed`` where the folder fails;
     ///   ``ErrorCode/deadlineExceeded`` or ``ErrorCode/cancelled``, with an unknown effect, for the caller's sake.
     public func add(_ item: Item) async throws(StoreError) {
-        let number = try state.withLock { (state) throws(StoreError) in try place(item, &state) }
-        guard isDurable else { return accept(number) }
         let promise = Promise<Void>()
-        Task.detached { await promise.settle { () throws(StoreError) in try await self.keep(number, item.action) } }
+        let (number, begins) = try state.withLock { (state) throws(StoreError) in
+            let number = try place(item, &state)
+            guard isDurable else {
+                accept(number, &state)
+                return (number, false)
+            }
+            return (number, state.writes[number, default: SharedRuns()].ask(promise))
+        }
+        guard isDurable else { return }
+        // Without the caller's deadline, and not cancelled with it.
+        if begins { Task.detached { await self.writeUntilKept(number) } }
+        defer { state.withLock { $0.writes[number]?.leave(promise) } }
         do throws(StoreError) {
             try await promise.wait(time)
         } catch {
-            throw error.during(item.action)
-        }
-    }
-
-    private func keep(_ number: Int64, _ action: String) async throws(StoreError) {
-        do throws(StoreError) {
-            try await write(number)
-        } catch {
-            state.withLock { state in
-                // A write that was refused has left nothing there, so nothing is noted of what is refused while the disk fails.
-                if error.effect == .unknown { owe(&state, entry: number) }
-                guard let waiting = state.entries[number] else { return }
-                state.entries[number]?.writers -= 1
-                // It stays where it contains what was accepted, or what somebody else is about to have accepted.
-                if waiting.isKept { return owe(&state, entry: number) }
-                if waiting.writers == 1 { remove(waiting, &state) }
-            }
-            try? await settleFolder()
-            throw StoreError(error.code, error.message, effect: .unknown, operation: action)
-        }
-        accept(number)
-        // It takes writes.
-        settleFolderSoon()
-    }
-
-    private func accept(_ number: Int64) {
-        state.withLock { state in
-            guard let waiting = state.entries[number] else { return }
-            state.entries[number]?.writers -= 1
-            guard !waiting.isKept else { return }
-            state.entries[number]?.isKept = true
-            kept.add(1, ordering: .releasing)
+            throw StoreError(error.code, error.message, effect: error.effect, operation: item.action)
         }
     }
 
@@ -200,19 +181,16 @@ public final class Outbox: Sendable {
 
     private func place(_ item: Item, _ state: inout State) throws(StoreError) -> Int64 {
         let present = item.name.flatMap { state.names[$0] }.flatMap { state.entries[$0] }
-        if let present, item.rank.lexicographicallyPrecedes(present.rank) {
-            state.entries[present.entry.number]?.writers += 1
-            return present.entry.number
-        }
+        if let present, item.rank.lexicographicallyPrecedes(present.entry.rank) { return present.entry.number }
         state.revision += 1
         var entry = OutboxEntry(present?.entry.number ?? state.next, item, at: Moment(time), inPlaceOf: present?.entry)
         entry.revision = state.revision
         guard present != nil || hasRoom(bytes: entry.size, state),
-            state.bytes + entry.size - (present?.entry.size ?? 0) <= configuration.maximumBytes
+            state.bytes + state.leavings.bytes + entry.size - (present?.entry.size ?? 0) <= configuration.maximumBytes
         else { throw refusal(item.action, &state) }
-        var waiting = Waiting(entry: entry, isKept: false, rank: item.rank, writers: 1)
+        var waiting = Waiting(entry: entry, isKept: false)
         if let present {
-            (waiting.isKept, waiting.isTried, waiting.writers) = (present.isKept, present.isTried, present.writers + 1)
+            (waiting.isKept, waiting.isTried) = (present.isKept, present.isTried)
             drop(present, &state)
         } else {
             state.next += 1
@@ -223,8 +201,8 @@ public final class Outbox: Sendable {
     }
 
     private func hasRoom(bytes: Int, _ state: State) -> Bool {
-        state.entries.count + state.dead.count < configuration.maximumEntries
-            && state.bytes + bytes <= configuration.maximumBytes
+        state.entries.count + state.dead.count + state.leavings.count < configuration.maximumEntries
+            && state.bytes + state.leavings.bytes + bytes <= configuration.maximumBytes
     }
 
     private func refusal(_ action: String?, _ state: inout State) -> StoreError {
@@ -233,27 +211,6 @@ public final class Outbox: Sendable {
             .outboxFull, "\(state.entries.count) operations wait for the server, and \(state.dead.count) dead letters for you",
             operation: action)
     }
-
-    /// Writes an entry as it is to where it is kept; again where it was changed meanwhile, so that whoever writes last writes the last
-    /// state.
-    ///
-    /// - Throws: with the effect none where nothing was written.
-    private func write(_ number: Int64) async throws(StoreError) {
-        guard let store else { return }
-        var isWritten = false
-        do throws(StoreError) {
-            while let entry = entry(number) {
-                _ = try await store(.hset(Self.entriesKey, [HashField(entry.field, entry.encoded)]))
-                isWritten = true
-                if self.entry(number) == entry { return }
-            }
-            _ = try await store(.hdel(Self.entriesKey, [Bytes(number)]))
-        } catch {
-            throw isWritten ? error.withUnknownEffect() : error
-        }
-    }
-
-    private func entry(_ number: Int64) -> OutboxEntry? { state.withLock { $0.entries[number]?.entry } }
 
     // MARK: - For services that make many entries one
 
@@ -322,7 +279,7 @@ public final class Outbox: Sendable {
         }
         let actions = state.withLock { state in
             // Names of an epoch must go on to be found.
-            state.epoch = max(state.epoch, found.compactMap { $0.name.flatMap(Self.epoch) }.max() ?? 0)
+            state.epoch = max(state.epoch, found.compactMap(\.epoch).max() ?? 0)
             for entry in found { insert(Waiting(entry: entry, isKept: true, isTried: true), &state) }
             for letter in letters { bury(letter, &state) }
             for (name, value) in notes { state.notes[name.lossyString] = value }
@@ -337,14 +294,10 @@ public final class Outbox: Sendable {
 
     // MARK: - Names of an epoch
 
-    /// A name under which an entry is replaced by those of its own epoch only, and after a restart as before it.
+    /// A name under which an entry is replaced by those of its own epoch only, and after a restart as before it; its item says which epoch
+    /// that is (``Item/epoch``).
     public static func name(_ word: String, of key: Key, in epoch: Int) -> Bytes {
         Bytes(Array("\(word):\(epoch):".utf8) + Array(key.bytes))
-    }
-
-    private static func epoch(of name: Bytes) -> Int? {
-        let parts = name.lossyString.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-        return parts.count == 3 ? Int(parts[1]) : nil
     }
 
     // MARK: - Under the lock
@@ -356,6 +309,7 @@ public final class Outbox: Sendable {
 
     func remove(_ waiting: Waiting, _ state: inout State) {
         drop(waiting, &state)
+        if state.writes[waiting.entry.number] != nil { state.leavings.add(waiting.entry.number, waiting.entry.size) }
         if waiting.isKept { kept.subtract(1, ordering: .releasing) }
     }
 
@@ -374,7 +328,9 @@ public final class Outbox: Sendable {
         state.bytes -= waiting.entry.size
     }
 
+    /// In the place of an earlier letter of its number: of an entry that was changed while the server refused it.
     func bury(_ letter: DeadLetter, _ state: inout State) {
+        _ = unearth(letter.entry.number, &state)
         state.dead[letter.entry.number] = letter
         state.bytes += letter.entry.size
     }

@@ -16,6 +16,10 @@ public struct OutboxEntry: Sendable, Hashable {
     let acceptedUptime: Duration
     /// How the clocks stood when its arguments were written. Not kept.
     private let written: Moment
+    /// Of two states of one name the one that is not lower stays (``Outbox/Item/rank``).
+    let rank: [Int64]
+    /// The epoch that its name is about, where it is about one (``Outbox/Item/epoch``).
+    let epoch: Int?
     /// Tells states of one entry apart in this process; not kept.
     var revision: Int64 = 0
 
@@ -30,11 +34,14 @@ public struct OutboxEntry: Sendable, Hashable {
         name = item.name
         keys = item.keys
         arguments = item.arguments
+        rank = item.rank
+        epoch = item.epoch
     }
 
     /// The same with other keys.
     public func mappingKeys(_ transform: (Key) -> Key) -> OutboxEntry {
-        let item = Outbox.Item(action, keys: keys.map(transform), arguments: arguments, about: subject, named: name)
+        let item = Outbox.Item(
+            action, keys: keys.map(transform), arguments: arguments, about: subject, named: name, rank: rank, epoch: epoch)
         return OutboxEntry(number, item, at: written, inPlaceOf: self)
     }
 
@@ -62,14 +69,15 @@ public struct DeadLetter: Sendable, Hashable {
 
 // MARK: - As they are kept
 
-// A ``ByteList``, whose first string is the form's number.
+// A ``ByteList``, whose first string is the form's number. Form 1 had neither rank nor epoch; it is read, and not written any more.
 
 extension OutboxEntry {
     var encoded: Bytes { Bytes(ByteList.encode(fields)) }
 
     fileprivate var fields: [Bytes] {
         let head = [
-            "1", Bytes(number), Bytes(action), subject, name ?? Bytes(), Bytes(accepted.milliseconds), Bytes(Int64(keys.count)),
+            "2", Bytes(number), Bytes(action), subject, name ?? Bytes(), Bytes(accepted.milliseconds), Bytes(Int64(keys.count)),
+            Bytes(ByteList.encode(rank.map { Bytes($0) })), epoch.map { Bytes(Int64($0)) } ?? Bytes(),
         ]
         return head + keys.map(\.bytes) + arguments
     }
@@ -83,9 +91,18 @@ extension OutboxEntry {
     }
 
     fileprivate init?(fields: [Bytes], at moment: Moment) {
-        guard fields.count >= 7, fields[0] == "1", let number = fields[1].integer, let action = fields[2].string,
-            let accepted = fields[5].integer, let keys = fields[6].integer, (0...Int64(fields.count - 7)).contains(keys)
+        guard let head = fields.first.flatMap({ Self.heads[$0] }), fields.count >= head, let number = fields[1].integer,
+            Self.counts.contains(number), let action = fields[2].string, let accepted = fields[5].integer,
+            let keys = fields[6].integer, (0...Int64(fields.count - head)).contains(keys)
         else { return nil }
+        if head == 7 {
+            (rank, epoch) = ([], Self.epoch(ofName: fields[4], action))
+        } else {
+            guard let words = ByteList.decode(fields[7]), case let rank = words.compactMap(\.integer), rank.count == words.count,
+                case let epoch = fields[8].integer, fields[8].isEmpty || epoch.map(Self.counts.contains) == true
+            else { return nil }
+            (self.rank, self.epoch) = (rank, epoch.map(Int.init))
+        }
         self.number = number
         self.action = action
         subject = fields[3]
@@ -93,8 +110,23 @@ extension OutboxEntry {
         self.accepted = Timestamp(milliseconds: accepted)
         acceptedUptime = moment.uptime(at: self.accepted)
         written = moment
-        self.keys = fields[7..<(7 + Int(keys))].map(Key.init(raw:))
-        arguments = Array(fields[(7 + Int(keys))...])
+        self.keys = fields[head..<(head + Int(keys))].map(Key.init(raw:))
+        arguments = Array(fields[(head + Int(keys))...])
+    }
+
+    /// How many strings come before the keys in each form.
+    private static let heads: [Bytes: Int] = ["1": 7, "2": 9]
+
+    /// What counts on from what is read: so far that no process comes to its end.
+    private static let counts: ClosedRange<Int64> = 0...(1 << 53)
+
+    /// In form 1 the names of sessions' entries told it. Other actions' names hold what users chose, and may look like one.
+    private static func epoch(ofName name: Bytes, _ action: String) -> Int? {
+        let parts = name.lossyString.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+        guard ["session.merge@1", "session.delete@1"].contains(action), parts.count == 3, parts[0] == "session.merge",
+            let epoch = Int64(parts[1]), counts.contains(epoch)
+        else { return nil }
+        return Int(epoch)
     }
 }
 

@@ -104,6 +104,8 @@ import Testing
         (resp("EXEC"), "EXEC without MULTI"),
         (resp("MULTI", "MULTI"), "MULTI within MULTI"),
         (resp("SET a 1") + "garbage" + resp("SET b 1"), "at byte 27: no command stands there"),
+        // A later page that was written without an earlier one, or a hole in what was synced: nobody can tell which.
+        (resp("SET a 1") + String(repeating: "\0", count: 4096) + resp("SET b 1"), "at byte 27: no command stands there"),
         ("REDIS0010\u{1}\u{2}", "aof-use-rdb-preamble no"),
         ("*1\r\n$999999999999999\r\n", "a length of more than"),
         ("*0\r\n", "a command without a name"),

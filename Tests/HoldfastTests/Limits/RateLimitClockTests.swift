@@ -80,7 +80,7 @@ import Testing
     @Test func aClockThatIsSetBackChargesNothingTwice() async throws {
         let rule = Self.rule(.slidingLog, 1_000_000, per: .seconds(3600))
         server.fail(with: lost, .afterEffect)
-        try await limiter.record([RateLimitCharge(rule, for: ann, cost: 7)])
+        try await limiter.record([RateLimitCharge(rule, for: ann, cost: 7)], once: .random(retention: .seconds(600)))
         time.stepWallClock(by: .seconds(-300))
         pass(.seconds(660))
         #expect(try await usedAtTheReturn(rule) == 7)
@@ -98,7 +98,7 @@ import Testing
         let failover = Failover(server: stepping, local: EmbeddedStore(time: time), outbox: Outbox(time: time), time: time)
         let limiter = RateLimiter(failover, configuration: .init(denialMemory: .zero))
         let began = time.now
-        try await limiter.record([RateLimitCharge(rule, for: ann, cost: 7)])
+        try await limiter.record([RateLimitCharge(rule, for: ann, cost: 7)], once: .random(retention: .seconds(600)))
         let entry = try #require(failover.outbox.entries().first)
         // Until nine of the marker's ten minutes have passed, by the clock as it is now.
         #expect(entry.arguments[0].integer == (began + .seconds(300 + 540)).milliseconds)

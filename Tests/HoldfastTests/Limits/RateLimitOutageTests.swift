@@ -270,15 +270,102 @@ import Testing
         #expect(call > 4)
     }
 
-    /// When its marker may be gone nobody can tell any more whether it was charged.
-    @Test func whatMayBeChargedIsNotHandedOverOnceItsMarkerHasEnded() async throws {
-        let outage = Outage(Self.wide)
-        outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), .afterEffect)
-        try await outage.limiter.record([RateLimitCharge(Self.wide, for: outage.ann, cost: 5)])
-        outage.time.advance(by: .seconds(1200))
+    /// Counts for a month.
+    private static let long = RateLimit("long", .slidingLog, limit: 1_000_000, per: .seconds(30 * 86_400))
+
+    /// An outage of six days: whether the server had charged it or not, it is charged once.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect], [true, false])
+    func aChargeWhoseReplyWasLostIsChargedOnceAfterALongOutage(_ moment: FaultyStore.Moment, _ isRefund: Bool) async throws {
+        let outage = Outage(Self.long)
+        try await outage.limiter.record([RateLimitCharge(Self.long, for: outage.ann, cost: 100)])
+        outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), moment)
+        let charge = [RateLimitCharge(Self.long, for: outage.ann, cost: 5)]
+        #expect(try await (isRefund ? outage.limiter.refund(charge) : outage.limiter.record(charge)).by.isLocal)
+        outage.time.advance(by: .seconds(6 * 86_400))
+        _ = try await outage.limiter.peek(outage.ann)
         await outage.comeBack()
         _ = try await outage.limiter.peek(outage.ann)
-        #expect(try await outage.other.peek(outage.ann).rules[0].used == 5)
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == (isRefund ? 95 : 105))
+        #expect(outage.failover.outbox.isEmpty && outage.failover.outbox.deadLetters().isEmpty)
+    }
+
+    /// When its marker may be gone nobody can tell any more whether it was charged: whoever looks after the outbox is told so.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect], [true, false])
+    func whatMayBeChargedIsADeadLetterOnceItsMarkerHasEnded(_ moment: FaultyStore.Moment, _ isNamed: Bool) async throws {
+        let outage = Outage(Self.long)
+        outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), moment)
+        let name = isNamed ? OperationID.random(retention: .seconds(3600)) : nil
+        try await outage.limiter.record([RateLimitCharge(Self.long, for: outage.ann, cost: 5)], once: name)
+        outage.time.advance(by: isNamed ? .seconds(3600) : .seconds(7 * 86_400 - 30))
+        await outage.comeBack()
+        _ = try await outage.limiter.peek(outage.ann)
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == (moment == .afterEffect ? 5 : 0))
+        #expect(outage.failover.outbox.isEmpty && outage.failover.outbox.deadLetters().map(\.code) == ["too-old"])
+    }
+
+    /// What counts nothing any more is no loss.
+    @Test func whatHasLeftItsWindowIsNoDeadLetter() async throws {
+        let outage = Outage(Self.wide)
+        outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), .beforeEffect)
+        let name = OperationID.random(retention: .seconds(3600))
+        try await outage.limiter.record([RateLimitCharge(Self.wide, for: outage.ann, cost: 5)], once: name)
+        outage.time.advance(by: .seconds(7200))
+        await outage.comeBack()
+        _ = try await outage.limiter.peek(outage.ann)
+        #expect(outage.failover.outbox.isEmpty && outage.failover.outbox.deadLetters().isEmpty)
+    }
+
+    /// The marker of a charge without a name is of use until its caller is answered; the server is rid of it soon afterwards.
+    @Test func aMarkerEndsWithItsAnswer() async throws {
+        let outage = Outage(Self.long)
+        let charge = [RateLimitCharge(Self.long, for: outage.ann, cost: 1)]
+        for _ in 0..<10 { try await outage.limiter.record(charge) }
+        try await outage.limiter.scoped(to: "acme").record(charge)
+        let name = OperationID.random()
+        try await outage.limiter.record(charge, once: name)
+        outage.server.fail(call: outage.server.calls + 1, with: StoreError(.connectionLost, effect: .unknown), .afterEffect)
+        #expect(try await outage.limiter.refund(charge).by.isLocal)
+        #expect(try await outage.serverStore(.dbsize) == 2 + 13 && outage.limiter.answered.count == 11)
+        // A call that fails leaves them for the next ping.
+        _ = try await outage.limiter.peek(outage.ann)
+        outage.server.fail(call: outage.server.calls + 2, with: StoreError(.timeout))
+        let watch = Task { await outage.failover.run() }
+        #expect(await outage.time.advanceUntil(by: .milliseconds(100)) { outage.limiter.answered.count == 0 })
+        watch.cancel()
+        await watch.value
+        while try await outage.serverStore(.dbsize) > 2 + 2 { await Task.yield() }
+        try await outage.other.record(charge, once: name)
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == 10)
+    }
+
+    /// Whoever leaves before the answer does not come again under a name that it does not know; what waits here does.
+    @Test func theMarkerOfAChargeWhoseCallerHasLeftEnds() async throws {
+        let outage = Outage(keeping: 1)
+        let charge = [RateLimitCharge(Self.wide, for: outage.ann, cost: 1)]
+        outage.server.fail(call: 1, with: StoreError(.deadlineExceeded, effect: .unknown), .afterEffect)
+        await #expect(throws: StoreError.self) { try await outage.limiter.record(charge) }
+        #expect(outage.limiter.answered.count == 1 && outage.failover.outbox.isEmpty)
+        outage.server.fail(call: outage.server.calls + 1, with: StoreError(.connectionLost, effect: .unknown), .afterEffect)
+        #expect(try await outage.limiter.record(charge).by.isLocal)
+        #expect(outage.limiter.answered.count == 1 && outage.failover.outbox.status.backlog == 1)
+    }
+
+    /// Many charges between two pings do not wait for one.
+    @Test func manyMarkersAreRemovedAtOnce() async throws {
+        let outage = Outage(Self.wide)
+        let charge = [RateLimitCharge(Self.wide, for: outage.ann, cost: 1)]
+        for _ in 0..<AnsweredMarkers.batch { try await outage.limiter.record(charge) }
+        while try await outage.serverStore(.dbsize) > 1 { await Task.yield() }
+        #expect(outage.limiter.answered.count == 0)
+    }
+
+    @Test func whatIsGatheredIsBounded() async throws {
+        let outage = Outage(Self.wide)
+        outage.server.fail(with: StoreError(.connectionLost))
+        for number in 0..<(AnsweredMarkers.maximum + 1000) {
+            outage.limiter.answered.add(Key(raw: Bytes("\(number)")), on: outage.server)
+        }
+        #expect(outage.limiter.answered.count <= AnsweredMarkers.maximum)
     }
 
     @Test(arguments: RateLimit.Algorithm.allCases)
@@ -407,6 +494,41 @@ import Testing
         time.advance(by: .seconds(60))
         try await second.instances.renew()
         #expect(second.instances.count == 4 && second.instances.source == .counted)
+    }
+
+    /// The server had done it and its reply was lost; the process dies, its successor is given it again, and the outage outlasts the name.
+    @Test func whatMayHaveBeenChargedIsKnownToBeAfterARestart() async throws {
+        let time = ManualTime()
+        let truth = EmbeddedStore(time: time)
+        let kept = EmbeddedStore(time: time)
+        func process() async throws -> (FaultyStore, Failover, RateLimiter) {
+            let line = FaultyStore(truth)
+            let failover = Failover(
+                server: line, local: EmbeddedStore(time: time), outbox: Outbox(keptIn: kept, time: time),
+                configuration: .init(thresholds: .init(failures: 1, successes: 1)), time: time)
+            let limiter = RateLimiter(failover)
+            try await failover.outbox.load(into: failover.local)
+            return (line, failover, limiter)
+        }
+        let ann = RateLimitSubject.user("ann")
+        let charge = [RateLimitCharge(Self.long, for: ann, cost: 5)]
+        let name = OperationID.random(retention: .seconds(3600))
+        let (line, _, first) = try await process()
+        line.fail(with: StoreError(.connectionLost, effect: .unknown), .afterEffect)
+        #expect(try await first.record(charge, once: name).by.isLocal)
+
+        let (secondLine, failover, second) = try await process()
+        secondLine.fail(with: StoreError(.connectionFailed))
+        await failover.start()
+        #expect(try await second.record(charge, once: name).by.isLocal)
+        time.advance(by: .seconds(7200))
+        secondLine.recover()
+        let watch = Task { await failover.run() }
+        await time.advanceUntil(by: .milliseconds(10)) { failover.localSince == nil }
+        watch.cancel()
+        let peek = try await second.peek([RateLimitCharge(Self.long, for: ann, cost: 0)])
+        #expect(peek.by == .server && peek.rules[0].used == 5)
+        #expect(failover.outbox.isEmpty && failover.outbox.deadLetters().map(\.code) == ["too-old"])
     }
 
     @Test func theShareFollowsTheInstancesThatWereCounted() async throws {
