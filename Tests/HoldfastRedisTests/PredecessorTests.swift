@@ -16,10 +16,13 @@ import Testing
         change(&configuration)
         let store = try RedisStore(configuration.patient)
         try await store(.set(Self.key, "before"))
-        proxy.fault = .holdRequests
+        await proxy.begin(.holdRequests)
         let old = Task { try await store(.incr(Self.counter)) }
         let written = Task { try await store(.raw("SET", "k", "old")) }
-        try await eventually("both are sent") { store.outstanding == 2 }
+        var both = CommandWriter()
+        for command in [["INCR", Self.counter.bytes], ["SET", "k", "old"]] as [[Bytes]] { both.command(command) }
+        let length = both.buffer.count
+        try await eventually("both are held") { await proxy.heldBytes() == length }
         // Cut off: the client sees its connection break, the server does not.
         proxy.fault = .none
         await #expect(throws: StoreError.self) { try await old.value }

@@ -77,6 +77,21 @@ public final class FaultProxy: Sendable {
         }
     }
 
+    /// Begins a fault, and returns when every connection has it: what is sent from then on meets it.
+    public func begin(_ fault: Fault) async {
+        self.fault = fault
+        for wire in state.withLock({ Array($0.wires.values) }) { try? await wire.loop.submit {}.get() }
+    }
+
+    /// How many bytes ``Fault/holdRequests`` keeps.
+    public func heldBytes() async -> Int {
+        var count = 0
+        for wire in state.withLock({ Array($0.wires.values) }) {
+            count += (try? await wire.loop.submit { wire.heldBytes }.get()) ?? 0
+        }
+        return count
+    }
+
     /// Passes on what ``Fault/holdRequests`` has kept, on the connections of then, and waits until the server has taken it all.
     ///
     /// - Returns: how many connections' requests were delivered.
@@ -140,6 +155,7 @@ private final class Wire: @unchecked Sendable {
     }
 
     var holdsRequests: Bool { !late.isEmpty }
+    var heldBytes: Int { late.reduce(0) { $0 + $1.readableBytes } }
     var hasLostClient: Bool { lost.withLock { $0 } }
 
     init(_ client: any NIOCore.Channel) {
