@@ -6,7 +6,7 @@ import Testing
 
 /// What a network has kept of a lost connection, and delivers after the next one was made, is not carried out any more.
 @Suite struct PredecessorTests {
-    private static let (key, counter) = (Key(raw: "k"), Key(raw: "n"))
+    private static let key = Key(raw: "k")
 
     /// A write that got no answer and one that was made after it, which did; then the network delivers the first.
     private func valueAfterALateWrite(
@@ -17,16 +17,15 @@ import Testing
         let store = try RedisStore(configuration.patient)
         try await store(.set(Self.key, "before"))
         await proxy.begin(.holdRequests)
-        let old = Task { try await store(.incr(Self.counter)) }
-        let written = Task { try await store(.raw("SET", "k", "old")) }
+        let commands: [[Bytes]] = [["INCR", "n"], ["SET", "k", "old"]]
+        let calls = commands.map { command in Task { try await store.execute(.raw(command)) } }
         var both = CommandWriter()
-        for command in [["INCR", Self.counter.bytes], ["SET", "k", "old"]] as [[Bytes]] { both.command(command) }
+        for command in commands { both.command(command) }
         let length = both.buffer.count
         try await eventually("both are held") { await proxy.heldBytes() == length }
         // Cut off: the client sees its connection break, the server does not.
         proxy.fault = .none
-        await #expect(throws: StoreError.self) { try await old.value }
-        await #expect(throws: StoreError.self) { try await written.value }
+        for call in calls { await #expect(throws: StoreError.self) { try await call.value } }
         try await store(.set(Self.key, "new"))
         let delivered = await proxy.deliverHeldRequests()
         let value = try await store(.get(Self.key))
