@@ -127,8 +127,10 @@ struct SessionsHere: Sendable {
         if let operation, isAcknowledged(keys.marker(id, operation)) { return try await read(id, touchEvery: Bytes()) }
         // What bears a marker is done on the server by itself, and needs a place of its own.
         try outbox.checkRoom(named: operation == nil ? entryName(id) : nil)
+        // Each removal here is one of which the server must hear.
+        let more = script === SessionProcedures.update ? [Bytes(Int64(SessionProcedures.maximumStonesHere))] : []
         let procedure = Procedure(
-            script, keys: here(keys.keys(id, once: operation)), arguments: arguments, decode: SessionReply.init)
+            script, keys: here(keys.keys(id, once: operation)), arguments: arguments + more, decode: SessionReply.init)
         let moment = sessions.serverClock.now
         var reply = try await local.run(procedure)
         let isAdopted = try reply.session(id) == nil
