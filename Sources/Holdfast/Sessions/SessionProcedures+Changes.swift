@@ -6,7 +6,8 @@ extension SessionProcedures {
     /// KEYS: the session. ARGV: bytes and fields allowed; the expected version, or empty; a count and that many fields with their
     /// expected values, empty for absent (JSON is never empty); a count and that many fields with their new values; a count and that
     /// many fields to remove; at how many stamps of removed fields a further removal is refused (optional). Without that the oldest of them
-    /// make room beyond ``maximumStones``, never one that this call leaves. Fields stand with their `d:`; none stands twice among the changes.
+    /// make room beyond ``maximumStones``, never one that this call leaves. What is removed leaves its stamp also where it is not there: it may
+    /// have been set earlier on the other side of a partition. Fields stand with their `d:`; none stands twice among the changes.
     /// Result: the session; `refused` with `version`, `field`, `size`, `fields` or `stones`; or null. Cost: O(fields), and O(log stamps) for
     /// each stamp where they make room.
     public static let update = Script(
@@ -49,12 +50,14 @@ extension SessionProcedures {
               if #old > 14 then
                 size = size - #old + 14 - #name
                 number = number - 1
+              end
+              if #old ~= 14 then
                 stones = stones + 1
                 added = added + 1
-                changed[name] = true
-                set[#set + 1] = name
-                set[#set + 1] = stamp(old)
               end
+              changed[name] = true
+              set[#set + 1] = name
+              set[#set + 1] = stamp(old)
               at = at + 1
             end
             local most = tonumber(ARGV[at])
@@ -114,10 +117,12 @@ extension SessionProcedures {
         }
         let kept = totals.stones
         for name in takeNames(&rest) {
-            guard let old = try store.hget(keys[0], name), old.count > stampLength else { continue }
-            totals.size -= name.count + old.count - stampLength
-            totals.fields -= 1
-            totals.stones += 1
+            let old = try store.hget(keys[0], name) ?? Bytes()
+            if old.count > stampLength {
+                totals.size -= name.count + old.count - stampLength
+                totals.fields -= 1
+            }
+            if old.count != stampLength { totals.stones += 1 }
             set.append(HashField(name, stamp(Bytes(), over: old)))
         }
         if totals.size > arguments[0].integer ?? 0 { return session.refused("size") }
