@@ -73,7 +73,9 @@ extension CacheChange {
             return try await Self.sweep(store, time, globs.entries) { place.name(ofEntry: $0) != nil }
         case .everything(let prefix):
             var count = 0
-            for glob in CachePlace.globs(prefix: prefix).reversed() { count += try await Self.sweep(store, time, glob) { _ in true } }
+            for glob in CachePlace.globs(prefix: prefix).reversed() {
+                count += try await Self.sweep(store, time, glob) { _ in true }
+            }
             return count
         }
     }

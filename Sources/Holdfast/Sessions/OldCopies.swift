@@ -9,7 +9,7 @@ import HoldfastStore
 ///
 /// A call that began in an earlier epoch may write a copy behind the pass. The pass of the next epoch meets it.
 final class OldCopies: Sendable {
-    /// How many pages of ``pageSize`` entries one step looks at: 10,000 entries, some milliseconds.
+    /// How many pages of ``pageSize`` entries one step looks at: 10,000 entries.
     static let pagesInAStep = 20
     static let pageSize = 500
 

@@ -36,7 +36,8 @@ extension Sessions {
     }
 
     private func sweep(_ store: any Store, _ report: inout Cleanup) async throws(StoreError) {
-        var pages = store.scan(matching: keys.allIndexes, type: .sortedSet, pageSize: 500, time: failover.time).makeAsyncIterator()
+        let scan = store.scan(matching: keys.allIndexes, type: .sortedSet, pageSize: 500, time: failover.time)
+        var pages = scan.makeAsyncIterator()
         while let page = try await pages.next(isolation: nil) {
             for index in page {
                 report.indexes += 1

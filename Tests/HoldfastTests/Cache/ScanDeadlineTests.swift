@@ -109,7 +109,9 @@ import Testing
         let sessions = Sessions(failover: Failover(local: slow, time: time))
         for _ in 0..<700 { _ = try await sessions.create(userID: "u") }
         let start = time.uptime
-        var error = await failure(within: .milliseconds(150)) { () throws(StoreError) in try await sessions.revokeAll(userID: "u") }
+        var error = await failure(within: .milliseconds(150)) { () throws(StoreError) in
+            try await sessions.revokeAll(userID: "u")
+        }
         #expect(error?.code == .deadlineExceeded && error?.effect == .unknown)
         #expect((.milliseconds(150)...(.milliseconds(200))).contains(time.uptime - start))
         error = await failure(within: .milliseconds(50)) { () throws(StoreError) in try await sessions.count(userID: "u") }
