@@ -12,6 +12,8 @@ extension Ledger {
         /// The ids that it had before, the latest last: whoever keeps one of the last 8 keeps it.
         var former: [SessionID] = []
         var fields: [String: Promise] = [:]
+        /// Of the fields that many change.
+        var changes: [FieldChange] = []
         var messages: [String: Promise] = [:]
         /// When somebody first tried to append each message.
         var attempts: [String: Step] = [:]
@@ -61,6 +63,7 @@ extension Ledger {
         if record.endTries != [began] { copy?.endTries.append(now()) }
         copy?.former = (record.former + [old]).suffix(8)
         copy?.fields = record.fields.filter { isOurs($0.value) }
+        copy?.changes = inherited(record.changes, isOurs)
         copy?.messages = record.messages.filter { isOurs($0.value) }
         copy?.attempts = record.attempts
         copy?.expiries = record.expiries.filter { isOurs($0.promise) }
@@ -259,6 +262,7 @@ extension Ledger {
         }
         let known = self
         check(session, record, process, known.isKept)
+        checkFields(session, record, process)
         checkExpiry(session, record, process, at: now, known.isKept)
     }
 

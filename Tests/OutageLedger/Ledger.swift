@@ -9,7 +9,8 @@ public import HoldfastStore
 ///    younger than that. What a process answers from its own store it has written itself. A session whose end was acknowledged is not
 ///    read by whoever asks the server.
 /// 2. *Nothing accepted lost.* A session that was created, and each field and message that was acknowledged, is there in the end; and a
-///    session that exists is never "not found".
+///    session that exists is never "not found". Of a field that several change none has a value in the end that is older than an
+///    acknowledged change, on whichever side of a partition.
 /// 3. *Nothing applied twice.* A message is in its conversation at most once, whatever became of its replies.
 /// 4. *Limits hold.* The server admits the limit in a window, and a process by itself at most its share.
 /// 5. *Nobody waits for long.* A call that has a deadline ends within 250 ms of it.

@@ -38,6 +38,31 @@ extension Workload {
         note { $0.changed(session, field: field, by: name, began: began) }
     }
 
+    /// A field that all change: to a value of its own, or it is removed.
+    func update(_ id: SessionID, shared field: String, to value: Int64?) async throws(StoreError) {
+        let change = note { $0.beginsToChange(id, field, to: value, name, at: uptime) }
+        do throws(StoreError) {
+            let set: [String: JSONValue] = value.map { [field: .integer($0)] } ?? [:]
+            let session = try await services.sessions.update(id, set: set, remove: value == nil ? [field] : [])
+            tell("session \(id.text) has \(field) = \(value.map { "\($0)" } ?? "nothing") by \(session.by)")
+            note { $0.changed(session, change, at: uptime) }
+        } catch {
+            if error.effect == .none { note { $0.hasNotChanged(change) } }
+            throw error
+        }
+    }
+
+    /// A field of its own, which stays; or one of two that all change, in one of three times by its removal.
+    func update(_ id: SessionID, _ random: RandomSource) async throws(StoreError) {
+        var random = random
+        if Bool.random(using: &random) { return try await update(id, "f\(random.next())") }
+        // Of a few sessions, so that changes meet.
+        let id = note { $0.ids(of: $0.user(of: id)) }.prefix(2).randomElement(using: &random) ?? id
+        let isRemoval = Int.random(in: 0..<3, using: &random) == 0
+        let field = Bool.random(using: &random) ? "shared:a" : "shared:b"
+        try await update(id, shared: field, to: isRemoval ? nil : Int64(random.next() >> 16))
+    }
+
     /// As a careful caller does: again under the same name while the outcome is unknown.
     func append(_ id: SessionID, _ message: String) async throws(StoreError) {
         let operation = OperationID(high: random(), low: random())

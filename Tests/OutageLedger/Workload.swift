@@ -122,7 +122,7 @@ public struct Workload: Sendable {
         case .createOnce: try await create(user, once: operation)
         case .read: if let session { try await read(session) }
         case .look: if let session { try await read(session, touch: false) }
-        case .update: if let session { try await update(session, "f\(random.next())") }
+        case .update: if let session { try await update(session, random) }
         case .append: if let session { try await append(session, "m\(random.next())") }
         case .extend: if let session { try await extend(session, once: nil) }
         case .extendOnce: if let session { try await extend(session, once: operation) }

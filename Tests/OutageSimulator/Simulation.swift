@@ -30,6 +30,9 @@ final class Simulation {
     /// How often the server is killed and forgets everything, of a thousand things that happen.
     private let forgetting: Int
 
+    private static let aboutFields: [Workload.Action] =
+        [.create, .read, .look, .look, .rotate] + Array(repeating: .update, count: 8)
+
     init(seed: UInt64, trace: @escaping @Sendable (String) -> Void) {
         ledger.withLock { $0.trace = trace }
         var random = RandomSource(seed: seed)
@@ -38,11 +41,13 @@ final class Simulation {
         world = World(seed: random.next())
         let share = Int.random(in: 2...10, using: &random)
         let some = Workload.Action.allCases.filter { _ in Int.random(in: 0..<10, using: &random) < share }
-        actions = some.isEmpty ? Workload.Action.allCases : some
         faults = ([0, 10, 40, 100].randomElement(using: &random) ?? 0, [0, 3, 15].randomElement(using: &random) ?? 0)
         losses = [10, 40, 1000].randomElement(using: &random) ?? 40
         isDurable = UInt64.random(in: 0..<3, using: &other) == 0
         forgetting = UInt64.random(in: 0..<5, using: &other) == 0 ? 5 : 0
+        // One field must be changed on both sides of a partition several times: elsewhere that is too seldom.
+        let isAboutFields = UInt64.random(in: 0..<6, using: &other) == 0
+        actions = isAboutFields ? Self.aboutFields : some.isEmpty ? Workload.Action.allCases : some
         self.random = random
         self.trace = trace
         ledger.withLock { [isDurable] in

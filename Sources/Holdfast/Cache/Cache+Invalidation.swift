@@ -7,11 +7,13 @@ extension Cache {
     /// `user:1`, on every kind of store. A category's view matches within the category.
     ///
     /// Every entry that was there when the call began is gone when it returns. Cost: two SCANs over the store's keys, in pages of
-    /// about 500, and an UNLINK for each match; never KEYS. A caller that is cancelled may leave a part undone. While the server is away
-    /// it is done here, and on the server before calls go to it again, with ``OutageBehavior/closed`` too.
+    /// about 500, and an UNLINK for each match; never KEYS. A caller that is cancelled, or whose deadline passes, may leave a part undone. While
+    /// the server is away it is done here, and on the server before calls go to it again, with ``OutageBehavior/closed`` too.
     ///
     /// - Returns: how many entries were removed, where that was decided.
-    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` or ``/HoldfastStore/ErrorCode/tooLarge`` naming `pattern`.
+    /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument`` or ``/HoldfastStore/ErrorCode/tooLarge`` naming `pattern`. Between two pages
+    ///   ``/HoldfastStore/ErrorCode/deadlineExceeded`` and ``/HoldfastStore/ErrorCode/cancelled``, with an unknown effect once an entry was
+    ///   removed, or the server is to hear of it.
     @discardableResult
     public func invalidate(_ pattern: String) async throws(StoreError) -> Decided<Int> {
         guard !pattern.isEmpty else { throw .invalid("pattern", "A pattern must not be empty") }
@@ -34,8 +36,11 @@ extension Cache {
     }
 
     private func invalidate(_ change: CacheChange) async throws(StoreError) -> Decided<Int> {
+        let time = core.failover.time
+        // Before anything is kept for the server.
+        try CallContext.checkTime(time, operation: "SCAN")
         let decided = try await core.write([change], policy: .localThenReplay) { (store) async throws(StoreError) in
-            try await change.remove(from: store)
+            try await change.remove(from: store, time)
         }
         core.near.count(scope) { $0.removals += decided.value }
         return decided

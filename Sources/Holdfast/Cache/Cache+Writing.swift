@@ -88,7 +88,7 @@ extension Cache {
         let change = scope.change(try checked(key))
         if let condition { return try await deleteConditionally(key, change, condition) }
         let decided = try await core.write([change], policy: .localThenReplay) { (store) async throws(StoreError) in
-            try await change.remove(from: store)
+            try await change.remove(from: store, core.failover.time)
         }
         core.near.count(scope) { $0.removals += decided.value }
         return decided.map { $0 > 0 }

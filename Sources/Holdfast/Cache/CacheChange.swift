@@ -51,7 +51,9 @@ extension CacheChange {
     /// before the fill and the lease's place after it, and leave the stale entry. With the leases gone first, whatever was filled
     /// was filled before the second scan began, which therefore meets it; and whoever still fills finds no lease. Leases that
     /// appear meanwhile belong to misses that began after this call. SCAN promises no more than this needs.
-    func remove(from store: any Store) async throws(StoreError) -> Int {
+    ///
+    /// - Parameter time: the clocks of the caller's deadline, which is looked at with each page of a scan.
+    func remove(from store: any Store, _ time: any TimeSource) async throws(StoreError) -> Int {
         switch self {
         case .entry(let place, let name):
             let entry = place.entry(name)
@@ -59,25 +61,29 @@ extension CacheChange {
         case .pattern(let place, let pattern):
             let glob = Glob(pattern.utf8)
             let globs = place.globs(startingWith: Self.literalHead(of: pattern))
-            _ = try await Self.sweep(store, globs.leases) {
+            _ = try await Self.sweep(store, time, globs.leases) {
                 place.name(ofLease: $0).map { glob.matches(Array($0.utf8)) } ?? false
             }
-            return try await Self.sweep(store, globs.entries) {
+            return try await Self.sweep(store, time, globs.entries) {
                 place.name(ofEntry: $0).map { glob.matches(Array($0.utf8)) } ?? false
             }
         case .workspace(let place):
             let globs = place.globs(startingWith: "")
-            _ = try await Self.sweep(store, globs.leases) { place.name(ofLease: $0) != nil }
-            return try await Self.sweep(store, globs.entries) { place.name(ofEntry: $0) != nil }
+            _ = try await Self.sweep(store, time, globs.leases) { place.name(ofLease: $0) != nil }
+            return try await Self.sweep(store, time, globs.entries) { place.name(ofEntry: $0) != nil }
         case .everything(let prefix):
             var count = 0
-            for glob in CachePlace.globs(prefix: prefix).reversed() { count += try await Self.sweep(store, glob) { _ in true } }
+            for glob in CachePlace.globs(prefix: prefix).reversed() {
+                count += try await Self.sweep(store, time, glob) { _ in true }
+            }
             return count
         }
     }
 
-    private static func sweep(_ store: any Store, _ glob: Bytes, _ isMeant: (Key) -> Bool) async throws(StoreError) -> Int {
-        try await store.changeKeys(matching: glob) {
+    private static func sweep(
+        _ store: any Store, _ time: any TimeSource, _ glob: Bytes, _ isMeant: (Key) -> Bool
+    ) async throws(StoreError) -> Int {
+        try await store.changeKeys(matching: glob, time: time) {
             isMeant($0) ? .unlink([$0]) : nil
         } counting: { (removed: Int) in
             removed

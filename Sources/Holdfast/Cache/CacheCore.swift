@@ -26,7 +26,7 @@ import HoldfastStore
         flights = SingleFlight(time: failover.time)
         waiting = CacheOutbox(failover.outbox)
         if failover.server == nil { return }
-        let local = failover.local
+        let (local, time) = (failover.local, failover.time)
         failover.outbox.register(
             ReplayAction(CacheOutbox.action, endures: true) {
                 [weak self] (entry, server) async throws(StoreError) in
@@ -34,9 +34,9 @@ import HoldfastStore
                     throw StoreError(.unsupportedFormat, "The entry has not the form of \(entry.action)")
                 }
                 let latest = self?.latestStamp
-                _ = try await change.remove(from: server)
+                _ = try await change.remove(from: server, time)
                 if let latest { self?.hasHeard(until: latest) }
-                _ = try? await change.remove(from: local)
+                _ = try? await change.remove(from: local, time)
             })
         failover.whenReturnIsCertain { [weak self] in await self?.serverReturns() }
         failover.whenServerHasReturned { [weak self] in self?.serverHasReturned() }
@@ -97,14 +97,26 @@ import HoldfastStore
         _ body: (_ store: any Store) async throws(StoreError) -> Output
     ) async throws(StoreError) -> Decided<Output> {
         try await failover.perform(policy) { (store, decider) async throws(StoreError) in
-            // Kept before it is done: if the server returns in between, the next call to it comes after this.
-            if decider.isLocal { try await waiting.add(changes) }
+            if decider.isLocal {
+                // Kept before it is done: if the server returns in between, the next call to it comes after this.
+                try await waiting.add(changes)
+                do throws(StoreError) { return try await body(store) } catch { throw error.withUnknownEffect() }
+            }
             let output = try await body(store)
             // It went to the server before that counted as away, and what was filled here since may be older.
-            if !decider.isLocal, failover.localSince != nil {
-                for change in changes { _ = try? await change.remove(from: failover.local) }
-            }
+            if failover.localSince != nil { try await removeHere(changes) }
             return output
+        }
+    }
+
+    /// What has been done on the server.
+    ///
+    /// - Throws: with an unknown effect where there was no time for all of it.
+    private func removeHere(_ changes: [CacheChange]) async throws(StoreError) {
+        do throws(StoreError) {
+            for change in changes { _ = try await change.remove(from: failover.local, failover.time) }
+        } catch {
+            throw error.withUnknownEffect()
         }
     }
 
@@ -151,7 +163,7 @@ import HoldfastStore
     private func serverReturns() async {
         // A local decision that ends after this leaves an entry here, which is older than this moment.
         hasHeard(until: latestStamp)
-        _ = try? await CacheChange.everything(prefix: prefix).remove(from: failover.local)
+        _ = try? await CacheChange.everything(prefix: prefix).remove(from: failover.local, failover.time)
         announce(.everything(prefix: prefix))
     }
 

@@ -7,10 +7,13 @@ public import HoldfastStore
 public struct TTLManager: Sendable {
     private let store: any Store
     private let namespace: Namespace
+    private let time: any TimeSource
 
-    public init(store: any Store, namespace: Namespace) {
+    /// - Parameter time: the clocks of ``/HoldfastStore/CallContext/deadline``.
+    public init(store: any Store, namespace: Namespace, time: any TimeSource = .system) {
         self.store = store
         self.namespace = namespace
+        self.time = time
     }
 
     /// How long an entry still stays. One round trip.
@@ -43,7 +46,7 @@ public struct TTLManager: Sendable {
         startingWith pattern: KeyPattern = "", limit: Int = 10_000
     ) async throws(StoreError) -> (keys: [Key], isComplete: Bool) {
         var found: Set<Key> = []
-        var pages = store.scan(matching: namespace.glob(startingWith: pattern)).makeAsyncIterator()
+        var pages = store.scan(matching: namespace.glob(startingWith: pattern), time: time).makeAsyncIterator()
         while let page = try await pages.next(isolation: nil) {
             for key in try await withoutTTL(page) {
                 if found.count >= limit, !found.contains(key) { return (Array(found), false) }
@@ -60,7 +63,7 @@ public struct TTLManager: Sendable {
     /// - Parameter pattern: only keys that begin so. There is no default: to end everything, say `""`.
     public func sweep(startingWith pattern: KeyPattern, to span: Duration) async throws(StoreError) -> Int {
         let span = try positive(span)
-        return try await store.changeKeys(matching: namespace.glob(startingWith: pattern)) { key in
+        return try await store.changeKeys(matching: namespace.glob(startingWith: pattern), time: time) { key in
             namespace.suffix(of: key.bytes) == nil ? nil : .pexpire(key, span, if: .ifNone)
         } counting: { (isChanged: Bool) in
             isChanged ? 1 : 0

@@ -5,10 +5,13 @@ extension SessionProcedures {
     ///
     /// KEYS: the session. ARGV: bytes and fields allowed; the expected version, or empty; a count and that many fields with their
     /// expected values, empty for absent (JSON is never empty); a count and that many fields with their new values; a count and that
-    /// many fields to remove. Fields stand with their `d:`; none stands twice among the changes.
-    /// Result: the session; `refused` with `version`, `field`, `size` or `fields`; or null. Cost: O(fields).
+    /// many fields to remove; at how many stamps of removed fields a further removal is refused (optional). Without that the oldest of them
+    /// make room beyond ``maximumStones``, never one that this call leaves. What is removed leaves its stamp also where it is not there: it may
+    /// have been set earlier on the other side of a partition. Fields stand with their `d:`; none stands twice among the changes.
+    /// Result: the session; `refused` with `version`, `field`, `size`, `fields` or `stones`; or null. Cost: O(fields), and O(log stamps) for
+    /// each stamp where they make room.
     public static let update = Script(
-        "session.update", version: 1,
+        "session.update", version: 2,
         lua: existing + """
             if ARGV[4] ~= '' and ARGV[4] ~= meta[5] then return {'refused', 'version', 'version', meta[5]} end
             local at = 5
@@ -25,7 +28,7 @@ extension SessionProcedures {
             local totals = redis.call('HMGET', KEYS[1], 'size', 'fields', 'stones')
             local size, number, stones = tonumber(totals[1]) or 0, tonumber(totals[2]) or 0, tonumber(totals[3]) or 0
             local function stamp(old) return string.format('%013.0f ', math.max(now, (tonumber(string.sub(old, 1, 13)) or 0) + 1)) end
-            local set, removed = {}, {}
+            local set, changed, added = {}, {}, 0
             for _ = 1, count() do
               local name, value = ARGV[at], ARGV[at + 1]
               local old = redis.call('HGET', KEYS[1], name) or ''
@@ -36,6 +39,7 @@ extension SessionProcedures {
                 number = number + 1
                 if #old == 14 then stones = stones - 1 end
               end
+              changed[name] = true
               set[#set + 1] = name
               set[#set + 1] = stamp(old) .. value
               at = at + 2
@@ -46,20 +50,44 @@ extension SessionProcedures {
               if #old > 14 then
                 size = size - #old + 14 - #name
                 number = number - 1
-                if stones < 256 then
-                  stones = stones + 1
-                  set[#set + 1] = name
-                  set[#set + 1] = stamp(old)
-                else
-                  removed[#removed + 1] = name
-                end
               end
+              if #old ~= 14 then
+                stones = stones + 1
+                added = added + 1
+              end
+              changed[name] = true
+              set[#set + 1] = name
+              set[#set + 1] = stamp(old)
               at = at + 1
             end
+            local most = tonumber(ARGV[at])
             if size > tonumber(ARGV[2]) then return {'refused', 'size'} end
             if number > tonumber(ARGV[3]) then return {'refused', 'fields'} end
+            if most and added > 0 and stones > most then return {'refused', 'stones'} end
+            if not most and added > 0 and stones > 256 then
+              local old = {}
+              local fields = redis.call('HGETALL', KEYS[1])
+              for i = 1, #fields, 2 do
+                local name = fields[i]
+                if string.sub(name, 1, 2) == 'd:' and #fields[i + 1] == 14 and not changed[name] then
+                  old[#old + 1] = fields[i + 1] .. name
+                end
+              end
+              -- By bytes, whatever the server's locale.
+              local function isBefore(a, b)
+                for i = 1, math.min(#a, #b) do
+                  local x, y = string.byte(a, i), string.byte(b, i)
+                  if x ~= y then return x < y end
+                end
+                return #a < #b
+              end
+              table.sort(old, isBefore)
+              for i = 1, math.min(#old, stones - 256) do
+                redis.call('HDEL', KEYS[1], string.sub(old[i], 15))
+                stones = stones - 1
+              end
+            end
             redis.call('HSET', KEYS[1], 'size', size, 'fields', number, 'stones', stones, unpack(set))
-            if #removed > 0 then redis.call('HDEL', KEYS[1], unpack(removed)) end
             redis.call('HINCRBY', KEYS[1], 'version', 1)
             slide(idle)
             return answer()
@@ -87,22 +115,28 @@ extension SessionProcedures {
             }
             set.append(HashField(name, stamp(value, over: old)))
         }
-        var removed: [Bytes] = []
+        let kept = totals.stones
         for name in takeNames(&rest) {
-            guard let old = try store.hget(keys[0], name), old.count > stampLength else { continue }
-            totals.size -= name.count + old.count - stampLength
-            totals.fields -= 1
-            if totals.stones < maximumStones {
-                totals.stones += 1
-                set.append(HashField(name, stamp(Bytes(), over: old)))
-            } else {
-                removed.append(name)
+            let old = try store.hget(keys[0], name) ?? Bytes()
+            if old.count > stampLength {
+                totals.size -= name.count + old.count - stampLength
+                totals.fields -= 1
             }
+            if old.count != stampLength { totals.stones += 1 }
+            set.append(HashField(name, stamp(Bytes(), over: old)))
         }
         if totals.size > arguments[0].integer ?? 0 { return session.refused("size") }
         if totals.fields > arguments[1].integer ?? 0 { return session.refused("fields") }
+        if totals.stones > kept {
+            if let most = rest.first?.integer {
+                if totals.stones > Int(most) { return session.refused("stones") }
+            } else if totals.stones > maximumStones {
+                let old = try oldestStones(keys[0], except: set, totals.stones - maximumStones, in: &store)
+                if !old.isEmpty { try store.hdel(keys[0], old) }
+                totals.stones -= old.count
+            }
+        }
         try store.hset(keys[0], totals.hashFields + set)
-        if !removed.isEmpty { try store.hdel(keys[0], removed) }
         try store.hincrby(keys[0], "version", 1)
         try session.slide(session.idle, in: &store)
         return try Self.fields(of: keys[0], in: &store, now)
@@ -201,6 +235,17 @@ extension SessionProcedures {
                 HashField("stones", Bytes(Int64(stones))),
             ]
         }
+    }
+
+    /// The removed fields with the oldest stamps, but for those that are written anyway.
+    private static func oldestStones(
+        _ key: Key, except written: [HashField], _ count: Int, in store: inout Keyspace
+    ) throws(ReplyError) -> [Bytes] {
+        let changed = Set(written.map(\.name))
+        let old = try store.hgetall(key).filter { field in
+            field.name.starts(with: "d:".utf8) && field.value.count == stampLength && !changed.contains(field.name)
+        }
+        return old.sorted { ($0.value, $0.name) < ($1.value, $1.name) }.prefix(count).map(\.name)
     }
 
     /// What stands behind the stamp; empty where there is no such field, or none any more.

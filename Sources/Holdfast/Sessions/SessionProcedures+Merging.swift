@@ -11,7 +11,7 @@ extension SessionProcedures {
     /// expired; `refused` with `damaged`. Cost: O(fields).
     public static let merge = Script(
         "session.merge", version: 1, isIdempotent: true,
-        lua: """
+        lua: writing + """
             local function mine(name)
               for i = #ARGV - 1, 2, -2 do
                 if ARGV[i] == name then return ARGV[i + 1] end
@@ -31,7 +31,7 @@ extension SessionProcedures {
               local expires = mine('expires')
               if not (tonumber(expires) and tonumber(expires) > now) then return 0 end
               if stone then redis.call('DEL', KEYS[2]) end
-              redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+              write(ARGV, 2)
               redis.call('PEXPIREAT', KEYS[1], expires)
               return 1
             end
@@ -69,7 +69,8 @@ extension SessionProcedures {
             version = math.max(version, tonumber(mine('version')) or 0)
             if #set > 0 then version = version + 1 end
             redis.call('HSET', KEYS[1], 'expires', text(expires), 'accessed', text(accessed), 'version', text(version),
-              'size', text(size), 'fields', text(number), 'stones', text(stones), unpack(set))
+              'size', text(size), 'fields', text(number), 'stones', text(stones))
+            write(set, 1)
             redis.call('HDEL', KEYS[1], 'pending')
             redis.call('PEXPIREAT', KEYS[1], text(expires))
             return 1

@@ -7,7 +7,7 @@ public import HoldfastStore
 /// deletion arrive in, what was deleted stays deleted.
 ///
 /// Replies are lists of names and values by turns: the session's fields and `now`, the moment of the answer; or `refused` with a
-/// reason (`version`, `field`, `size`, `fields`, `kind`, `kept`, `damaged`). Null stands for "there is no such session". `damaged`: something
+/// reason (`version`, `field`, `size`, `fields`, `stones`, `kind`, `kept`, `damaged`). Null stands for "there is no such session". `damaged`: something
 /// lies under the session's key that is none; only `delete` touches it.
 ///
 /// An operation with a name (``OperationID``) gives a third key, its marker, in the session's slot. Where that is there the operation
@@ -15,7 +15,8 @@ public import HoldfastStore
 ///
 /// Each data field begins with the 14 characters of its stamp: the millisecond in which it was changed, 13 digits, and a space. One that
 /// was removed leaves its stamp behind, without JSON, so that a change made elsewhere before that does not bring it back
-/// (``merge``). At most ``maximumStones`` of these are kept.
+/// (``merge``). Of these the last ``maximumStones`` are kept, and all that the last removal left; in a process that is cut off all, up to
+/// ``maximumStonesHere``.
 public enum SessionProcedures {
     public static let all: [Script] = [
         create, adopt, read, extend, delete, update, append, merge, endBefore, indexAdd, indexRevoke, indexSweep,
@@ -57,6 +58,16 @@ public enum SessionProcedures {
             end
 
             """
+
+    /// Defines for the scripts that write whole sessions: as many fields at once as Lua can pass on to a command.
+    static let writing = """
+        local function write(fields, first)
+          for i = first, #fields, 4000 do
+            redis.call('HSET', KEYS[1], unpack(fields, i, math.min(i + 3999, #fields)))
+          end
+        end
+
+        """
 
     /// Defines for the scripts that end sessions whether the session had an id before (`from`).
     static let hadBefore = """
@@ -115,9 +126,9 @@ public enum SessionProcedures {
     /// Result: the session; null where it has expired, or there is or was one of the new id. Cost: O(fields).
     public static let adopt = Script(
         "session.adopt", version: 1,
-        lua: """
+        lua: writing + """
             if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 or tonumber(ARGV[2]) <= now then return false end
-            redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+            write(ARGV, 4)
             redis.call('HINCRBY', KEYS[1], 'version', ARGV[3])
             redis.call('PEXPIREAT', KEYS[1], ARGV[2])
             local reply = redis.call('HGETALL', KEYS[1])
@@ -285,8 +296,11 @@ public enum SessionProcedures {
 
     // MARK: - Stamps
 
-    /// How many stamps of removed fields a session keeps.
+    /// How many stamps of removed fields a session keeps: the oldest make room.
     static let maximumStones = 256
+    /// How many of them one that lies in a process that is cut off may have, where each is a change of which the server must hear: then
+    /// removals are refused.
+    static let maximumStonesHere = 4096
     static let stampLength = 14
 
     static func stamped(_ json: Bytes, _ stamp: Int64) -> Bytes {

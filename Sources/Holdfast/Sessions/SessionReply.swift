@@ -51,6 +51,8 @@ struct SessionReply: Sendable {
             return StoreError(.conflict, "The field has another value", field: "data.\(detail.dropFirst(2))")
         case "size": return StoreError(.tooLarge, "The session would become larger than its limit", field: "data")
         case "fields": return StoreError(.tooLarge, "The session would have more fields than allowed", field: "data")
+        case "stones":
+            return StoreError(.tooLarge, "Too many fields have been removed here while the server is away", field: "remove")
         case "kind": return .invalid("kind", "Only conversations have messages")
         default: return StoreError(.unexpectedReply, effect: .unknown)
         }

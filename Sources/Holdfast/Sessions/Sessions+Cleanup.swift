@@ -21,24 +21,33 @@ extension Sessions {
     ///
     /// Nothing depends on it but memory: sessions end by themselves, whoever reads an index removes such entries, and each index ends
     /// with its last entry. It goes over the whole key space in bounded steps and stops between two of them when the task is
-    /// cancelled. One instance at a time is enough.
+    /// cancelled or its caller's deadline passes. One instance at a time is enough.
     ///
-    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the server is away, ``/HoldfastStore/ErrorCode/cancelled``.
+    /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the server is away, ``/HoldfastStore/ErrorCode/cancelled``,
+    ///   ``/HoldfastStore/ErrorCode/deadlineExceeded``; with an unknown effect once something was removed.
     public func cleanup() async throws(StoreError) -> Cleanup {
         try await failover.perform(.fail) { (store, _) async throws(StoreError) in
             var report = Cleanup()
-            for try await page in store.scan(matching: keys.allIndexes, type: .sortedSet, pageSize: 500) {
-                for index in page {
-                    report.indexes += 1
-                    report.removed += try await store.run(
-                        Procedure(SessionProcedures.indexSweep, keys: [index], arguments: []) { $0.integer.map { Int($0) } })
-                    let sifted = try await sift(index, in: store)
-                    report.removed += sifted.removed
-                    report.live += sifted.live
-                }
+            do throws(StoreError) { try await sweep(store, &report) } catch {
+                throw report.removed > 0 ? error.withUnknownEffect() : error
             }
             return report
         }.value
+    }
+
+    private func sweep(_ store: any Store, _ report: inout Cleanup) async throws(StoreError) {
+        let scan = store.scan(matching: keys.allIndexes, type: .sortedSet, pageSize: 500, time: failover.time)
+        var pages = scan.makeAsyncIterator()
+        while let page = try await pages.next(isolation: nil) {
+            for index in page {
+                report.indexes += 1
+                report.removed += try await store.run(
+                    Procedure(SessionProcedures.indexSweep, keys: [index], arguments: []) { $0.integer.map { Int($0) } })
+                let sifted = try await sift(index, in: store)
+                report.removed += sifted.removed
+                report.live += sifted.live
+            }
+        }
     }
 
     /// Cleans up every ``Configuration/cleanupInterval`` until cancelled. What cannot be done now, as while the server is away, is left

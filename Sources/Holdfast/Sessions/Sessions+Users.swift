@@ -116,6 +116,7 @@ extension Sessions {
         // What is ended leaves the index, so each page begins where the one before did, and is longer by what stays.
         var staying = Set(kept.map { [Bytes($0.text)] } ?? [])
         while true {
+            try CallContext.checkTime(failover.time)
             let page = try await store(.zrange(index, 0, staying.count + Self.maximumPage - 1))
             let members = page.filter { !staying.contains($0) }
             guard !members.isEmpty else { return ended }
@@ -183,6 +184,7 @@ extension Sessions {
     func sift(_ index: Key, in store: any Store) async throws(StoreError) -> (live: Int, removed: Int) {
         var (live, removed) = (0, 0)
         while true {
+            try CallContext.checkTime(failover.time)
             let members = try await store(.zrange(index, live, live + Self.maximumPage - 1))
             let ids = members.map { try? SessionID($0.lossyString) }
             let found = try await store.pipeline(ids.compactMap { $0 }.map { Command<Bool>.exists(keys.session($0)) })

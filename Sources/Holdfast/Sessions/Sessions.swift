@@ -50,11 +50,14 @@ public struct Sessions: Sendable {
         if failover.server == nil { return }
         SessionReplay.register(in: failover.outbox)
         // What was kept for the outage is of no use once the server answers; the next outage begins with what is read until then.
-        let (local, outbox) = (failover.local, failover.outbox)
+        let (old, outbox) = (OldCopies(in: failover.local), failover.outbox)
         failover.whenReturnIsCertain {
             near.dropAll()
-            try? await SessionsHere.removeOld(from: local, present: outbox.epoch)
+            await old.removeAll(before: outbox.epoch)
         }
+        // Single failures leave copies too, and a return that fails after the hand-over does.
+        failover.whileServerAnswers { _ in await old.removeSome(before: outbox.epoch) }
+        failover.whenServerReturns { _ in await old.removeSome(before: outbox.epoch) }
     }
 
     private init(

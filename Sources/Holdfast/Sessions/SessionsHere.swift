@@ -3,8 +3,8 @@ import HoldfastStore
 /// Sessions while the server is away: created, changed and ended in this process, and handed over when it is back.
 ///
 /// They lie in the local store under `away:<epoch>:<the key on the server>`. The epoch (``/HoldfastStore/Outbox/epoch``) rises with every
-/// complete hand-over, so nothing of an earlier outage is ever read again; what is left of it is removed when the server returns, or
-/// ends by itself. A session of the server's comes here from its near copy, when it is changed first.
+/// complete hand-over, so nothing of an earlier one is ever read again; what is left of it is removed while the server answers and when
+/// it returns (``OldCopies``), or ends by itself. A session of the server's comes here from its near copy, when it is changed first.
 ///
 /// What the server has to hear of a session is one entry, which holds the session as it is here and is replaced by every change
 /// (``SessionProcedures/merge``), and one for each append. Both are about the user's index, and so are revocations: of one user all
@@ -38,13 +38,11 @@ struct SessionsHere: Sendable {
         return Key(raw: Bytes(name))
     }
 
-    /// Removes what is left of earlier outages.
-    static func removeOld(from local: any Store, present epoch: Int) async throws(StoreError) {
-        let present = Array("away:\(epoch):".utf8)
-        for try await page in local.scan(matching: "away:*") {
-            let old = page.filter { !$0.bytes.starts(with: present) }
-            if !old.isEmpty { _ = try await local(.unlink(old)) }
-        }
+    /// Of a key that ``here(_:_:)`` has made.
+    static func epoch(of key: Key) -> Int? {
+        let head = Bytes("away:")
+        guard key.bytes.starts(with: head) else { return nil }
+        return key.bytes.dropFirst(head.count).prefix { $0 != UInt8(ascii: ":") }.integer.map { Int($0) }
     }
 
     // MARK: - Reading
@@ -129,14 +127,18 @@ struct SessionsHere: Sendable {
         if let operation, isAcknowledged(keys.marker(id, operation)) { return try await read(id, touchEvery: Bytes()) }
         // What bears a marker is done on the server by itself, and needs a place of its own.
         try outbox.checkRoom(named: operation == nil ? entryName(id) : nil)
+        // Each removal here is one of which the server must hear.
+        let more = script === SessionProcedures.update ? [Bytes(Int64(SessionProcedures.maximumStonesHere))] : []
         let procedure = Procedure(
-            script, keys: here(keys.keys(id, once: operation)), arguments: arguments, decode: SessionReply.init)
+            script, keys: here(keys.keys(id, once: operation)), arguments: arguments + more, decode: SessionReply.init)
         let moment = sessions.serverClock.now
         var reply = try await local.run(procedure)
         let isAdopted = try reply.session(id) == nil
         if isAdopted {
             guard try await adopt(id, for: script) else { return nil }
             reply = try await local.run(procedure)
+            // Handed over and removed in between, because this call began in an earlier epoch: "not found" would be wrong.
+            if try reply.session(id) == nil, try await !local(.exists(here(keys.pair(id)[1]))) { throw unknown(script) }
         }
         guard let (session, _) = try reply.session(id) else { return nil }
         try await keep(session, reply)

@@ -1,14 +1,11 @@
-import Foundation
 import HoldfastStore
 
 /// Folders that only their user may enter.
 enum PrivateFolder {
-    /// Makes the folder, and those above it, where it is not there yet.
+    /// Makes the folder, and those above it, where it is not there yet. The data folder may be among them, so that a power failure must not
+    /// take it along.
     static func create(_ path: String) throws(StoreError) {
-        do {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        } catch {
+        do throws(DataFileError) { try FolderMaker().make(path) } catch {
             throw .invalid("HOLDFAST_DATA", "The folder for the API key cannot be made or is no folder")
         }
     }

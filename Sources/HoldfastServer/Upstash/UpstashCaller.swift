@@ -180,8 +180,15 @@ struct UpstashCaller: Sendable {
     /// Removes this caller's keys, and nobody else's.
     private func flush(_ store: any Store) async throws(StoreError) -> Reply {
         var pages = store.scan(matching: matching("*"), pageSize: 1000).makeAsyncIterator()
-        while let page = try await pages.next(isolation: nil) {
-            if !page.isEmpty { _ = try await store(.unlink(page)) }
+        var isBegun = false
+        do throws(StoreError) {
+            while let page = try await pages.next(isolation: nil) {
+                if page.isEmpty { continue }
+                _ = try await store(.unlink(page))
+                isBegun = true
+            }
+        } catch {
+            throw isBegun ? error.withUnknownEffect() : error
         }
         return .ok
     }

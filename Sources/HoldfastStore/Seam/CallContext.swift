@@ -54,6 +54,16 @@ public struct CallContext: Sendable {
         return context
     }
 
+    /// For whoever works in bounded steps, before each of them.
+    ///
+    /// - Throws: ``ErrorCode/cancelled`` where the task was cancelled, ``ErrorCode/deadlineExceeded`` where the current deadline has passed.
+    package static func checkTime(_ time: any TimeSource, operation: String? = nil) throws(StoreError) {
+        if Task.isCancelled { throw StoreError(.cancelled, operation: operation) }
+        if let deadline = current?.deadline, time.uptime >= deadline {
+            throw StoreError(.deadlineExceeded, operation: operation)
+        }
+    }
+
     /// Runs the body with this context as the current one.
     public func run<Output: Sendable>(_ body: () async throws(StoreError) -> Output) async throws(StoreError) -> Output {
         let result: Result<Output, StoreError> = await Self.$current.withValue(self) {

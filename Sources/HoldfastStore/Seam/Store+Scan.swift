@@ -8,10 +8,12 @@ public struct KeyPages: AsyncSequence, Sendable {
 
     let store: any Store
     let options: ScanOptions
+    let time: any TimeSource
 
     public struct AsyncIterator: AsyncIteratorProtocol {
         let store: any Store
         let options: ScanOptions
+        let time: any TimeSource
         /// Nil when the last page has been read.
         var cursor: UInt64? = 0
 
@@ -19,14 +21,15 @@ public struct KeyPages: AsyncSequence, Sendable {
 
         public mutating func next(isolation actor: isolated (any Actor)?) async throws(StoreError) -> [Key]? {
             guard let cursor else { return nil }
-            guard !Task.isCancelled else { throw StoreError(.cancelled, operation: "SCAN") }
+            // A store in this process looks at neither.
+            try CallContext.checkTime(time, operation: "SCAN")
             let page = try await store(Command<ScanPage<Key>>.scan(cursor, options))
             self.cursor = page.cursor == 0 ? nil : page.cursor
             return page.elements
         }
     }
 
-    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(store: store, options: options) }
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(store: store, options: options, time: time) }
 }
 
 extension Store {
@@ -36,11 +39,15 @@ extension Store {
     ///   - glob: which keys; nil for all. A tenant's keys are ``Namespace/glob(startingWith:)``.
     ///   - type: only keys of this type.
     ///   - pageSize: about how many keys the store looks at for one page, not how many it answers.
-    /// - Throws: ``StoreError`` while iterating, with ``ErrorCode/cancelled`` where the task was cancelled.
-    public func scan(matching glob: Bytes? = nil, type: EntryType? = nil, pageSize: Int = 500) -> KeyPages {
+    ///   - time: the clocks of ``CallContext/deadline``.
+    /// - Throws: ``StoreError`` while iterating: before each page ``ErrorCode/cancelled`` where the task was cancelled, and
+    ///   ``ErrorCode/deadlineExceeded`` where the caller's deadline has passed.
+    public func scan(
+        matching glob: Bytes? = nil, type: EntryType? = nil, pageSize: Int = 500, time: any TimeSource = .system
+    ) -> KeyPages {
         KeyPages(
             store: self,
-            options: ScanOptions(match: glob, count: Swift.max(1, pageSize), type: type.map { Bytes($0.rawValue) }))
+            options: ScanOptions(match: glob, count: Swift.max(1, pageSize), type: type.map { Bytes($0.rawValue) }), time: time)
     }
 
     /// Carries out a command for each key that matches, page by page, and adds up the answers. One command a key, so that a cluster can part
@@ -48,14 +55,15 @@ extension Store {
     ///
     /// - Parameters:
     ///   - glob: which keys are looked at.
+    ///   - time: the clocks of ``CallContext/deadline``.
     ///   - command: nil for a key that is not meant.
     /// - Throws: ``StoreError``, with an unknown effect once something was changed: some keys are done then, and others not.
     package func changeKeys<Output>(
-        matching glob: Bytes, _ command: (Key) -> Command<Output>?, counting count: (Output) -> Int
+        matching glob: Bytes, time: any TimeSource, _ command: (Key) -> Command<Output>?, counting count: (Output) -> Int
     ) async throws(StoreError) -> Int {
         var changed = 0
         do throws(StoreError) {
-            var pages = scan(matching: glob).makeAsyncIterator()
+            var pages = scan(matching: glob, time: time).makeAsyncIterator()
             while let page = try await pages.next(isolation: nil) {
                 let commands = page.compactMap(command)
                 if commands.isEmpty { continue }

@@ -24,7 +24,7 @@ let sessionGenerators: [ProcedureGenerator] = [
                 "accessed", accessed,
                 "version",
                 Bytes(Int64(g.int(1...3))),
-            ] + from + g.storedFields()
+            ] + from + g.storedFields() + g.manyStones()
         )
     },
     ProcedureGenerator(SessionProcedures.merge) { g in
@@ -35,7 +35,7 @@ let sessionGenerators: [ProcedureGenerator] = [
         ]
         if g.chance(0.9) { fields += ["expires", expires] }
         if g.chance(0.9) { fields += ["created", Bytes(g.moment().milliseconds)] }
-        return (g.sessionKeys(), fields + g.storedFields())
+        return (g.sessionKeys(), fields + g.storedFields() + g.manyStones())
     },
     ProcedureGenerator(SessionProcedures.endBefore) { g in
         (g.sessionKeys(), [Bytes(g.moment().milliseconds), g.span()] + g.keptID())
@@ -63,7 +63,8 @@ let sessionGenerators: [ProcedureGenerator] = [
         let expected = g.chance(0.6) ? [] : [g.pick(names), g.pick(["", "1", "22"])]
         arguments += [Bytes(Int64(expected.count / 2))] + expected + [Bytes(Int64(set.count))]
         for name in set { arguments += [name, g.pick(["1", "22", "\"long enough\""])] }
-        return (g.sessionKeys(), arguments + [Bytes(Int64(removed.count))] + removed)
+        let most: [Bytes] = g.chance(0.7) ? [] : [g.pick(["0", "1", "2", "300"])]
+        return (g.sessionKeys(), arguments + [Bytes(Int64(removed.count))] + removed + most)
     },
     ProcedureGenerator(SessionProcedures.append, isReplyUnordered: true) { g in
         (
@@ -104,6 +105,13 @@ extension Generation {
             if chance(0.4) { return [] }
             return [Bytes(name), Bytes("\(moment().milliseconds) \(pick(["", "1", "22"]))")]
         }
+    }
+
+    /// So many stamps of removed fields, now and then, that the next one needs room.
+    fileprivate mutating func manyStones() -> [Bytes] {
+        guard chance(0.05) else { return [] }
+        let count = pick([255, 256, 260])
+        return (0..<count).flatMap { [Bytes("d:s\($0)"), Bytes("\(moment().milliseconds) ")] } + ["stones", Bytes(Int64(count))]
     }
 
     fileprivate mutating func sessionIndex() -> Key { names.key("user_sessions:\(id(of: 2))") }

@@ -132,6 +132,7 @@ import Testing
         }
         let failover = Failover(server: hanging, local: EmbeddedStore(time: time), time: time)
         let cache = Cache(failover: failover)
+        let hasEnded = Locked(false)
         let caller = Task {
             while failover.localSince == nil {
                 try? await CallContext.$current.withValue(CallContext(deadline: time.uptime + .milliseconds(100))) {
@@ -139,8 +140,10 @@ import Testing
                 }
                 await Task.yield()
             }
+            hasEnded.withLock { $0 = true }
         }
-        await time.advanceUntil(by: .milliseconds(50)) { failover.localSince != nil }
+        // Its last call may be waiting for its deadline when the server is noticed to be away.
+        await time.advanceUntil(by: .milliseconds(50)) { hasEnded.withLock { $0 } }
         await caller.value
         // Five pings, one after the other.
         #expect(failover.statistics.failedProbes == 5)

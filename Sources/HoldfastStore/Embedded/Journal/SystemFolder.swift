@@ -10,28 +10,13 @@
 struct SystemFolder: DataFolder {
     let path: String
 
-    /// Makes the folder, and those above it, where it is not there yet.
+    /// Makes the folder, and those above it, where it is not there yet; see ``FolderMaker``.
     init(making path: String) throws(DataFileError) {
         self.path = path
-        var parts = path.split(separator: "/", omittingEmptySubsequences: true).map(String.init)
-        var missing: [String] = []
-        // From the inside out, because folders above may not be readable.
-        while !parts.isEmpty {
-            let folder = (path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/")
-            if Self.isFolder(folder) { break }
-            missing.append(folder)
-            parts.removeLast()
-        }
-        for folder in missing.reversed() where mkdir(folder, 0o700) != 0 && errno != EEXIST {
-            throw DataFileError("mkdir", folder)
-        }
-        guard Self.isFolder(path) else { throw DataFileError("open", path, ENOTDIR) }
+        try FolderMaker().make(path)
     }
 
-    private static func isFolder(_ path: String) -> Bool {
-        var found = stat()
-        return stat(path, &found) == 0 && found.st_mode & S_IFMT == S_IFDIR
-    }
+    static func syncFolder(_ path: String) throws(DataFileError) { try SystemFile(path, O_RDONLY).sync() }
 
     func open(_ name: String, _ mode: DataFileMode) throws(DataFileError) -> any DataFile {
         try SystemFile(path + "/" + name, mode == .new ? O_RDWR | O_CREAT | O_TRUNC : O_RDWR)
@@ -65,10 +50,7 @@ struct SystemFolder: DataFolder {
         guard unlink(path + "/" + name) == 0 || errno == ENOENT else { throw DataFileError("unlink", name) }
     }
 
-    func sync() throws(DataFileError) {
-        let folder = try SystemFile(path, O_RDONLY)
-        try folder.sync()
-    }
+    func sync() throws(DataFileError) { try Self.syncFolder(path) }
 }
 
 /// A file of the machine's file system.
