@@ -178,6 +178,8 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         try await outbox.replay(on: f.server)
         #expect(try await f.list("other") == ["else"])
         #expect(told.withLock { $0 }.sorted() == ["unsupported-format", "wrong-type", "wrong-type"])
+        // Which a hand-over does not wait for.
+        try await outbox.settleFolder()
 
         let second = f.outbox(keptIn: kept)
         try await second.load(into: EmbeddedStore(time: f.time))
@@ -192,6 +194,7 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         try await second.replay(on: f.server)
         #expect(try await f.list() == ["1"])
         #expect(second.status.deadLetters == 1)
+        try await second.settleFolder()
 
         let third = f.outbox(keptIn: kept)
         try await third.load(into: EmbeddedStore(time: f.time))
@@ -218,6 +221,7 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         f.time.stepWallClock(by: .seconds(days * 86_400))
         try await outbox.replay(on: f.server)
         #expect(try await f.list() == ["young"])
+        try await outbox.settleFolder()
         try await outbox.add(Counter.item("old"))
         f.time.stepWallClock(by: .seconds(-days * 86_400))
         let second = f.outbox(keptIn: kept)

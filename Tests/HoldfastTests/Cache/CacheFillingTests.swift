@@ -143,11 +143,10 @@ import Testing
             hasEnded.withLock { $0 = true }
         }
         // Its last call may be waiting for its deadline when the server is noticed to be away.
-        await time.advanceUntil(by: .milliseconds(50)) { hasEnded.withLock { $0 } }
+        #expect(await time.advanceUntil(by: .milliseconds(50)) { hasEnded.withLock { $0 } })
         await caller.value
-        // Five pings, one after the other.
+        // Five pings, one after the other. How much time passes meanwhile is the loop's above, which does not wait for tasks that have to run.
         #expect(failover.statistics.failedProbes == 5)
-        #expect(time.uptime < .seconds(6), "\(time.uptime)")
     }
 
     @Test func whenAllGiveUpAtOnceNothingIsLeft() async throws {
