@@ -26,9 +26,9 @@ final class Connection: Sendable {
         }
     }
 
-    private typealias Queue = CommandQueue<Waiter>
+    typealias Queue = CommandQueue<Waiter>
 
-    private struct State {
+    struct State {
         var queue: Queue
         var channel: (any NIOCore.Channel)?
         /// What is sent now. Its memory is used again once the socket has taken it.
@@ -56,7 +56,7 @@ final class Connection: Sendable {
         }
     }
 
-    private let state: Locked<State>
+    let state: Locked<State>
     private let eventLoop: any EventLoop
     /// Runs tasks on the connection's event loop.
     let executor: EventLoopExecutor
@@ -66,7 +66,7 @@ final class Connection: Sendable {
     private let keepAlive: TimeAmount
     private let silentTicksAllowed: Int
     /// Whether it serves one caller: then it is not made again when lost, and ends when a call on it is given up.
-    private let isExclusive: Bool
+    let isExclusive: Bool
     private let lastTicket = Atomic<UInt64>(0)
 
     init(_ connector: Connector, on eventLoop: any EventLoop, isExclusive: Bool = false) {
@@ -250,7 +250,7 @@ final class Connection: Sendable {
 
     // MARK: - On the event loop
 
-    private func drain() {
+    func drain() {
         let (buffer, channel, startsTicking) = state.withLock { state in
             let buffer = state.drain()
             let startsTicking = !state.isTicking && state.queue.count > 0
@@ -262,7 +262,7 @@ final class Connection: Sendable {
         if startsTicking { scheduleTick() }
     }
 
-    private func connect() {
+    func connect() {
         let (startsTicking, attempt, predecessor) = state.withLock { state -> (Bool, Int?, ServerSideIdentity?) in
             guard case .connecting = state.queue.phase else { return (false, nil, nil) }
             defer { state.isTicking = true }
@@ -324,7 +324,7 @@ final class Connection: Sendable {
     /// Sets what is called, once, when the connection that is there, or the next one, is lost or left.
     func whenLost(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.whenLost = body } }
 
-    private func tellLoss() {
+    func tellLoss() {
         let told = state.withLock { state in
             defer { state.whenLost = nil }
             return state.whenLost
@@ -398,63 +398,4 @@ final class Connection: Sendable {
         if isFinished { takeFinished()?.resume() }
         if goesOn { scheduleTick() }
     }
-}
-
-extension Connection: ConnectionReceiver {
-    func received(_ items: inout [RESPItem]) -> StoreError? {
-        var answers: [Queue.Answer] = []
-        answers.reserveCapacity(items.count)
-        let (failure, left) = state.withLock { state -> (StoreError?, (any NIOCore.Channel)?) in
-            state.queue.receivedSomething()
-            for index in items.indices {
-                guard case .reply(let reply) = items[index].take() else { continue }
-                do throws(StoreError) {
-                    if let answer = try state.queue.receive(reply) { answers.append(answer) }
-                } catch {
-                    return (error, nil)
-                }
-            }
-            return (nil, state.queue.hasLeft ? state.channel : nil)
-        }
-        for answer in answers {
-            switch answer {
-            case .one(.one(let continuation), let reply): continuation.resume(returning: .success(reply))
-            case .many(.many(let continuation), let replies): continuation.resume(returning: .success(replies))
-            case .one(.nobody, _): break
-            case .one(let waiter, _), .many(let waiter, _): waiter.fail(StoreError(.internalError, effect: .unknown))
-            }
-        }
-        if let left { left.close(promise: nil) }
-        return failure
-    }
-
-    func writabilityChanged(to isWritable: Bool) {
-        state.withLock { $0.queue.isWritable = isWritable }
-        if isWritable { drain() }
-    }
-
-    func closed(_ channel: any NIOCore.Channel, _ error: StoreError, _ identity: ServerSideIdentity?) {
-        tellLoss()
-        let (abandoned, reconnects) = state.withLock { state -> ([Queue.Abandoned], Bool) in
-            // One that came too late was never used.
-            guard state.channel === channel else { return ([], false) }
-            state.channel = nil
-            state.statistics.lost += 1
-            if state.queue.sentCount > 0 { state.predecessor = identity }
-            guard !isExclusive else { return (state.queue.close(Self.exclusiveLoss), false) }
-            let abandoned = state.queue.disconnected()
-            guard case .connecting = state.queue.phase else { return (abandoned, false) }
-            return (abandoned, true)
-        }
-        if reconnects { connect() }
-        for gone in abandoned {
-            gone.waiter.fail(
-                gone.effect == .none
-                    ? StoreError(.connectionLost, "The connection was lost before the command was sent", effect: .none)
-                    : StoreError(error.code, error.message, effect: .unknown))
-        }
-    }
-
-    /// Its state (watched keys, an open transaction) went with it, so it is not made again behind the caller's back.
-    private static let exclusiveLoss = StoreError(.connectionLost, "The connection for exclusive use was lost", effect: .none)
 }
