@@ -32,12 +32,20 @@ import HoldfastStore
         DeterministicLoop.install()
         var failed = 0
         for seed in first..<first + UInt64(schedules) {
+            let played = seed - first
+            if played > 0, played.isMultiple(of: 1000) { say("\(played) of \(schedules) schedules, \(failed) failed") }
             let violations = Simulation(seed: seed) { [isTraced] line in if isTraced { print(line) } }.run()
             guard !violations.isEmpty else { continue }
             failed += 1
-            if failed <= 20 { for violation in violations.prefix(3) { print("seed \(seed): \(violation)") } }
+            if failed <= 20 { for violation in violations.prefix(3) { say("seed \(seed): \(violation)") } }
         }
-        print("\(schedules) schedules, \(failed) failed")
+        say("\(schedules) schedules, \(failed) failed")
         if failed > 0 { exit(1) }
+    }
+
+    /// At once, also into a file.
+    private static func say(_ line: String) {
+        print(line)
+        fflush(nil)
     }
 }
