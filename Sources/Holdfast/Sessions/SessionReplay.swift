@@ -5,7 +5,9 @@ import HoldfastStore
 /// All of it has one effect however often it runs: a merge and a deletion by nature, an append by the marker that it has borne since its
 /// first send, a revocation because it ends nothing that was created after it.
 enum SessionReplay {
-    static let revokeAll = "session.revokeAll@1"
+    static let revokeAll = "session.revokeAll@2"
+    /// The form that an older version has kept: it says nothing of the session that stays.
+    private static let firstRevokeAll = "session.revokeAll@1"
 
     /// The actions of what bears a marker, and the procedure that each repeats. The first forms, which an older version has kept, lack the
     /// moment by the server's clock.
@@ -26,6 +28,7 @@ enum SessionReplay {
             ReplayAction(SessionProcedures.merge.identifier, recall: here(recallMerge), carryOut: merge),
             ReplayAction(SessionProcedures.delete.identifier, endures: true, recall: again(delete), carryOut: delete),
             ReplayAction(revokeAll, endures: true, recall: here(recallRevocation), carryOut: revoke),
+            ReplayAction(firstRevokeAll, endures: true, recall: here(recallRevocation), carryOut: revoke),
         ]
         let marked = marked.keys.map { name in
             // Here by the clock that the session's copy here goes by.
@@ -99,20 +102,30 @@ enum SessionReplay {
     }
 
     /// Keys: the user's index and its mark. Arguments: what all keys begin with; the session that stays, or empty; when it was decided, by
-    /// the server's clock as far as it was known; the sessions that were known to whoever decided.
+    /// the server's clock as far as it was known; when the one that stays ends in any case and when it was created, or empty where that was
+    /// not known (not in the first form); the sessions that were known to whoever decided.
     private static func revoke(_ entry: OutboxEntry, _ store: any Store) async throws(StoreError) {
-        guard entry.keys.count == 2, entry.arguments.count >= 3, let moment = entry.arguments[2].integer else {
+        let head = entry.action == firstRevokeAll ? 3 : 5
+        guard entry.keys.count == 2, entry.arguments.count >= head, let moment = entry.arguments[2].integer else {
             throw unreadable(entry)
         }
         let (index, kept) = (entry.keys[0], entry.arguments[1])
         // Whatever the clocks say.
-        for member in entry.arguments.dropFirst(3) {
+        for member in entry.arguments.dropFirst(head) {
             _ = try await end(pair(member, entry), in: store)
             _ = try await store(.zrem(index, member))
         }
         if let id = try? SessionID(kept.lossyString) {
             let user = index.bytes.dropFirst(entry.arguments[0].count + "user_sessions:".utf8.count).lossyString
             try await Sessions.enter(pair(kept, entry)[0], id, of: user, into: entry.keys, in: store)
+            // Also where the server has lost it: who changes it meanwhile brings it back, and it would count as one of those that were revoked.
+            if head == 5, !entry.arguments[4].isEmpty {
+                _ = try await store.run(
+                    Procedure(
+                        SessionProcedures.indexAdd, keys: entry.keys,
+                        arguments: [kept, entry.arguments[3], entry.arguments[4]]
+                    ) { $0.integer })
+            }
         }
         // Not later than now on the server. A later mark is another revocation's, which has ended what it had to.
         let settled = min(moment, try await store.run(Procedure.indexRevoke(entry.keys[1], at: moment)))

@@ -249,11 +249,12 @@ struct SessionsHere: Sendable {
         var ids = Set(known + dropped + members.compactMap { try? SessionID($0.lossyString) })
         if let kept { ids.remove(kept) }
         for id in ids { _ = try await bury(id, Self.ending) }
+        let span = try await span(of: kept)
         do throws(StoreError) {
             try await tell(
                 Outbox.Item(
                     SessionReplay.revokeAll, keys: index,
-                    arguments: [keys.names.head, Bytes(kept?.text ?? ""), Bytes(moment.milliseconds)]
+                    arguments: [keys.names.head, Bytes(kept?.text ?? ""), Bytes(moment.milliseconds)] + span
                         + ids.map { Bytes($0.text) },
                     about: index[0].bytes))
         } catch {
@@ -261,6 +262,19 @@ struct SessionsHere: Sendable {
             throw error
         }
         return ids.count
+    }
+
+    /// When a session ends in any case, and when it was created; empty where that is not known here.
+    private func span(of id: SessionID?) async throws(StoreError) -> [Bytes] {
+        guard let id else { return ["", ""] }
+        let known = try await local(.hmget(here(keys.session(id)), ["ends", "created", "base"]))
+        if let ends = known[0]?.integer, let created = known[1] {
+            // The server has never seen one without a base: its end is by the clock of this process.
+            return [Bytes(known[2] == nil ? ends + sessions.serverClock.ahead.milliseconds : ends), created]
+        }
+        let fields = sessions.near.copy(at: keys.session(id), clocks: .init(sessions.failover.time))?.fields ?? []
+        guard let ends = fields.fieldValue("ends"), let created = fields.fieldValue("created") else { return ["", ""] }
+        return [ends, created]
     }
 
     /// Where a revocation has no room: what waits for the server must not bring a session there that has ended here, and who repeats

@@ -54,6 +54,29 @@ import Testing
         #expect(try await second.sessions.get(ends).value == nil)
     }
 
+    /// A server that forgets everything while a process is cut off, which keeps one session, ends the others, and goes on with that one. Where
+    /// all were ended by somebody else in between, it ends too.
+    @Test(arguments: [false, true])
+    func theSessionThatWasKeptIsBroughtBackToAServerThatHasForgottenIt(isRevoked: Bool) async throws {
+        let (process, other) = (fleet.process(), fleet.process())
+        let (kept, ended) = (try await process.sessions.create(userID: "u").id, try await process.sessions.create(userID: "u").id)
+        await process.cut()
+        fleet.time.advance(by: .seconds(60))
+        for try await page in fleet.server.scan() where !page.isEmpty { _ = try await fleet.server(.unlink(page)) }
+        if isRevoked {
+            try await other.sessions.revokeAll(userID: "u")
+            fleet.time.advance(by: .seconds(60))
+        }
+        try await process.sessions.revokeAll(userID: "u", keeping: kept)
+        _ = try await process.sessions.update(kept, set: ["a": 1])
+        await process.mend()
+        for each in [process, other] {
+            #expect(try await each.sessions.get(kept).value?.data == (isRevoked ? nil : ["a": 1]))
+            #expect(try await each.sessions.get(ended).value == nil)
+            #expect(try await each.sessions.list(userID: "u").sessions.map(\.id) == (isRevoked ? [] : [kept]))
+        }
+    }
+
     /// Its creator has lost the reply of the second trip, so that the index does not have it yet when it is kept.
     @Test(arguments: [false, true]) func theSessionThatWasKeptMayNotBeInTheIndexYet(revokesAway: Bool) async throws {
         let (maker, other) = (fleet.process(), fleet.process())
