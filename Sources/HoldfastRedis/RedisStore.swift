@@ -117,7 +117,7 @@ public final class RedisStore: Store {
         case .server(let server):
             // The hot path of all: nothing between the caller and the connection.
             let first = await server.connection.one({ operation.write(to: &$0) })
-            if case .success(let reply) = first, !server.isDemoted(by: reply) { return reply }
+            if case .success(let reply) = first, !server.isRefusal(reply, of: operation) { return reply }
             let result = await server.again(first, isIdempotent: operation.isIdempotent) { operation.write(to: &$0) }
             do { return try result.get() } catch { throw error.during(operation.name) }
         case .cluster(let cluster):

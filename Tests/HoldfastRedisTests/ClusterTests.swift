@@ -177,6 +177,28 @@ import Testing
         #expect(ended?.code == .shuttingDown)
     }
 
+    /// A script may answer whatever it likes, after its work: no address is gone to that it names, and it is not run again.
+    @Test(arguments: ["MOVED 1 127.0.0.1:%", "ASK 1 127.0.0.1:%", "TRYAGAIN x", "CLUSTERDOWN x", "READONLY x", "LOADING x"])
+    func theErrorsOfScriptsSendNobodyElsewhere(line: String) async throws {
+        let met = Locked(0)
+        let trap = try await ScriptedPeer.start { _ in
+            met.withLock { $0 += 1 }
+            return nil
+        }
+        let error = line.replacing("%", with: "\(trap.port)")
+        let store = try await store()
+        let key = names.key("run")
+        let script: Bytes = "redis.call('INCR', KEYS[1]) return {err=ARGV[1]}"
+        let evaluation = Operation.raw(["EVAL", script, "1", key.bytes, Bytes(error)])
+        #expect(try await store.execute(evaluation).refusal?.line == error)
+        let replies = try await store.execute(Batch(.pipeline, [evaluation, .raw(["GET", key.bytes])]))
+        #expect(replies[0].refusal?.line == error && replies[1].bytes == "2")
+        #expect(try await store(.get(key)) == "2")
+        #expect(met.withLock { $0 } == 0)
+        await store.shutdown()
+        try await trap.stop()
+    }
+
     @Test func aServerThatIsNoClusterIsARefusal() async throws {
         let server = try await SharedRedis.server()
         let store = try RedisStore(

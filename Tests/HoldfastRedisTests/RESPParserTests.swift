@@ -89,7 +89,7 @@ import Testing
         "%4611686018427387904\r\n", "%-1\r\n", "~-1\r\n", ">-1\r\n", ">0\r\n", "|-1\r\n", "=-1\r\n", "=3\r\nabc\r\n", "!-1\r\n",
         "=9223372036854775807\r\n", ":\r\n", ":--1\r\n", ":9223372036854775808\r\n", ":-9223372036854775809\r\n", ",x\r\n",
         "#x\r\n",
-        "#\r\n", "(1a\r\n", "(\r\n", "_x\r\n", "+a\rb", "$3\r\nabcde", "HTTP/1.1 400 Bad Request\r\n", "\r\n",
+        "#\r\n", "_x\r\n", "+a\rb", "$3\r\nabcde", "HTTP/1.1 400 Bad Request\r\n", "\r\n",
         "*1\r\n>1\r\n+a\r\n",
     ])
     func hostileInputIsAProtocolViolation(_ text: String) {
@@ -98,10 +98,24 @@ import Testing
         #expect(error?.effect == .unknown)
     }
 
-    @Test func nestingIsBounded() {
-        let deep = Array(String(repeating: "*1\r\n", count: 100_000).utf8)
-        let error = #expect(throws: StoreError.self) { try parse([deep[...]]) }
-        #expect(error?.code == .protocolViolation)
+    /// A script can make a server send that, and all who share the connection would lose it.
+    @Test(arguments: [
+        ("*2\r\n+a\r\n", 64), ("%1\r\n+k\r\n", 64), ("~2\r\n*0\r\n", 64), ("|1\r\n+k\r\n+v\r\n*2\r\n+a\r\n", 64),
+        ("*2\r\n*2\r\n:1\r\n$1\r\nx\r\n", 63),
+    ])
+    func whatIsNestedTooDeepIsAnErrorOfItsOwnCall(level: String, deepest: Int) throws {
+        let tooDeep = RESPItem.reply(.error(ReplyError("ERR The reply is nested deeper than 64")))
+        for depth in [deepest, deepest + 1, deepest + 2, 20_000] {
+            let stream = Array((String(repeating: level, count: depth) + ":5\r\n" + ":7\r\n").utf8)
+            let items = try parse([stream[...]])
+            #expect(items.count == 2 && items.last == .reply(.integer(7)), "\(depth)")
+            #expect((items.first == tooDeep) == (depth > deepest), "\(depth)")
+            if depth < 100 { #expect(try parse(stream.indices.map { stream[$0...$0] }) == items) }
+        }
+        let push = ">2\r\n+a\r\n" + String(repeating: "*1\r\n", count: 70) + ":5\r\n" + ":7\r\n"
+        let items = try parse([Array(push.utf8)[...]])
+        #expect(items.count == 2 && items.last == .reply(.integer(7)))
+        #expect(try parse([Array("(abc\r\n(12\r\n".utf8)[...]]) == [.reply(.bytes("abc")), .reply(.bytes("12"))])
     }
 
     @Test func aLineThatNeverEndsIsGivenUp() {

@@ -277,6 +277,38 @@ import Testing
         #expect(own.text == #"{"result":"k"}"#)
     }
 
+    /// Whatever a script raises or answers ends its own call and nobody else's.
+    @Test func noScriptDisturbsOthers() async throws {
+        let server = try await Self.server(.redis)
+        for raising in [
+            "error({})", "error()", "error(nil,2)", "error({err={}})", "error(setmetatable({},{__index={err='x'}}))",
+            "error(true)",
+            "assert(false,{})", "assert(nil)", "coroutine.wrap(function() error({}) end)()", "error(5)", "error('text')",
+            "error({err='MINE text'})", "local ok,e=pcall(redis.call,'NOSUCH') error(e)", "error(redis.error_reply('x'))",
+        ] {
+            let reply = try await post(server, "", JSONValue.array(["EVAL_RO", .string(raising), "0"]).encoded()?.lossyString)
+            #expect(reply.status == 400 && reply.json["error"] != nil, "\(raising): \(reply.text)")
+        }
+        let kept = #"["EVAL","return {pcall(error,'a',0)}","0"]"#
+        #expect(try await post(server, "", kept).text == #"{"result":[null,"a"]}"#)
+        #expect(try await post(server, "", #"["EVAL","return assert(7,'x')","0"]"#).text == #"{"result":7}"#)
+        for answering in [
+            "local t={} t[1]=t return t", "return {big_number='abc'}", "return {double=0/0}", "return {err='x y'}",
+            "return {verbatim_string={format='x',string='y'}}", "return {map={a={}}}", "return {set={1}}",
+            "return redis.error_reply('MOVED 1 127.0.0.1:1')", "return {err='READONLY x'}", "return {err='LOADING x'}",
+        ] {
+            let others = (0..<20).map { _ in Task { try await post(server, "/set/a/1", nil).status } }
+            let reply = try await post(server, "", JSONValue.array(["EVAL", .string(answering), "0"]).encoded()?.lossyString)
+            #expect([200, 400].contains(reply.status), "\(answering): \(reply.text)")
+            for other in others { #expect(try await other.value == 200, "\(answering)") }
+        }
+        // Numbers as Redis sees them.
+        let numbers =
+            "redis.call('SET',1796121963796513,'one') return {redis.call('GET','1796121963796513'),redis.call('GET',1796121963796514)}"
+        let read = try await post(server, "", JSONValue.array(["EVAL", .string(numbers), "0"]).encoded()?.lossyString)
+        #expect(read.text == #"{"result":["one",null]}"#)
+    }
+
     @Test func whatCannotBeUnderstoodIsA400() async throws {
         let server = try await Self.server(.embedded)
         for body in ["", "[", "7", "[]", #"[["GET","a"]]"#, #"["GET",null]"#, #"["GET",{"a":1}]"#, #"[""]"#, "{}"] {

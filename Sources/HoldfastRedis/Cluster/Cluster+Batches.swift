@@ -95,8 +95,9 @@ extension Cluster {
                     switch result {
                     case .success(let answers):
                         replies[item.place] = answers[place]
-                        guard let error = answers[place].refusal, let host = link?.node.host,
-                            let redirection = Redirection(error, host: host)
+                        guard let error = answers[place].refusal, let node = link?.node,
+                            let redirection = await redirection(
+                                error, item.slot, runsScript: item.operation.runsScript, at: node)
                         else { continue }
                         step = next(&item.journey, after: redirection)
                         if case .end = step { failure = failure ?? item.journey.end(with: error) }

@@ -9,9 +9,9 @@ extension Cluster {
     func execute(_ operation: Operation, as route: ClusterRoute) async throws(StoreError) -> Reply {
         switch route {
         case .one(let slot, let isRead):
-            return try await send(Errand(slot: slot, isRead: isRead, isIdempotent: operation.isIdempotent)) {
-                operation.write(to: &$0)
-            }.get()
+            let errand = Errand(
+                slot: slot, isRead: isRead, isIdempotent: operation.isIdempotent, runsScript: operation.runsScript)
+            return try await send(errand) { operation.write(to: &$0) }.get()
         case .all(let gathering): return try await sendToAll(operation, gathering)
         case .split(let parts, let gathering):
             return try gathering.answer(try await pipeline(parts), isRead: gathering.isRead(operation))

@@ -7,6 +7,8 @@ struct Errand {
     /// Whether a replica may answer it.
     var isRead = false
     var isIdempotent: Bool
+    /// Whether the answer is a script's of the caller's (``HoldfastStore/Operation/runsScript``).
+    var runsScript = false
     /// Where to go first.
     var target = Journey.Target.owner
 }
@@ -44,7 +46,8 @@ extension Cluster {
                 case .success(let output):
                     guard let error = refusal(output) else { return result }
                     if let known = journey.end(with: error) { result = .failure(known) }
-                    guard let redirection = Redirection(error, host: link.node.host) else { return result }
+                    guard let redirection = await redirection(error, errand.slot, runsScript: errand.runsScript, at: link.node)
+                    else { return result }
                     step = next(&journey, after: redirection)
                 case .failure(let error): step = next(&journey, after: error)
                 }
@@ -59,6 +62,18 @@ extension Cluster {
             }
             target = next
         }
+    }
+
+    /// Where an error line sends a call. That of a script, which may have done its work and answer anything, is only followed to where the
+    /// slot table leads, or to a node that is in it: never to an address that it names by itself.
+    func redirection(_ error: ReplyError, _ slot: Int?, runsScript: Bool, at node: Node) async -> Redirection? {
+        guard let redirection = Redirection(error, host: node.host) else { return nil }
+        guard runsScript else { return redirection }
+        guard redirection != .wait, case .success = await refresh() else { return nil }
+        let map = map
+        if case .ask(let next) = redirection { return map.nodes.contains(next) ? redirection : nil }
+        guard let slot, let shard = map.shard(ofSlot: slot), map.shards[shard].primary != node else { return nil }
+        return .moved(slot: slot, map.shards[shard].primary)
     }
 
     func journey(isIdempotent: Bool, after history: AttemptHistory = AttemptHistory()) -> Journey {

@@ -191,11 +191,9 @@ final class Cluster: Sendable {
         return found
     }
 
-    /// Notes what an error line tells of the slots that came to a caller who cannot be sent elsewhere.
+    /// An error line came to a caller who cannot be sent elsewhere: where it is about the slots the table is asked for again.
     func heed(_ error: ReplyError, from node: Node) {
-        guard let redirection = Redirection(error, host: node.host) else { return }
-        if case .moved(let slot, let node) = redirection { move(slot: slot, to: node) }
-        refreshLater()
+        if Redirection(error, host: node.host) != nil { refreshLater() }
     }
 
     private func link(to node: Node, _ state: inout State) -> Link {

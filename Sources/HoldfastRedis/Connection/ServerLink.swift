@@ -100,8 +100,8 @@ final class ServerLink: Sendable {
     func pipeline(_ operations: [Operation]) async throws(StoreError) -> [Reply] {
         var replies = try await sendAll(operations).get()
         guard follower != nil else { return replies }
-        guard let first = replies.firstIndex(where: isDemoted) else { return replies }
-        let again = (first..<replies.count).filter { isDemoted(by: replies[$0]) || operations[$0].isRead }
+        guard let first = replies.indices.first(where: { isRefusal(replies[$0], of: operations[$0]) }) else { return replies }
+        let again = (first..<replies.count).filter { isRefusal(replies[$0], of: operations[$0]) || operations[$0].isRead }
         follower?.demoted()
         switch await sendAll(again.map { operations[$0] }) {
         case .success(let later):
@@ -127,6 +127,14 @@ final class ServerLink: Sendable {
     func isDemoted(by reply: Reply) -> Bool {
         guard follower != nil, case .error(let error) = reply else { return false }
         return error.prefix == "READONLY"
+    }
+
+    /// Whether the server has refused an operation because it is no primary any more. Of a script only the sentinels can tell.
+    func isRefusal(_ reply: Reply, of operation: Operation) -> Bool {
+        guard isDemoted(by: reply) else { return false }
+        guard operation.runsScript else { return true }
+        follower?.suspect()
+        return false
     }
 
     private func sendAll(_ operations: [Operation]) async -> Result<[Reply], StoreError> {

@@ -22,7 +22,9 @@ enum RESPItem: Equatable {
 ///
 /// Byte strings are slices of the piece that they came in. One that came in several pieces is joined in memory of its own.
 ///
-/// Anything that is no RESP, or that claims more than the limits, throws ``ErrorCode/protocolViolation``; the stream is lost then.
+/// Anything that is no RESP, or that claims more than the limits, throws ``ErrorCode/protocolViolation``; the stream is lost then. Not so
+/// what a script of some caller's can make the server send: aggregates that are nested too deep are read to their end and are an error
+/// line, of that call only; a big number is whatever stands in its line.
 /// Streamed strings and aggregates (`$?`), which no released server sends, count as such.
 struct RESPParser {
     struct Limits {
@@ -57,6 +59,9 @@ struct RESPParser {
     private var scanned = 0
     private var bulk: PartialBulk?
     private var stack: [Aggregate] = []
+    /// How many values are still to be read, and forgotten, of an aggregate that is nested too deep; 0 where there is none.
+    private var skipped = 0
+    private var isTooDeep = false
 
     init(limits: Limits = Limits()) { self.limits = limits }
 
@@ -93,9 +98,19 @@ struct RESPParser {
                 }
             }
             if stack.isEmpty { return .reply(value) }
-            if let item = close(with: value) { return item }
+            if skipped > 1 {
+                skipped -= 1
+                continue
+            }
+            skipped = 0
+            guard let item = close(with: value) else { continue }
+            defer { isTooDeep = false }
+            if isTooDeep, case .reply = item { return .reply(.error(tooDeep)) }
+            return item
         }
     }
+
+    private var tooDeep: ReplyError { ReplyError("ERR The reply is nested deeper than \(limits.depth)") }
 
     // MARK: - Aggregates
 
@@ -124,7 +139,6 @@ struct RESPParser {
             return .value(.null)
         }
         guard count <= limits.elements else { throw Self.violation("an aggregate of \(count) elements") }
-        guard stack.count < limits.depth else { throw Self.violation("aggregates nested deeper than \(limits.depth)") }
         guard count > 0 else {
             switch kind {
             case .array: return .value(.array([]))
@@ -136,11 +150,23 @@ struct RESPParser {
         }
         guard kind != .push || stack.isEmpty else { throw Self.violation("a push inside a reply") }
         let total = kind == .map || kind == .attribute ? count * 2 : count
+        guard stack.count < limits.depth else {
+            try skip(total, kind)
+            return .opened
+        }
         var elements: [Reply] = []
         // The claimed count is believed as far as the bytes at hand could hold it (each element takes at least three).
         elements.reserveCapacity(min(total, (chunk.count - position) / 3 + 1))
         stack.append(Aggregate(kind: kind, remaining: total, elements: elements))
         return .opened
+    }
+
+    /// What is in an aggregate that is nested too deep counts as one value, which is forgotten; an attribute and what it describes too.
+    private mutating func skip(_ values: Int, _ kind: Aggregate.Kind) throws(StoreError) {
+        isTooDeep = true
+        let (sum, isBeyond) = max(1, skipped).addingReportingOverflow(kind == .attribute ? values : values - 1)
+        guard !isBeyond else { throw Self.violation("more values than can be counted") }
+        skipped = sum
     }
 
     // MARK: - Tokens
@@ -170,7 +196,7 @@ struct RESPParser {
         case UInt8(ascii: "|"): return try open(.attribute, try number(line))
         case UInt8(ascii: "="): return try beginBulk(.verbatim, try number(line))
         case UInt8(ascii: "!"): return try beginBulk(.error, try number(line))
-        case UInt8(ascii: "("): return .value(.bytes(try bigNumber(line)))
+        case UInt8(ascii: "("): return .value(.bytes(Bytes(chunk[line])))
         case UInt8(ascii: ","): return .value(.double(try double(line)))
         case UInt8(ascii: "#"): return .value(.boolean(try boolean(line)))
         case UInt8(ascii: "_"):
@@ -248,15 +274,6 @@ struct RESPParser {
         case UInt8(ascii: "f"): return false
         default: throw Self.violation("a boolean that is none")
         }
-    }
-
-    private func bigNumber(_ line: Range<Int>) throws(StoreError) -> Bytes {
-        var digits = chunk[line]
-        if digits.first == UInt8(ascii: "-") || digits.first == UInt8(ascii: "+") { digits.removeFirst() }
-        guard !digits.isEmpty, digits.allSatisfy({ $0 &- UInt8(ascii: "0") <= 9 }) else {
-            throw Self.violation("a big number that is none")
-        }
-        return Bytes(chunk[line])
     }
 
     // MARK: - Byte strings

@@ -8,7 +8,7 @@ import HoldfastStore
 /// caller's prefix before each key of a command that is known here, and refuses the others. Arguments are strings and numbers: a
 /// table could answer our prefix with another name. What would give the globals back (`_G`, `load`, `server`, …) is shadowed too. A
 /// server with a global that is not known here, or with libraries that a script can change (Redis before 6.2.7), runs no scripts: what
-/// shadows it could be undone. The line ends with a semicolon, so that no script goes on with its last statement, and without a
+/// shadows it could be undone. Errors are raised as texts, or as tables with one: Redis 7.0 does not survive others. The line ends with a semicolon, so that no script goes on with its last statement, and without a
 /// line end, so that the numbers in errors stay the script's own.
 ///
 /// `ARGV[1]` is the prefix, so all tenants share one text. A different text has a different digest: ``ScriptNames`` keeps which.
@@ -69,7 +69,7 @@ enum ScriptSandbox {
 
     /// `_G` becomes the refusal where the server cannot hold a script, and nil elsewhere.
     private static let opening = """
-        local KEYS,ARGV,redis,_G=(function(K,A,R,G)
+        local KEYS,ARGV,redis,_G,error,assert=(function(K,A,R,G)
 
         """
 
@@ -91,6 +91,7 @@ enum ScriptSandbox {
 
     /// `a`: the call's arguments, `c` of them; `u`: what the caller may learn of a reply that names keys.
     private static let guards = """
+        local function text(v) return type(v)=='number' and string.format('%.17g',v) or v end
         local function keyed(a,c)
         for i=1,c do
         local t=type(a[i])
@@ -101,7 +102,7 @@ enum ScriptSandbox {
         if not w then return nil,'ERR '..name..' is not available to scripts here' end
         if name=='COPY' then for i=4,#a do if string.upper(tostring(a[i]))~='REPLACE' then return nil,'ERR syntax error' end end end
         local first,last,step=w[1],w[2],w[3] or 1
-        if w.d and a[2]~=nil then a[2]=h..a[2] end
+        if w.d and a[2]~=nil then a[2]=h..text(a[2]) end
         if w.s then
         local i=2
         while i<=#a do
@@ -113,7 +114,7 @@ enum ScriptSandbox {
         if not last then last=first+1+(tonumber(a[first+1]) or 0) first=first+2
         elseif last<0 then last=#a+last+1 first=first+1 else first,last=first+1,last+1 end
         end
-        if first then for i=first,math.min(last or 0,#a),step do a[i]=h..a[i] end end
+        if first then for i=first,math.min(last or 0,#a),step do a[i]=h..text(a[i]) end end
         return name
         end
         local function u(name,r)
@@ -141,7 +142,19 @@ enum ScriptSandbox {
         """
 
     private static let closing = """
-        return own,A,g
+        local E=error
+        local function raise(e,l)
+        if type(e)=='table' and not getmetatable(e) and type(rawget(e,'err'))=='string' then E(e) end
+        if type(e)=='number' then e=tostring(e) end
+        if type(e)~='string' then e='ERR an error that is no text' end
+        E(e,l==0 and 0 or type(l)=='number' and l+1 or 2)
+        end
+        local function assert_(...)
+        local v,m=...
+        if v then return ... end
+        raise(m==nil and 'assertion failed!' or m,0)
+        end
+        return own,A,g,nil,raise,assert_
         end)(KEYS,ARGV,redis,_G)
         if _G then return _G end
 

@@ -9,6 +9,13 @@ extension Operation {
         return flags.contains(.idempotent)
     }
 
+    /// Whether it runs a script of its caller's, which may answer any error line whatever it has done: none of them says that nothing was
+    /// carried out, or where something lies.
+    package var runsScript: Bool {
+        guard case .raw = self else { return false }
+        return ["EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"].contains(name.uppercased())
+    }
+
     /// Whether it changes nothing, by the command table.
     package var isRead: Bool { flags.contains(.readOnly) }
 
