@@ -1,15 +1,16 @@
 import Foundation
 import Holdfast
 import HoldfastStore
+import TestServers
 import Testing
 
 /// What a data folder holds outlives the server, and can be reached without one; all run as users run it.
 @Suite struct CommandLineDataTests {
     private func serving(
-        _ holdfast: CommandLineProgram, _ arguments: [String] = [],
+        _ holdfast: CommandLineProgram, _ arguments: [String] = [], environment: [String: String] = [:],
         _ body: (_ server: CommandLineProgram.Running) async throws -> Void
     ) async throws -> CommandLineProgram.Running {
-        let server = try holdfast.start(["serve", "--port", "0", "--data", "data"] + arguments)
+        let server = try holdfast.start(["serve", "--port", "0", "--data", "data"] + arguments, environment: environment)
         do {
             try await server.waitUntilItSays("API key")
             try await body(server)
@@ -44,6 +45,22 @@ import Testing
             #expect(other.complaints.contains("in use by process"), "\(other.complaints)")
         }
         #expect(await third.terminate() == 0, "\(third.complaints)")
+    }
+
+    /// Its entries are in a Redis, which the commands are not told of: it is its server that they ask all the same.
+    @Test func whoeverHasTheFolderIsAskedWhereverTheEntriesAre() async throws {
+        let redis = try await RedisProcess.start()
+        defer { redis.stop() }
+        let holdfast = try CommandLineProgram()
+        let environment = ["REDIS_URL": "redis://127.0.0.1:\(redis.port)"]
+        let server = try await serving(holdfast, environment: environment) { (_) async throws in
+            #expect(try await holdfast("set", "k", "v", "--data", "data").output == "OK\n")
+            let status = try await holdfast("status", "--json", "--data", "data")
+            #expect(JSONValue(json: status.output.utf8)?["health"]?["store"] != "embedded", "\(status)")
+            #expect(try await holdfast("outbox", "--data", "data").output.contains("in the data folder"))
+        }
+        #expect(await server.terminate() == 0, "\(server.complaints)")
+        #expect(try await redis.ask("KEYS", "holdfast:cache:*").list?.count == 1)
     }
 
     @Test func withoutAServerTheCommandsOpenTheFolderThemselves() async throws {

@@ -22,7 +22,10 @@ extension HoldfastConfiguration {
     }
 
     /// The folder of the outbox; nil where it is in memory, or there is no server to keep anything for.
-    var outboxFolder: String? { redis.isEnabled ? server.dataFolder.map { $0 + "/outbox" } : nil }
+    var outboxFolder: String? { redis.isEnabled ? server.dataFolder.map(Self.outboxFolder) : nil }
+
+    /// Where a server of a Redis keeps what that has to hear, in its data folder.
+    public static func outboxFolder(in dataFolder: String) -> String { dataFolder + "/outbox" }
 
     var outbox: Outbox.Configuration {
         let size = server.outbox.maximumBytes

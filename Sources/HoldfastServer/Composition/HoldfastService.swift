@@ -81,7 +81,7 @@ public struct HoldfastService: Service {
         http.readTimeout = configuration.server.readTimeout
         http.auditsCache = configuration.server.auditsCache
         let (summary, onRunning) = (summary, onRunning)
-        let address = configuration.journalFolder.map(ServedAddress.init(folder:))
+        let address = configuration.server.dataFolder.map(ServedAddress.init(folder:))
         let (host, usesTLS) = (configuration.server.host, configuration.server.usesTLS)
         let (ports, port) = AsyncStream<Int>.makeStream()
         let resp = configuration.respServer.map { configuration in

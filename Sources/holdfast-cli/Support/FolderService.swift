@@ -7,9 +7,11 @@ import Logging
 /// A data folder that no server has, opened for one command: the same service on a port of its own, with a key of its own, for as
 /// long as the command takes. So a command answers the same with a server and without.
 enum FolderService {
-    /// The address of the server that has the folder; nil where none has.
+    /// The address of the server that has the folder; nil where none has. One that has its entries in a Redis has only what it keeps for that.
     static func running(in folder: String, _ configuration: HoldfastConfiguration) throws -> String? {
+        let outbox = HoldfastConfiguration.outboxFolder(in: folder)
         do throws(StoreError) {
+            if FileManager.default.fileExists(atPath: outbox) { _ = try FolderLock(outbox) }
             _ = try FolderLock(folder)
             return nil
         } catch {
