@@ -129,7 +129,8 @@ final class ServerLink: Sendable {
         return error.prefix == "READONLY"
     }
 
-    /// Whether the server has refused an operation because it is no primary any more. Of a script only the sentinels can tell.
+    /// Whether the server has refused an operation because it is no primary any more. A script may answer that itself, after its work: it is
+    /// not taken at its word, and the sentinels are asked in the background.
     func isRefusal(_ reply: Reply, of operation: Operation) -> Bool {
         guard isDemoted(by: reply) else { return false }
         guard operation.runsScript else { return true }

@@ -152,7 +152,7 @@ final class ConnectionPool: Sendable {
     /// it is given back.
     ///
     /// - Parameter isGraceful: whether who has one may go on with it; otherwise it is lost to him at once, so that nobody waits for ever
-    ///   on a server that has been cut off.
+    ///   on a server that has been cut off. One that is still being made is made to the new server either way.
     func renew(isGraceful: Bool) {
         let (idle, taken) = state.withLock { state in
             for id in state.taken.keys { state.taken[id]?.isOutdated = true }
