@@ -1,4 +1,5 @@
 import Foundation
+import Holdfast
 import HoldfastStore
 import OutageLedger
 import TestServers
@@ -45,11 +46,19 @@ import Testing
         }
     }
 
+    /// What there is in the story of a play about the sessions that a violation names.
+    private static func tell(_ story: [String], of violation: Ledger.Violation) {
+        let ids = violation.description.split(separator: " ").filter { (try? SessionID(String($0))) != nil }
+        for line in story where ids.contains(where: { line.contains($0) }) { print(line) }
+    }
+
     private func play(
         _ fault: Fault, _ actions: [Workload.Action], seed: UInt64, operations: Int, restarts: Bool = false
     ) async throws {
         var random = RandomSource(seed: seed)
         let stage = try await FaultStage.start(fault, isDurable: restarts, patience: Self.patience)
+        let story = Locked<[String]>([])
+        stage.ledger.withLock { $0.trace = { line in story.withLock { $0.append(line) } } }
         do {
             try await stage.prepare()
             await stage.work(operations / 2, actions, &random)
@@ -80,6 +89,7 @@ import Testing
         }
         let (violations, lateness) = stage.ledger.withLock { ($0.violations, $0.greatestLateness) }
         #expect(violations.isEmpty, "seed \(seed): \(violations.prefix(5))")
+        if let first = violations.first { Self.tell(story.withLock { $0 }, of: first) }
         if Self.rounds > 0 { print("\(fault.testDescription), seed \(seed): at most \(lateness) after a deadline") }
         await stage.stop()
     }

@@ -81,9 +81,10 @@ extension Workload {
         do throws(StoreError) {
             let session = try await services.sessions.extend(id, by: Self.extensionSpan, once: operation)
             outcome = .done(session, operation)
-            tell("session \(id.text) is extended to \(session.expires) by \(session.by)")
+            tell("session \(id.text) is extended to \(session.expires) by \(session.by)\(operation.map { " as \($0)" } ?? "")")
         } catch {
             if error.effect == .none { outcome = .refused }
+            tell("session \(id.text) may be extended: \(error.effect), \(error)")
             throw error
         }
     }
@@ -96,6 +97,7 @@ extension Workload {
             let now = services.failover.time.now
             note { $0.extended(id, .repeated(operation), at: now, by: Self.extensionSpan, name, began: began) }
         }
+        tell("session \(id.text) was extended before, and is again as \(operation)")
         let session = try await services.sessions.extend(id, by: Self.extensionSpan, once: operation)
         tell("session \(id.text) has been extended to \(session.expires) by \(session.by)")
     }
@@ -115,7 +117,7 @@ extension Workload {
             if operation == nil, error.effect == .none { note { $0.hasNotEnded([id], began) } }
             throw error
         }
-        tell("session \(id.text) is now \(session.id.text)")
+        tell("session \(id.text) is now \(session.id.text), until \(session.expires)")
         note { $0.rotated(id, to: session, by: name, began: began) }
     }
 

@@ -34,6 +34,8 @@ final class Connection: Sendable {
         /// What is sent now. Its memory is used again once the socket has taken it.
         var sending = ByteBuffer()
         var isTicking = false
+        /// The last call's, when it was last looked whether anybody uses the connection.
+        var ticketAtLastLook: UInt64 = 0
         /// Which attempt to connect counts: what an earlier one brings is not wanted any more.
         var attempt = 0
         /// The connection that was lost with unanswered commands, until the next one has ended it on the server.
@@ -297,13 +299,21 @@ final class Connection: Sendable {
     }
 
     /// A connection that nobody uses would not notice that its peer is gone: it asks now and then.
+    ///
+    /// By a strong reference, which ends with the channel: a single weak one would make each of the many retains that a call costs go through
+    /// a side table (3,000 of 28,000 instructions of a lone GET).
     private func scheduleKeepAlive(_ channel: any NIOCore.Channel) {
-        let last = lastTicket.load(ordering: .relaxed)
-        eventLoop.scheduleTask(in: keepAlive) { [weak self] in
-            guard let self, channel.isActive else { return }
-            if lastTicket.load(ordering: .relaxed) == last { ping() }
-            scheduleKeepAlive(channel)
+        noteLastTicket()
+        let looks = eventLoop.scheduleRepeatedTask(initialDelay: keepAlive, delay: keepAlive) { _ in
+            if self.state.withLock({ $0.ticketAtLastLook }) == self.lastTicket.load(ordering: .relaxed) { self.ping() }
+            self.noteLastTicket()
         }
+        channel.closeFuture.whenComplete { _ in looks.cancel() }
+    }
+
+    private func noteLastTicket() {
+        let last = lastTicket.load(ordering: .relaxed)
+        state.withLock { $0.ticketAtLastLook = last }
     }
 
     private func connectingFailed(_ error: StoreError, _ attempt: Int) {
