@@ -9,7 +9,7 @@ import HoldfastStore
 /// 2. Replies belong to `entries` in order, `remaining` of them each. An entry whose caller has gone stays as a tombstone
 ///    (`waiter` nil) until its last reply has come, so replies are never mismatched.
 /// 3. A caller is answered exactly once: its waiter leaves the entry when it is answered, and no entry has one twice.
-/// 4. What was not sent is never sent later, once its caller was told so: its entry has no waiter then, and ``drain(_:)`` leaves
+/// 4. What was not sent is never sent later, once its caller was told so: its entry has no waiter then, and ``take(_:)`` leaves
 ///    out the bytes of such entries (`hasHoles`).
 /// 5. While the connection is being left for another (`isLeaving`) nothing more is sent over it; what is unsent outlives it.
 struct CommandQueue<Waiter> {
@@ -32,8 +32,8 @@ struct CommandQueue<Waiter> {
         case refused(StoreError)
         /// It waits; someone else will send it.
         case queued
-        /// It waits, and the event loop has to be told to send.
-        case wake
+        /// It waits, and somebody has to begin to send.
+        case send
         /// It waits, and a connection has to be made.
         case connect
     }
@@ -77,7 +77,7 @@ struct CommandQueue<Waiter> {
     private var outgoing = CommandWriter()
     /// The replies so far of the batch in front.
     private var partial: [Reply] = []
-    /// Whether a wake of the event loop is on its way.
+    /// Whether somebody sends, or is on his way to.
     private var isScheduled = false
     private var isLeaving = false
     private(set) var isFinishing = false
@@ -120,7 +120,7 @@ struct CommandQueue<Waiter> {
             return .connect
         case .ready where !isScheduled && isWritable && !isLeaving:
             isScheduled = true
-            return .wake
+            return .send
         default: return .queued
         }
     }
@@ -158,17 +158,27 @@ struct CommandQueue<Waiter> {
 
     // MARK: - The event loop
 
-    /// Hands the bytes that wait to `send`, once the connection is ready and can take them.
-    mutating func drain<R>(_ send: ([UInt8]) -> R) -> R? {
+    /// Takes the bytes that wait, once the connection is ready and can take them.
+    ///
+    /// Whoever is given some sends them, in this order, and asks again: until there are none callers only gather (`isScheduled`).
+    ///
+    /// - Parameter bytes: what was sent before, whose memory is used for what comes; then what is to be sent.
+    /// - Returns: whether there is anything.
+    mutating func take(_ bytes: inout [UInt8]) -> Bool {
         isScheduled = false
-        guard case .ready = phase, isWritable, !isLeaving else { return nil }
+        guard case .ready = phase, isWritable, !isLeaving else { return false }
         if hasHoles { closeHoles() }
-        guard unsent > 0 else { return nil }
+        guard unsent > 0 else { return false }
         unsent = 0
-        let result = send(outgoing.buffer)
-        // A usual buffer is kept for the next turn, a large one given back.
-        if outgoing.buffer.capacity > 64 << 10 { outgoing = CommandWriter() } else { outgoing.removeAll() }
-        return result
+        isScheduled = true
+        outgoing.exchange(&bytes)
+        return true
+    }
+
+    /// Whether more has gathered while somebody sent, so that he or another has to go on.
+    mutating func goesOn() -> Bool {
+        isScheduled = unsent > 0
+        return isScheduled
     }
 
     /// Takes the unsent commands out whose callers have gone: one pass, however many they are.

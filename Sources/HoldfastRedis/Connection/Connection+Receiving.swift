@@ -15,7 +15,8 @@ extension Connection: ConnectionReceiver {
                     return (error, nil)
                 }
             }
-            return (nil, state.queue.hasLeft ? state.channel : nil)
+            state.servesSeveral = answers.count > 1
+            return (nil, state.queue.hasLeft ? state.line?.channel : nil)
         }
         for answer in answers {
             switch answer {
@@ -38,8 +39,8 @@ extension Connection: ConnectionReceiver {
         tellLoss()
         let (abandoned, reconnects) = state.withLock { state -> ([Queue.Abandoned], Bool) in
             // One that came too late was never used.
-            guard state.channel === channel else { return ([], false) }
-            state.channel = nil
+            guard state.line?.channel === channel else { return ([], false) }
+            state.line = nil
             state.statistics.lost += 1
             if state.queue.sentCount > 0 { state.predecessor = identity }
             guard !isExclusive else { return (state.queue.close(Self.exclusiveLoss), false) }

@@ -4,9 +4,9 @@ import Synchronization
 
 /// One connection that many callers share, made when first needed and made again when lost.
 ///
-/// Callers on any thread write their command into one outgoing buffer, under a lock, and wait. Whoever finds no wake on its way
-/// wakes the event loop, which sends all that has gathered with one write. So the busier it is, the fewer writes and wakes a
-/// command costs; nothing waits for a timer to fill a batch.
+/// Callers on any thread write their command into one outgoing buffer, under a lock, and wait. Who is alone sends himself. Where
+/// there are several, whoever finds nobody on his way to send wakes the event loop, which sends all that has gathered with one write. So the
+/// busier it is, the fewer writes and wakes a command costs; nothing waits for a timer to fill a batch.
 final class Connection: Sendable {
     typealias Answered<Value> = UnsafeContinuation<Result<Value, StoreError>, Never>
 
@@ -30,9 +30,11 @@ final class Connection: Sendable {
 
     struct State {
         var queue: Queue
-        var channel: (any NIOCore.Channel)?
-        /// What is sent now. Its memory is used again once the socket has taken it.
-        var sending = ByteBuffer()
+        var line: Line?
+        /// An array that has been sent, whose memory is used again.
+        var spare: [UInt8] = []
+        /// Whether several callers were answered together the last time, who may soon come again together.
+        var servesSeveral = false
         var isTicking = false
         /// The last call's, when it was last looked whether anybody uses the connection.
         var ticketAtLastLook: UInt64 = 0
@@ -45,21 +47,10 @@ final class Connection: Sendable {
         var whenLost: (@Sendable () -> Void)?
         /// Who waits for ``close(finishingWithin:)``.
         var finished: CheckedContinuation<Void, Never>?
-
-        /// What is to be sent now, if anything.
-        mutating func drain() -> ByteBuffer? {
-            var buffer = ByteBuffer()
-            swap(&buffer, &sending)
-            // A usual buffer is kept for the next turn, a large one given back.
-            if buffer.capacity > 64 << 10 { buffer = ByteBuffer() } else { buffer.clear() }
-            let isAny: Void? = queue.drain { buffer.writeBytes($0) }
-            sending = buffer
-            return isAny == nil ? nil : buffer
-        }
     }
 
     let state: Locked<State>
-    private let eventLoop: any EventLoop
+    let eventLoop: any EventLoop
     /// Runs tasks on the connection's event loop.
     let executor: EventLoopExecutor
     private let connector: Connector
@@ -147,14 +138,19 @@ final class Connection: Sendable {
         if let callers = Uptime.callersDeadline, callers < deadline.moment {
             deadline = Queue.Deadline(moment: callers, isCallers: true)
         }
-        let submission = state.withLock { state -> Queue.Submission in
+        let isOnLoop = eventLoop.inEventLoop
+        var bytes: [UInt8] = []
+        let (submission, way) = state.withLock { state -> (Queue.Submission, Way?) in
             // Asked for under the lock: whoever is cancelled later finds the ticket in the queue.
-            if Task.isCancelled { return .refused(StoreError(.cancelled)) }
-            return state.queue.submit(waiter, ticket: ticket, now: now, deadline: deadline, replies: replies, encode: encode)
+            if Task.isCancelled { return (.refused(StoreError(.cancelled)), nil) }
+            let submission = state.queue.submit(
+                waiter, ticket: ticket, now: now, deadline: deadline, replies: replies, encode: encode)
+            guard case .send = submission, !isOnLoop else { return (submission, nil) }
+            return (submission, state.takeAsCaller(&bytes))
         }
         switch submission {
         case .queued: break
-        case .wake: eventLoop.execute { self.drain() }
+        case .send: if let way { send(&bytes, asCaller: way) } else { eventLoop.execute { self.drain() } }
         case .connect: eventLoop.execute { self.connect() }
         case .refused(let error):
             if error.code == .overloaded { state.withLock { $0.statistics.overloaded += 1 } }
@@ -179,7 +175,7 @@ final class Connection: Sendable {
     }
 
     /// Ends the connection that is there, as if it were lost.
-    func hangUp() { state.withLock { $0.channel }?.close(promise: nil) }
+    func hangUp() { state.withLock { $0.line }?.channel.close(promise: nil) }
 
     /// Shows the server the credentials of now, where the connection is there: a new one shows them by itself.
     ///
@@ -198,7 +194,7 @@ final class Connection: Sendable {
     var isUsable: Bool {
         state.withLock { state in
             guard case .ready = state.queue.phase else { return false }
-            return state.channel?.isActive ?? false
+            return state.line?.channel.isActive ?? false
         }
     }
 
@@ -227,8 +223,8 @@ final class Connection: Sendable {
     /// Ends the connection. What waits fails, and so do all later calls.
     func close() async {
         let (abandoned, channel) = state.withLock { state in
-            defer { state.channel = nil }
-            return (state.queue.close(), state.channel)
+            defer { state.line = nil }
+            return (state.queue.close(), state.line?.channel)
         }
         for gone in abandoned { gone.waiter.fail(StoreError(.shuttingDown, effect: gone.effect)) }
         try? await channel?.close()
@@ -237,8 +233,8 @@ final class Connection: Sendable {
     /// The same without waiting for the socket.
     func closeWithoutWaiting() {
         let (abandoned, channel) = state.withLock { state in
-            defer { state.channel = nil }
-            return (state.queue.close(), state.channel)
+            defer { state.line = nil }
+            return (state.queue.close(), state.line?.channel)
         }
         for gone in abandoned { gone.waiter.fail(StoreError(.shuttingDown, effect: gone.effect)) }
         channel?.close(promise: nil)
@@ -251,18 +247,6 @@ final class Connection: Sendable {
     }
 
     // MARK: - On the event loop
-
-    func drain() {
-        let (buffer, channel, startsTicking) = state.withLock { state in
-            let buffer = state.drain()
-            let startsTicking = !state.isTicking && state.queue.count > 0
-            if startsTicking { state.isTicking = true }
-            return (buffer, state.channel, startsTicking)
-        }
-        // This is the event loop, so nothing has to be asked or handed over.
-        if let buffer { channel?.pipeline.syncOperations.writeAndFlush(NIOAny(buffer), promise: nil) }
-        if startsTicking { scheduleTick() }
-    }
 
     func connect() {
         let (startsTicking, attempt, predecessor) = state.withLock { state -> (Bool, Int?, ServerSideIdentity?) in
@@ -283,11 +267,12 @@ final class Connection: Sendable {
     }
 
     private func connected(_ channel: any NIOCore.Channel, _ attempt: Int) {
+        let socket = DirectSocket(channel, isPlain: connector.isPlain)
         let isWanted = state.withLock { state in
             guard state.attempt == attempt else { return false }
             state.queue.connected()
             guard case .ready = state.queue.phase else { return false }
-            state.channel = channel
+            state.line = Line(channel: channel, socket: socket)
             state.predecessor = nil
             state.statistics.connected += 1
             return true
@@ -364,7 +349,7 @@ final class Connection: Sendable {
         let (channel, isConnecting) = state.withLock { state -> ((any NIOCore.Channel)?, Bool) in
             state.queue.leave()
             if case .connecting = state.queue.phase { return (nil, true) }
-            return (state.channel, false)
+            return (state.line?.channel, false)
         }
         // An attempt that is under way goes to the wrong server: another one counts.
         if isConnecting { return connect() }
@@ -381,7 +366,7 @@ final class Connection: Sendable {
         if state.withLock({ $0.queue.hasLeft }) { channel.close(promise: nil) }
     }
 
-    private func scheduleTick() {
+    func scheduleTick() {
         eventLoop.scheduleTask(in: tick) { self.ticked() }
     }
 
@@ -395,7 +380,7 @@ final class Connection: Sendable {
             // is silent as long as its caller's command waits on the server; it ends when that call's own time is over.
             let isStalled = state.queue.tick() > silentTicksAllowed && !isExclusive
             state.isTicking = state.queue.count > 0
-            return (expired, isStalled ? state.channel : nil, state.isTicking, state.queue.isFinished)
+            return (expired, isStalled ? state.line?.channel : nil, state.isTicking, state.queue.isFinished)
         }
         for gone in expired {
             gone.waiter.fail(

@@ -16,6 +16,8 @@ struct Connector: Sendable {
     private var target: Target
     private var role: Handshake.Role
     private let tls: NIOSSLContext?
+    /// Whether bytes go to the socket as they are.
+    var isPlain: Bool { tls == nil }
     private let timeout: TimeAmount
 
     /// - Throws: ``ErrorCode/invalidArgument`` naming the setting, where a certificate file cannot be read.

@@ -22,6 +22,12 @@ public struct CommandWriter: Sendable {
         return buffer
     }
 
+    /// The same in place of what the caller has done with, whose memory is used for what comes.
+    public mutating func exchange(_ bytes: inout [UInt8]) {
+        bytes.removeAll(keepingCapacity: true)
+        swap(&buffer, &bytes)
+    }
+
     mutating func command(_ operation: some OperationFamily) {
         // The count stands before the arguments and is known after them. Three bytes (`*n\r\n` with one digit) are right for
         // nearly all; a longer count moves the tail once.
