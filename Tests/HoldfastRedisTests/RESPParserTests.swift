@@ -84,7 +84,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "$536870913\r\n", "$9223372036854775807\r\n", "$9223372036854775808\r\n", "$99999999999999999999\r\n", "$-2\r\n", "$\r\n",
+        "$4294967297\r\n", "$9223372036854775807\r\n", "$9223372036854775808\r\n", "$99999999999999999999\r\n", "$-2\r\n", "$\r\n",
         "$1x\r\n", "$?\r\n", "*268435457\r\n", "*9223372036854775807\r\n", "*-2\r\n", "*?\r\n", "%9223372036854775807\r\n",
         "%4611686018427387904\r\n", "%-1\r\n", "~-1\r\n", ">-1\r\n", ">0\r\n", "|-1\r\n", "=-1\r\n", "=3\r\nabc\r\n", "!-1\r\n",
         "=9223372036854775807\r\n", ":\r\n", ":--1\r\n", ":9223372036854775808\r\n", ":-9223372036854775809\r\n", ",x\r\n",
@@ -118,10 +118,50 @@ import Testing
         #expect(try parse([Array("(abc\r\n(12\r\n".utf8)[...]]) == [.reply(.bytes("abc")), .reply(.bytes("12"))])
     }
 
-    @Test func aLineThatNeverEndsIsGivenUp() {
-        let line = [UInt8](repeating: UInt8(ascii: "x"), count: 100_000)
-        let error = #expect(throws: StoreError.self) { try parse([Array("+".utf8)[...], line[...]]) }
+    /// Commands and scripts of one caller's can bring such lines.
+    @Test(arguments: ["+", "-", "("], [99, 100, 101, 102, 5000]) func aTextThatIsTooLongIsAnErrorOfItsOwnCall(mark: String, length: Int) throws {
+        let stream = Array("\(mark)\(String(repeating: "x", count: length))\r\n:7\r\n".utf8)
+        for pieces in [[stream[...]], stream.indices.map { stream[$0...$0] }] {
+            let items = try parse(pieces, limits: .init(lineLength: 100))
+            #expect(items.count == 2 && items.last == .reply(.integer(7)))
+            let text = String(repeating: "x", count: min(length, 100))
+            switch (mark, items.first) {
+            case ("-", .reply(.error(let error))): #expect(error == ReplyError(text))
+            case (_, .reply(.error(let error))):
+                #expect(length > 100 && error == ReplyError("ERR The reply is a line of more than 100 bytes"))
+            default: #expect(length <= 100)
+            }
+        }
+        let inside = try parse([Array("*2\r\n+\(String(repeating: "x", count: 200))\r\n:1\r\n:7\r\n".utf8)[...]], limits: .init(lineLength: 100))
+        guard case .reply(.array(let elements)) = inside.first else {
+            Issue.record("\(inside)")
+            return
+        }
+        #expect(elements.last == .integer(1) && inside.last == .reply(.integer(7)))
+    }
+
+    @Test func aByteStringThatIsTooLongIsAnErrorOfItsOwnCall() throws {
+        let stream = Array("$101\r\n\(String(repeating: "x", count: 101))\r\n$1\r\ny\r\n".utf8)
+        for pieces in [[stream[...]], stream.indices.map { stream[$0...$0] }] {
+            let items = try parse(pieces, limits: .init(bulkLength: 100))
+            let error = ReplyError("ERR The reply has a byte string of 101 bytes, more than 100")
+            #expect(items == [.reply(.error(error)), .reply(.bytes("y"))])
+        }
+        let error = #expect(throws: StoreError.self) { try parse([Array("$801\r\n".utf8)[...]], limits: .init(bulkLength: 100)) }
         #expect(error?.code == .protocolViolation)
+    }
+
+    @Test func aNumberThatNeverEndsIsGivenUp() {
+        let line = [UInt8](repeating: UInt8(ascii: "1"), count: 100_000)
+        let error = #expect(throws: StoreError.self) { try parse([Array(":".utf8)[...], line[...]]) }
+        #expect(error?.code == .protocolViolation)
+    }
+
+    /// An attribute stands before the reply that it describes.
+    @Test func anAttributeThatIsNestedTooDeepIsAnErrorOfItsOwnCall() throws {
+        let attribute = "|1\r\n+k\r\n" + String(repeating: "*1\r\n", count: 70) + ":1\r\n"
+        let items = try parse([Array((attribute + "+OK\r\n*1\r\n:2\r\n").utf8)[...]])
+        #expect(items == [.reply(.error(ReplyError("ERR The reply is nested deeper than 64"))), .reply(.array([.integer(2)]))])
     }
 
     @Test func theSmallestAndLargestIntegersAreRead() throws {

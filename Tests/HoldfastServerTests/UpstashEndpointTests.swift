@@ -277,9 +277,25 @@ import Testing
         #expect(own.text == #"{"result":"k"}"#)
     }
 
+    /// What metatables do without our guards.
+    private static let metatables = [
+        ("local A={} A.__index=A function A.f(s) return s.n end return setmetatable({n=5},A):f()", "5"),
+        ("local m={} local o=setmetatable({},m) m.__index=function(t,k) return k..'!' end return o.a", #""a!""#),
+        ("local m={} return getmetatable(setmetatable({},m))==m and 1 or 0", "1"),
+        ("return getmetatable(setmetatable({},{__metatable='mine'}))", #""mine""#),
+        ("return pcall(setmetatable,setmetatable({},{__metatable=1}),{}) and 1 or 0", "0"),
+        ("return setmetatable({},{__call=function(_,a) return a end})(7)", "7"),
+        ("local o=setmetatable({},{}) return getmetatable(setmetatable(o,nil))==nil and 1 or 0", "1"),
+        ("local B={} B.__index=B function B.g() return 3 end local A=setmetatable({},B) A.__index=A return setmetatable({},A).g()", "3"),
+        ("return setmetatable({},{__tostring=function() return 'text' end}) and tostring(setmetatable({},{__tostring=function() return 'text' end}))",
+            #""text""#),
+        ("return pcall(setmetatable,1,{}) and 1 or 0", "0"),
+    ]
+
     /// Whatever a script raises or answers ends its own call and nobody else's.
     @Test func noScriptDisturbsOthers() async throws {
         let server = try await Self.server(.redis)
+        let trap = "setmetatable({err='x'},{__index=function() error('boom') end})"
         for raising in [
             "error({})", "error()", "error(nil,2)", "error({err={}})", "error(setmetatable({},{__index={err='x'}}))",
             "error(true)",
@@ -296,11 +312,29 @@ import Testing
             "local t={} t[1]=t return t", "return {big_number='abc'}", "return {double=0/0}", "return {err='x y'}",
             "return {verbatim_string={format='x',string='y'}}", "return {map={a={}}}", "return {set={1}}",
             "return redis.error_reply('MOVED 1 127.0.0.1:1')", "return {err='READONLY x'}", "return {err='LOADING x'}",
+            // What the server looks into without a net.
+            "return \(trap)", "return {\(trap)}", "return {map={a=\(trap)}}", "error(\(trap))", "return setmetatable({err='x'},{__index=string.rep})",
+            "return setmetatable({err='x'},{__index=function() coroutine.yield() end})",
+            "error(setmetatable({err='x'},{__metatable=false,__index=function() error('boom') end}))",
+            "local m={} local t=setmetatable({err='x'},m) m.__index=error return t",
+            "local m={} local t=setmetatable({err='x'},m) getmetatable(t).__index=error return t",
+            "local t=setmetatable({},{__index=setmetatable({},{__index=error})}) rawset(t,'err','x') return t",
+            // Lines that no parser should have to keep.
+            "return {ok=string.rep('x',70000)}", "return {err=string.rep('x',70000)}", "return {big_number=string.rep('1',70000)}",
+            "error(string.rep('x',70000))", "return redis.pcall(string.rep('x',70000))", "return redis.status_reply(string.rep('x',200000))",
         ] {
             let others = (0..<20).map { _ in Task { try await post(server, "/set/a/1", nil).status } }
             let reply = try await post(server, "", JSONValue.array(["EVAL", .string(answering), "0"]).encoded()?.lossyString)
             #expect([200, 400].contains(reply.status), "\(answering): \(reply.text)")
             for other in others { #expect(try await other.value == 200, "\(answering)") }
+        }
+        let group = #"["XPENDING","k","\#(String(repeating: "g", count: 70_000))"]"#
+        let others = (0..<20).map { _ in Task { try await post(server, "/set/a/1", nil).status } }
+        #expect(try await post(server, "", group).status == 400)
+        for other in others { #expect(try await other.value == 200) }
+        for (script, result) in Self.metatables {
+            let reply = try await post(server, "", JSONValue.array(["EVAL_RO", .string(script), "0"]).encoded()?.lossyString)
+            #expect(reply.text == #"{"result":\#(result)}"#, "\(script)")
         }
         // Numbers as Redis sees them.
         let numbers =

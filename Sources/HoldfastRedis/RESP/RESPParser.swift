@@ -23,8 +23,8 @@ enum RESPItem: Equatable {
 /// Byte strings are slices of the piece that they came in. One that came in several pieces is joined in memory of its own.
 ///
 /// Anything that is no RESP, or that claims more than the limits, throws ``ErrorCode/protocolViolation``; the stream is lost then. Not so
-/// what a script of some caller's can make the server send: aggregates that are nested too deep are read to their end and are an error
-/// line, of that call only; a big number is whatever stands in its line.
+/// what some caller's command or script can make the server send: aggregates that are nested too deep, and texts that are too long, are read
+/// to their end and are an error line, of that call only; a big number is whatever stands in its line.
 /// Streamed strings and aggregates (`$?`), which no released server sends, count as such.
 struct RESPParser {
     struct Limits {
@@ -32,7 +32,7 @@ struct RESPParser {
         var bulkLength = 512 << 20
         var elements = 1 << 28
         var depth = 64
-        /// Status and error lines are short; this bounds what is kept of a line that does not end.
+        /// Numbers are short, and so are status and error lines mostly; they are cut here.
         var lineLength = 64 << 10
     }
 
@@ -52,12 +52,21 @@ struct RESPParser {
         var bytes: [UInt8]
     }
 
+    /// A text that is too long, which is read to its end and forgotten.
+    private struct Forgotten {
+        /// What it is to be taken for.
+        let value: Reply
+        /// How many bytes are still to come; nil for a line, which ends with its line end.
+        var remaining: Int?
+    }
+
     private let limits: Limits
     private var chunk: [UInt8] = []
     private var position = 0
     /// Up to where the line at `position` was searched for its end without finding it.
     private var scanned = 0
     private var bulk: PartialBulk?
+    private var forgotten: Forgotten?
     private var stack: [Aggregate] = []
     /// How many values are still to be read, and forgotten, of an aggregate that is nested too deep; 0 where there is none.
     private var skipped = 0
@@ -90,6 +99,9 @@ struct RESPParser {
             if bulk != nil {
                 guard let finished = try continueBulk() else { return nil }
                 value = finished
+            } else if forgotten != nil {
+                guard let finished = try forget() else { return nil }
+                value = finished
             } else {
                 switch try token() {
                 case .incomplete: return nil
@@ -97,7 +109,11 @@ struct RESPParser {
                 case .value(let reply): value = reply
                 }
             }
-            if stack.isEmpty { return .reply(value) }
+            if stack.isEmpty {
+                // Perhaps of an attribute that stood before it.
+                defer { isTooDeep = false }
+                return .reply(isTooDeep ? .error(tooDeep) : value)
+            }
             if skipped > 1 {
                 skipped -= 1
                 continue
@@ -182,7 +198,11 @@ struct RESPParser {
         guard position < chunk.count else { return .incomplete }
         let mark = chunk[position]
         guard Self.isMark(mark) else { throw Self.violation("a line that begins with byte \(mark)") }
-        guard let end = try lineEnd() else { return .incomplete }
+        guard let end = try lineEnd() else {
+            if scanned - position <= limits.lineLength + 1 { return .incomplete }
+            try beginToForgetLine(mark)
+            return .opened
+        }
         let line = (position + 1)..<end
         position = end + 2
         switch mark {
@@ -222,10 +242,43 @@ struct RESPParser {
         let count = chunk.count
         while index < count, chunk[index] != 13 { index += 1 }
         scanned = index
-        guard index - position <= limits.lineLength else { throw Self.violation("a line without end") }
-        guard index + 1 < count else { return nil }
+        guard index - position <= limits.lineLength + 1, index + 1 < count else { return nil }
         guard chunk[index + 1] == 10 else { throw Self.violation("a CR without LF") }
         return index
+    }
+
+    // MARK: - Texts that are too long
+
+    /// - Throws: for a line that must be a number.
+    private mutating func beginToForgetLine(_ mark: UInt8) throws(StoreError) {
+        switch mark {
+        case UInt8(ascii: "-"):
+            let beginning = chunk[(position + 1)..<(position + 1 + limits.lineLength)]
+            forgotten = Forgotten(value: .error(ReplyError(String(decoding: beginning, as: UTF8.self))))
+        case UInt8(ascii: "+"), UInt8(ascii: "("):
+            forgotten = Forgotten(value: .error(ReplyError("ERR The reply is a line of more than \(limits.lineLength) bytes")))
+        default: throw Self.violation("a line without end")
+        }
+        position += 1
+    }
+
+    /// What the rest of it makes of it, once it is there.
+    private mutating func forget() throws(StoreError) -> Reply? {
+        guard let text = forgotten else { return nil }
+        if let remaining = text.remaining {
+            let part = min(chunk.count - position, remaining)
+            position += part
+            forgotten?.remaining = remaining - part
+            if part < remaining { return nil }
+        } else {
+            position = chunk[position...].firstIndex(of: 13) ?? chunk.count
+            // The CR stays until its LF is there.
+            guard position + 1 < chunk.count else { return nil }
+            guard chunk[position + 1] == 10 else { throw Self.violation("a CR without LF") }
+            position += 2
+        }
+        forgotten = nil
+        return text.value
     }
 
     // MARK: - Lines
@@ -283,7 +336,13 @@ struct RESPParser {
             guard length == -1, kind == .bytes else { throw Self.violation("a negative length") }
             return .value(.null)
         }
-        guard length <= limits.bulkLength else { throw Self.violation("a byte string of \(length) bytes") }
+        guard length <= limits.bulkLength else {
+            // Beyond this nobody has sent what was read as a length.
+            guard length <= limits.bulkLength * 8 else { throw Self.violation("a byte string of \(length) bytes") }
+            let error = ReplyError("ERR The reply has a byte string of \(length) bytes, more than \(limits.bulkLength)")
+            forgotten = Forgotten(value: .error(error), remaining: length + 2)
+            return .opened
+        }
         if chunk.count - position >= length + 2 {
             let body = position..<(position + length)
             guard chunk[body.upperBound] == 13, chunk[body.upperBound + 1] == 10 else {

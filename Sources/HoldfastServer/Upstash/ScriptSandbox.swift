@@ -69,7 +69,7 @@ enum ScriptSandbox {
 
     /// `_G` becomes the refusal where the server cannot hold a script, and nil elsewhere.
     private static let opening = """
-        local KEYS,ARGV,redis,_G,error,assert=(function(K,A,R,G)
+        local KEYS,ARGV,redis,_G,error,assert,setmetatable,getmetatable=(function(K,A,R,G)
 
         """
 
@@ -99,7 +99,7 @@ enum ScriptSandbox {
         end
         local name=string.upper(tostring(a[1]))
         local w=p[name]
-        if not w then return nil,'ERR '..name..' is not available to scripts here' end
+        if not w then return nil,'ERR '..string.sub(name,1,64)..' is not available to scripts here' end
         if name=='COPY' then for i=4,#a do if string.upper(tostring(a[i]))~='REPLACE' then return nil,'ERR syntax error' end end end
         local first,last,step=w[1],w[2],w[3] or 1
         if w.d and a[2]~=nil then a[2]=h..text(a[2]) end
@@ -141,10 +141,36 @@ enum ScriptSandbox {
 
         """
 
+    /// `setmetatable` keeps a copy of what it is given, and `getmetatable` answers the original: the server looks into what a script raises or
+    /// answers without a net, so nothing of the script's may run then (`unseen`).
     private static let closing = """
-        local E=error
+        local E,set,get=error,setmetatable,getmetatable
+        local unseen={err=1,source=1,line=1,ignore_error_stats_update=1}
+        local given=set({},{__mode='k'})
+        local function setmetatable_(t,m)
+        local now=type(t)=='table' and given[get(t) or 0]
+        if now and rawget(now,'__metatable')~=nil then E('cannot change a protected metatable',2) end
+        if type(t)~='table' or type(m)~='table' then return set(t,m) end
+        local copy={}
+        for k,v in pairs(m) do copy[k]=v end
+        copy.__metatable=nil
+        copy.__index=function(t,k)
+        local i=rawget(m,'__index')
+        if i==nil or unseen[k] then return nil end
+        if type(i)=='function' then return i(t,k) end
+        return i[k]
+        end
+        given[copy]=m
+        return set(t,copy)
+        end
+        local function getmetatable_(t)
+        local m=get(t)
+        local seen=type(t)=='table' and m and given[m] or m
+        if type(seen)=='table' and rawget(seen,'__metatable')~=nil then return rawget(seen,'__metatable') end
+        return seen
+        end
         local function raise(e,l)
-        if type(e)=='table' and not getmetatable(e) and type(rawget(e,'err'))=='string' then E(e) end
+        if type(e)=='table' and type(rawget(e,'err'))=='string' then E(get(e) and {err=rawget(e,'err')} or e) end
         if type(e)=='number' then e=tostring(e) end
         if type(e)~='string' then e='ERR an error that is no text' end
         E(e,l==0 and 0 or type(l)=='number' and l+1 or 2)
@@ -154,7 +180,7 @@ enum ScriptSandbox {
         if v then return ... end
         raise(m==nil and 'assertion failed!' or m,0)
         end
-        return own,A,g,nil,raise,assert_
+        return own,A,g,nil,raise,assert_,setmetatable_,getmetatable_
         end)(KEYS,ARGV,redis,_G)
         if _G then return _G end
 
