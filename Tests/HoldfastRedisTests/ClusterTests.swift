@@ -199,6 +199,23 @@ import Testing
         try await trap.stop()
     }
 
+    /// Also where it names a node that there is, which would send it back.
+    @Test(arguments: ["MOVED", "ASK"]) func aScriptThatNamesAnotherNodeIsNotRunAgain(word: String) async throws {
+        let store = try await store()
+        let key = names.key("again")
+        let slots = try await store.withConnection(to: key) { try await $0(.raw("CLUSTER", "SLOTS")) }
+        let own = try await store.withConnection(to: key) { try await $0(.raw("CLUSTER", "MYID")) }
+        let primaries = (slots.elements ?? []).compactMap { $0.elements?[2].elements }
+        let other = try #require(primaries.first { $0[2] != own })
+        let port = try #require(other[1].integer)
+        let script: Bytes = "redis.call('INCR', KEYS[1]) return {err=ARGV[1]}"
+        let error = "\(word) \(ClusterSlot.of(key)) 127.0.0.1:\(port)"
+        let reply = try await store.execute(.raw(["EVAL", script, "1", key.bytes, Bytes(error)]))
+        #expect(reply.refusal?.prefix == "MOVED" || reply.refusal?.line == error)
+        #expect(try await store(.get(key)) == "1")
+        await store.shutdown()
+    }
+
     @Test func aServerThatIsNoClusterIsARefusal() async throws {
         let server = try await SharedRedis.server()
         let store = try RedisStore(

@@ -226,6 +226,8 @@ private final class Wire: @unchecked Sendable {
         case .cutReplies(let limit) where isReply:
             let count = min(bytes.readableBytes, limit - passed)
             passed += count
+            // What follows would be taken for the rest of it.
+            if count < bytes.readableBytes { hasLostReplies = true }
             if count > 0, let part = bytes.getSlice(at: bytes.readerIndex, length: count) { send(part, true, after: .zero) }
             if passed >= limit { loop.scheduleTask(in: .milliseconds(1)) { self.close() } }
         case .cutReplies: send(bytes, isReply, after: .zero)

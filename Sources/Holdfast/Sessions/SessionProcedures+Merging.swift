@@ -64,10 +64,13 @@ extension SessionProcedures {
                 end
               end
             end
-            expires = math.max(expires, math.min(tonumber(mine('expires')) or 0, ends))
-            accessed = math.max(accessed, tonumber(mine('accessed')) or 0)
+            local longest = math.max(expires, math.min(tonumber(mine('expires')) or 0, ends))
+            local used = tonumber(mine('accessed')) or 0
+            local isExtended = longest > expires and longest > used + (tonumber(mine('idle')) or 0)
+            expires = longest
+            accessed = math.max(accessed, used)
             version = math.max(version, tonumber(mine('version')) or 0)
-            if #set > 0 then version = version + 1 end
+            if #set > 0 or isExtended then version = version + 1 end
             redis.call('HSET', KEYS[1], 'expires', text(expires), 'accessed', text(accessed), 'version', text(version),
               'size', text(size), 'fields', text(number), 'stones', text(stones))
             write(set, 1)
@@ -104,13 +107,15 @@ extension SessionProcedures {
             totals.count(field.name, field.value, by: 1)
             set.append(field)
         }
-        let latest = max(version, mine["version"]?.integer ?? 0) + (set.isEmpty ? 0 : 1)
         let longest = max(expires, min(mine["expires"]?.integer ?? 0, ends))
+        let used = mine["accessed"]?.integer ?? 0
+        let isExtended = longest > expires && longest > used + (mine["idle"]?.integer ?? 0)
+        let latest = max(version, mine["version"]?.integer ?? 0) + (set.isEmpty && !isExtended ? 0 : 1)
         try store.hset(
             keys[0],
             [
                 HashField("expires", Bytes(longest)),
-                HashField("accessed", Bytes(max(accessed, mine["accessed"]?.integer ?? 0))),
+                HashField("accessed", Bytes(max(accessed, used))),
                 HashField("version", Bytes(latest)),
             ] + totals.hashFields + set)
         try store.hdel(keys[0], [SessionFields.pending])

@@ -105,7 +105,8 @@ public struct Sessions: Sendable {
     /// - Returns: the session after the change.
     /// - Throws: ``/HoldfastStore/ErrorCode/notFound`` where there is no such session, ``/HoldfastStore/ErrorCode/preconditionFailed`` where the version is another
     ///   one, ``/HoldfastStore/ErrorCode/conflict`` naming the field where a value is another one, ``/HoldfastStore/ErrorCode/tooLarge``,
-    ///   ``/HoldfastStore/ErrorCode/invalidArgument``, ``/HoldfastStore/ErrorCode/unavailable`` while the server is away. Nothing is changed then.
+    ///   ``/HoldfastStore/ErrorCode/invalidArgument``, ``/HoldfastStore/ErrorCode/unavailable`` while the server is away. Nothing is changed then, unless the
+    ///   error's effect is unknown: the server may have done it before it went away.
     @discardableResult
     public func update(
         _ id: SessionID, set: [String: JSONValue] = [:], remove: Set<String> = [], expecting: SessionExpectation = .none
@@ -223,7 +224,11 @@ public struct Sessions: Sendable {
         if reply.isKept { return .kept }
         let pairs = try reply.pairs(of: id)
         // While something waits for the server the session may lie here too, to be read in the next outage.
-        if !failover.outbox.isEmpty { _ = try? await SessionsHere(self, .server).bury(id, arguments) }
+        if !failover.outbox.isEmpty {
+            // At whatever version: the server has decided.
+            let unconditionally = Self.endArguments(ifVersion: nil, epitaph: epitaph, always: true)
+            _ = try? await SessionsHere(self, .server).bury(id, unconditionally)
+        }
         return (pairs?.fieldValue("user")?.string).map(Removal.ended) ?? .absent
     }
 
@@ -244,7 +249,8 @@ public struct Sessions: Sendable {
         let ticket = near.ticket()
         return try await failover.perform(policy) { (store, decider) async throws(StoreError) in
             if decider.isLocal {
-                return try await SessionsHere(self, decider).change(id, script, arguments, once: operation)
+                // Told inside, so that what the server may have done before is told with it.
+                return try found(await SessionsHere(self, decider).change(id, script, arguments, once: operation))
             }
             return try await run(script, id, arguments, once: operation, in: store, ticket)
         }.value

@@ -97,7 +97,7 @@ extension Cluster {
                         replies[item.place] = answers[place]
                         guard let error = answers[place].refusal, let node = link?.node,
                             let redirection = await redirection(
-                                error, item.slot, runsScript: item.operation.runsScript, at: node)
+                                error, item.slot, runsScript: item.operation.runsScript, from: item.target, at: node)
                         else { continue }
                         step = next(&item.journey, after: redirection)
                         if case .end = step { failure = failure ?? item.journey.end(with: error) }

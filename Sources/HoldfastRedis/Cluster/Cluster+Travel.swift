@@ -46,7 +46,9 @@ extension Cluster {
                 case .success(let output):
                     guard let error = refusal(output) else { return result }
                     if let known = journey.end(with: error) { result = .failure(known) }
-                    guard let redirection = await redirection(error, errand.slot, runsScript: errand.runsScript, at: link.node)
+                    guard
+                        let redirection = await redirection(
+                            error, errand.slot, runsScript: errand.runsScript, from: target, at: link.node)
                     else { return result }
                     step = next(&journey, after: redirection)
                 case .failure(let error): step = next(&journey, after: error)
@@ -65,12 +67,14 @@ extension Cluster {
     }
 
     /// Where an error line sends a call. That of a script, which may have done its work and answer anything, is only followed to where the
-    /// slot table leads, or to a node that is in it: never to an address that it names by itself.
-    func redirection(_ error: ReplyError, _ slot: Int?, runsScript: Bool, at node: Node) async -> Redirection? {
+    /// slot table of the node that answered leads, or to a node that is in it: never to an address that it names by itself. Nor from a node
+    /// that was only asked: a script that sends itself round would be carried out again and again.
+    func redirection(
+        _ error: ReplyError, _ slot: Int?, runsScript: Bool, from target: Journey.Target, at node: Node
+    ) async -> Redirection? {
         guard let redirection = Redirection(error, host: node.host) else { return nil }
         guard runsScript else { return redirection }
-        guard redirection != .wait, case .success = await refresh() else { return nil }
-        let map = map
+        guard redirection != .wait, !target.asks, case .success(let map) = await slots(of: node) else { return nil }
         if case .ask(let next) = redirection { return map.nodes.contains(next) ? redirection : nil }
         guard let slot, let shard = map.shard(ofSlot: slot), map.shards[shard].primary != node else { return nil }
         return .moved(slot: slot, map.shards[shard].primary)

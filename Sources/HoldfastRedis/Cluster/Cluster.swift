@@ -263,7 +263,7 @@ final class Cluster: Sendable {
             }
             for connection in consequences.retired { connection.retire() }
             // Nobody is to wait for ever on a node that was cut off.
-            for pool in consequences.deserted { pool.renew(isGraceful: false) }
+            for pool in consequences.deserted { pool.desert() }
             consequences.lostHome?()
         }
         state.withLock { $0.refreshing = nil }
@@ -277,7 +277,8 @@ final class Cluster: Sendable {
         return Array(Set(known).union(seeds.shuffled().prefix(known.isEmpty ? 8 : 2)))
     }
 
-    private func slots(of node: Node) async -> Result<SlotMap, StoreError> {
+    /// The slot table as a node has it.
+    func slots(of node: Node) async -> Result<SlotMap, StoreError> {
         let link = state.withLock { self.link(to: node, &$0) }
         let replies = await link.connection.many(2) { writer in
             writer.command(["CLUSTER", "SLOTS"])

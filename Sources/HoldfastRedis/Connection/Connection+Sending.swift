@@ -24,7 +24,14 @@ extension Connection {
         let socket: DirectSocket?
     }
 
-    /// On a caller's thread: what ``State/takeAsCaller(_:)`` has given it.
+    enum Turn {
+        case callers(Way)
+        case loops
+        /// The server has ended the connection: the event loop, which hears of it at any moment, tells all who wait.
+        case nobodys
+    }
+
+    /// On a caller's thread: what ``State/turn(_:)`` has given it.
     func send(_ bytes: inout [UInt8], asCaller way: Way) {
         let sent = way.socket?.send(bytes)
         let (goesOn, startsTicking) = state.withLock { ($0.callerHasSent(&bytes, way, sent), $0.startsTicking()) }
@@ -62,14 +69,13 @@ extension Connection {
 }
 
 extension Connection.State {
-    /// What a caller who was told to send sends himself: alone on a connection whose socket has taken all before. Nil where the event loop
-    /// is to do it.
-    mutating func takeAsCaller(_ bytes: inout [UInt8]) -> Connection.Way? {
-        guard let line, let socket = line.socket, !line.hasBacklog, !servesSeveral, queue.sentCount == 0 else { return nil }
-        // What the server ended while nobody used it takes nothing along: the loop, which hears of it first, makes a new connection.
-        guard socket.isOpen, take(&bytes) else { return nil }
+    /// Who sends, where a caller was told to: himself, if he is alone on a connection whose socket has taken all before.
+    mutating func turn(_ bytes: inout [UInt8]) -> Connection.Turn {
+        guard let line, let socket = line.socket, !line.hasBacklog, !servesSeveral, queue.sentCount == 0 else { return .loops }
+        guard socket.isOpen else { return .nobodys }
+        guard take(&bytes) else { return .loops }
         self.line?.isUsedByCaller = true
-        return Connection.Way(channel: line.channel, socket: socket)
+        return .callers(Connection.Way(channel: line.channel, socket: socket))
     }
 
     /// - Parameter count: how much of it the socket has taken; nil where it is broken.

@@ -140,17 +140,22 @@ final class Connection: Sendable {
         }
         let isOnLoop = eventLoop.inEventLoop
         var bytes: [UInt8] = []
-        let (submission, way) = state.withLock { state -> (Queue.Submission, Way?) in
+        let (submission, turn) = state.withLock { state -> (Queue.Submission, Turn) in
             // Asked for under the lock: whoever is cancelled later finds the ticket in the queue.
-            if Task.isCancelled { return (.refused(StoreError(.cancelled)), nil) }
+            if Task.isCancelled { return (.refused(StoreError(.cancelled)), .nobodys) }
             let submission = state.queue.submit(
                 waiter, ticket: ticket, now: now, deadline: deadline, replies: replies, encode: encode)
-            guard case .send = submission, !isOnLoop else { return (submission, nil) }
-            return (submission, state.takeAsCaller(&bytes))
+            guard case .send = submission, !isOnLoop else { return (submission, .loops) }
+            return (submission, state.turn(&bytes))
         }
         switch submission {
         case .queued: break
-        case .send: if let way { send(&bytes, asCaller: way) } else { eventLoop.execute { self.drain() } }
+        case .send:
+            switch turn {
+            case .callers(let way): send(&bytes, asCaller: way)
+            case .loops: eventLoop.execute { self.drain() }
+            case .nobodys: break
+            }
         case .connect: eventLoop.execute { self.connect() }
         case .refused(let error):
             if error.code == .overloaded { state.withLock { $0.statistics.overloaded += 1 } }
@@ -312,7 +317,7 @@ final class Connection: Sendable {
                 UInt64(backoff.pause(afterFailures: failures, fraction: fraction).clampedNanoseconds)
             }
         }
-        for gone in abandoned { gone.waiter.fail(error) }
+        for gone in abandoned { gone.waiter.fail(gone.effect == .none ? error : error.withUnknownEffect()) }
         if isExclusive { closeWithoutWaiting() }
     }
 

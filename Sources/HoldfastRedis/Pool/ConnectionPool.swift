@@ -13,6 +13,8 @@ final class ConnectionPool: Sendable {
     private struct State {
         var queue: Queue
         var isSweeping = false
+        /// Whether nothing is kept any more: nobody comes here again.
+        var isDeserted = false
         /// Those that are taken, and whether they go to where nobody should go any more.
         var taken: [ObjectIdentifier: (connection: Connection, isOutdated: Bool)] = [:]
 
@@ -107,7 +109,7 @@ final class ConnectionPool: Sendable {
         let isGood = isClean && connection.isUsable
         let (what, startsSweeping) = state.withLock { state -> (Return, Bool) in
             let isOutdated = state.taken.removeValue(forKey: ObjectIdentifier(connection))?.isOutdated ?? true
-            let good = isGood && !isOutdated ? connection : nil
+            let good = isGood && !isOutdated && !state.isDeserted ? connection : nil
             switch state.queue.giveBack(good, now: Uptime.nanoseconds) {
             case .handed(let waiter, let next):
                 return (Return(waiter: waiter, next: state.take(next ?? make()), isKept: good != nil), false)
@@ -160,6 +162,13 @@ final class ConnectionPool: Sendable {
         }
         for connection in idle { connection.closeWithoutWaiting() }
         for connection in taken { connection.renew(isGraceful: isGraceful) }
+    }
+
+    /// Keeps none at all, because its server serves nobody any more; who has a connection loses it at once. Those who wait still have theirs
+    /// made, and are told by the server where to go.
+    func desert() {
+        state.withLock { $0.isDeserted = true }
+        renew(isGraceful: false)
     }
 
     /// Ends all waiting, and refuses new leases. Connections that are taken are closed when they are given back.

@@ -1,0 +1,99 @@
+import HoldfastStore
+import NIOPosix
+import TestServers
+import Testing
+
+@testable import HoldfastRedis
+
+/// Who sends: a caller who is alone by himself, otherwise the event loop.
+@Suite struct SendingTests {
+    private func store(_ server: RedisProcess) throws -> RedisStore {
+        try RedisStore(RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: server.port)).patient)
+    }
+
+    /// More than the socket takes at once: the rest goes through the event loop, before all that comes later.
+    @Test func whatTheSocketDoesNotTakeIsSentInOrder() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try store(server)
+        let (large, counter) = (Key(raw: "large"), Key(raw: "counter"))
+        for round in 1...3 {
+            let value = Bytes([UInt8](repeating: UInt8(round), count: 16 << 20))
+            try await store(.set(counter, "0"))
+            server.pause()
+            let writing = Task { try await store(.set(large, value)) }
+            try await eventually("it is sent") { store.outstanding == 1 }
+            let counts = (0..<50).map { _ in Task { try await store(.incr(counter)) } }
+            server.resume()
+            try await writing.value
+            var seen: Set<Int> = []
+            for count in counts { seen.insert(try await count.value) }
+            #expect(seen == Set(1...50))
+            #expect(try await store(.get(large)) == value)
+            // Alone again.
+            for number in 51...60 { #expect(try await store(.incr(counter)) == number) }
+        }
+        #expect(store.statistics.connected == 1)
+        await store.shutdown()
+    }
+
+    /// The event loop may not have heard of it yet: what would be lost on it is not sent.
+    @Test func aConnectionThatTheServerHasEndedTakesNothing() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let (store, other) = (try store(server), try store(server))
+        for number in 1...200 {
+            let id = try await store(.raw("CLIENT", "ID")).integer
+            _ = try await other(.raw("CLIENT", "KILL", "ID", Bytes(try #require(id))))
+            #expect(try await store(.incr(Key(raw: "counter"))) == number)
+        }
+        await store.shutdown()
+        await other.shutdown()
+    }
+
+    /// One caller after the other, many at once, and batches, by turns.
+    @Test func callersAloneAndTogetherAreAllAnswered() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try store(server)
+        let counter = Key(raw: "counter")
+        var total: Int64 = 0
+        for round in 0..<100 {
+            let callers = 1 + round % 7
+            let sum: Int64 = try await withThrowingTaskGroup(of: Int64.self) { group in
+                for caller in 0..<callers {
+                    group.addTask {
+                        if caller.isMultiple(of: 3) { return try await Int64(store.pipeline([.incr(counter), .incr(counter)]).count) }
+                        for _ in 0..<10 { _ = try await store(.incr(counter)) }
+                        return 10
+                    }
+                }
+                return try await group.reduce(into: 0) { $0 += $1 }
+            }
+            total += sum
+            #expect(try await store(.get(counter)) == Bytes(total))
+        }
+        #expect(store.statistics.connected == 1)
+        await store.shutdown()
+    }
+}
+
+/// A pool whose server serves nobody any more.
+@Suite struct DesertedPoolTests {
+    @Test func nothingIsKept() async throws {
+        let server = try await SharedRedis.server()
+        var configuration = try await SharedRedis.configuration().patient
+        configuration.maximumConnections = 1
+        let pool = ConnectionPool(try Connector(configuration, to: .fixed(.unixSocket(path: server.socketPath))))
+        let first = try await pool.lease()
+        let waiter = Task { try await pool.lease() }
+        try await eventually("he waits") { pool.counts.waiting == 1 }
+        pool.desert()
+        pool.giveBack(first, isClean: true)
+        let second = try await waiter.value
+        #expect(try await second.one { $0.command(["PING"]) }.get() == .status("PONG"))
+        pool.giveBack(second, isClean: true)
+        #expect(pool.counts == (leased: 0, idle: 0, waiting: 0))
+        #expect(!second.isUsable)
+    }
+}
