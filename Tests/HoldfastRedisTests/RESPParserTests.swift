@@ -84,7 +84,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "$4294967297\r\n", "$9223372036854775807\r\n", "$9223372036854775808\r\n", "$99999999999999999999\r\n", "$-2\r\n", "$\r\n",
+        "$4294967297\r\n", "$9223372036854775807\r\n", "$9223372036854775808\r\n", "$99999999999999999999\r\n", "$-2\r\n",
+        "$\r\n",
         "$1x\r\n", "$?\r\n", "*268435457\r\n", "*9223372036854775807\r\n", "*-2\r\n", "*?\r\n", "%9223372036854775807\r\n",
         "%4611686018427387904\r\n", "%-1\r\n", "~-1\r\n", ">-1\r\n", ">0\r\n", "|-1\r\n", "=-1\r\n", "=3\r\nabc\r\n", "!-1\r\n",
         "=9223372036854775807\r\n", ":\r\n", ":--1\r\n", ":9223372036854775808\r\n", ":-9223372036854775809\r\n", ",x\r\n",
@@ -119,7 +120,9 @@ import Testing
     }
 
     /// Commands and scripts of one caller's can bring such lines.
-    @Test(arguments: ["+", "-", "("], [99, 100, 101, 102, 5000]) func aTextThatIsTooLongIsAnErrorOfItsOwnCall(mark: String, length: Int) throws {
+    @Test(arguments: ["+", "-", "("], [99, 100, 101, 102, 5000]) func aTextThatIsTooLongIsAnErrorOfItsOwnCall(
+        mark: String, length: Int
+    ) throws {
         let stream = Array("\(mark)\(String(repeating: "x", count: length))\r\n:7\r\n".utf8)
         for pieces in [[stream[...]], stream.indices.map { stream[$0...$0] }] {
             let items = try parse(pieces, limits: .init(lineLength: 100))
@@ -132,7 +135,8 @@ import Testing
             default: #expect(length <= 100)
             }
         }
-        let inside = try parse([Array("*2\r\n+\(String(repeating: "x", count: 200))\r\n:1\r\n:7\r\n".utf8)[...]], limits: .init(lineLength: 100))
+        let inside = try parse(
+            [Array("*2\r\n+\(String(repeating: "x", count: 200))\r\n:1\r\n:7\r\n".utf8)[...]], limits: .init(lineLength: 100))
         guard case .reply(.array(let elements)) = inside.first else {
             Issue.record("\(inside)")
             return

@@ -63,7 +63,9 @@ import Testing
             let sum: Int64 = try await withThrowingTaskGroup(of: Int64.self) { group in
                 for caller in 0..<callers {
                     group.addTask {
-                        if caller.isMultiple(of: 3) { return try await Int64(store.pipeline([.incr(counter), .incr(counter)]).count) }
+                        if caller.isMultiple(of: 3) {
+                            return try await Int64(store.pipeline([.incr(counter), .incr(counter)]).count)
+                        }
                         for _ in 0..<10 { _ = try await store(.incr(counter)) }
                         return 10
                     }

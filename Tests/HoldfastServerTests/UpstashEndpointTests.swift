@@ -286,9 +286,14 @@ import Testing
         ("return pcall(setmetatable,setmetatable({},{__metatable=1}),{}) and 1 or 0", "0"),
         ("return setmetatable({},{__call=function(_,a) return a end})(7)", "7"),
         ("local o=setmetatable({},{}) return getmetatable(setmetatable(o,nil))==nil and 1 or 0", "1"),
-        ("local B={} B.__index=B function B.g() return 3 end local A=setmetatable({},B) A.__index=A return setmetatable({},A).g()", "3"),
-        ("return setmetatable({},{__tostring=function() return 'text' end}) and tostring(setmetatable({},{__tostring=function() return 'text' end}))",
-            #""text""#),
+        (
+            "local B={} B.__index=B function B.g() return 3 end local A=setmetatable({},B) A.__index=A return setmetatable({},A).g()",
+            "3"
+        ),
+        (
+            "return setmetatable({},{__tostring=function() return 'text' end}) and tostring(setmetatable({},{__tostring=function() return 'text' end}))",
+            #""text""#
+        ),
         ("return pcall(setmetatable,1,{}) and 1 or 0", "0"),
     ]
 
@@ -313,15 +318,18 @@ import Testing
             "return {verbatim_string={format='x',string='y'}}", "return {map={a={}}}", "return {set={1}}",
             "return redis.error_reply('MOVED 1 127.0.0.1:1')", "return {err='READONLY x'}", "return {err='LOADING x'}",
             // What the server looks into without a net.
-            "return \(trap)", "return {\(trap)}", "return {map={a=\(trap)}}", "error(\(trap))", "return setmetatable({err='x'},{__index=string.rep})",
+            "return \(trap)", "return {\(trap)}", "return {map={a=\(trap)}}", "error(\(trap))",
+            "return setmetatable({err='x'},{__index=string.rep})",
             "return setmetatable({err='x'},{__index=function() coroutine.yield() end})",
             "error(setmetatable({err='x'},{__metatable=false,__index=function() error('boom') end}))",
             "local m={} local t=setmetatable({err='x'},m) m.__index=error return t",
             "local m={} local t=setmetatable({err='x'},m) getmetatable(t).__index=error return t",
             "local t=setmetatable({},{__index=setmetatable({},{__index=error})}) rawset(t,'err','x') return t",
             // Lines that no parser should have to keep.
-            "return {ok=string.rep('x',70000)}", "return {err=string.rep('x',70000)}", "return {big_number=string.rep('1',70000)}",
-            "error(string.rep('x',70000))", "return redis.pcall(string.rep('x',70000))", "return redis.status_reply(string.rep('x',200000))",
+            "return {ok=string.rep('x',70000)}", "return {err=string.rep('x',70000)}",
+            "return {big_number=string.rep('1',70000)}",
+            "error(string.rep('x',70000))", "return redis.pcall(string.rep('x',70000))",
+            "return redis.status_reply(string.rep('x',200000))",
         ] {
             let others = (0..<20).map { _ in Task { try await post(server, "/set/a/1", nil).status } }
             let reply = try await post(server, "", JSONValue.array(["EVAL", .string(answering), "0"]).encoded()?.lossyString)

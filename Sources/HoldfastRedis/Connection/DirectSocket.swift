@@ -55,7 +55,9 @@ final class DirectSocket: Sendable {
     func send(_ bytes: [UInt8]) -> Int? {
         #if canImport(Glibc) || canImport(Musl)
             while true {
-                let count = bytes.withUnsafeBytes { platformSend(descriptor, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL)) }
+                let count = bytes.withUnsafeBytes {
+                    platformSend(descriptor, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
+                }
                 if count >= 0 { return count }
                 switch errno {
                 case EINTR: continue
