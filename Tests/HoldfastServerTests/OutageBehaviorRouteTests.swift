@@ -93,6 +93,28 @@ import Testing
         #expect(outage.failover.outbox.isEmpty)
     }
 
+    @Test(arguments: OutageBehavior.allCases) func warmingDoesAsConfigured(_ behavior: OutageBehavior) async throws {
+        let outage = try Outage(.init(cache: CacheConfiguration(outage: behavior)))
+        try outage.server.state.cache.registerWarmer("a", group: "outbreak_data") { _ in 1 }
+        let given: JSONValue = ["entries": ["b": 2]]
+        func warm(_ body: JSONValue? = nil) async throws -> ServerUnderTest.Reply {
+            try await outage.server.send(.post, "/api/v1/cache/warm/outbreak_data", body)
+        }
+        #expect(try await warm().json["decided_by"] == "server")
+        await outage.goDown()
+        for body in [nil, given] {
+            let reply = try await warm(body)
+            #expect(reply.status == (behavior == .closed ? 503 : 200), "\(reply.text)")
+            if behavior == .closed {
+                #expect(reply.code == "unavailable" && reply.json["effect"] == "none" && reply.header("Retry-After") != nil)
+            } else {
+                #expect(reply.json["decided_by"] == "local" && reply.json["failed"] == [])
+            }
+        }
+        await outage.comeBack()
+        #expect(try await warm().json["decided_by"] == "server")
+    }
+
     @Test(arguments: OutageBehavior.allCases) func sessionsDoAsConfigured(_ behavior: OutageBehavior) async throws {
         let outage = try Outage(.init(sessions: .init(outage: behavior)))
         let server = outage.server
