@@ -203,6 +203,23 @@ import Testing
         #expect(metrics.contains("holdfast_caller_limits_lost_total 0\n"))
     }
 
+    /// Of what is decided by nobody there is no backend.
+    @Test(arguments: RateLimiter.OutageBehavior.allCases)
+    func theBackendIsNamedWhereSomethingIsDecided(_ behavior: RateLimiter.OutageBehavior) async throws {
+        let cache: OutageBehavior = behavior == .local ? .local : .closed
+        let outage = try Outage(.init(cache: CacheConfiguration(outage: cache), limits: .init(outage: behavior)))
+        func backends() async throws -> [JSONValue?] {
+            let status = try await outage.server.send(.get, "/api/v1/cache/status").json
+            return ["cache_service_status", "rate_limit_status"].map { status[$0]?["active_backend"] }
+        }
+        #expect(try await backends() == ["redis", "redis"])
+        await outage.goDown()
+        let word: JSONValue = behavior == .local ? "memory" : "none"
+        #expect(try await backends() == [word, word])
+        await outage.comeBack()
+        #expect(try await backends() == ["redis", "redis"])
+    }
+
     @Test func whereCallersAreNotLimitedNothingIsShownOfIt() async throws {
         let outage = try Outage(.init())
         #expect(try await outage.feature("caller_limits") == .null)

@@ -79,7 +79,11 @@ extension Cache {
             func startNext() {
                 guard obstacle == nil, let warmer = waiting.popFirst() else { return }
                 tasks.addTask {
-                    do { return (warmer.key, .success(try await warmer.run(plain))) } catch { return (warmer.key, .failure(error)) }
+                    do {
+                        return (warmer.key, .success(try await warmer.run(plain)))
+                    } catch {
+                        return (warmer.key, .failure(error))
+                    }
                 }
             }
             for _ in 0..<8 { startNext() }

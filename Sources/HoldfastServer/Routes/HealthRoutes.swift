@@ -95,7 +95,11 @@ struct HealthRoutes: Sendable {
     private func mode(_ report: HealthReport, _ outage: String, backlog: Int? = nil, units: Int? = nil) -> JSONValue {
         guard state.failover.server != nil else { return Self.embedded }
         var (mode, since) = ("server", JSONValue?.none)
-        if case .disconnected(let moment) = report.server { (mode, since) = (outage, JSONValue(moment)) }
+        switch report.server {
+        case .disabled, .connected: break
+        case .disconnected(let moment): (mode, since) = (outage, JSONValue(moment))
+        case .refused: mode = "refused"
+        }
         return .object([
             ("mode", .string(mode)), ("outage", .string(outage)), ("since", since), ("backlog", backlog.map { JSONValue($0) }),
             ("backlog_units", units.map { JSONValue($0) }),
@@ -170,9 +174,9 @@ struct HealthRoutes: Sendable {
     private static let feature = Schema.object([
         .required(
             "mode",
-            Schema.oneOf(["server", "embedded"] + behaviors).described(
+            Schema.oneOf(["server", "embedded", "refused"] + behaviors).described(
                 "Who decides now: the configured server, or this process where none is configured (`embedded`). While the server is away "
-                    + "what `outage` says.")),
+                    + "what `outage` says; while it refuses our credentials or configuration nobody (`refused`).")),
         .optional(
             "outage",
             Schema.oneOf(behaviors).described(
