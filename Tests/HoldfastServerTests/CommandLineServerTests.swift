@@ -90,6 +90,10 @@ import Testing
             #expect(features?["rate_limits"]?["outage"] == "open" && features?["sessions"]?["outage"] == "local")
             let table = try await holdfast("status", "--url", url).output
             #expect(table.split(separator: "\n").contains { $0.contains("features.cache.outage") && $0.hasSuffix("closed") })
+            for name in ["sessions.backlog", "rate_limits.backlog", "rate_limits.handed_over_units"] {
+                let line = table.split(separator: "\n").first { $0.contains("features.\(name) ") }
+                #expect(line?.hasSuffix(" 0") == true, "\(table)")
+            }
         }
     }
 

@@ -135,6 +135,7 @@ import Testing
         #expect(try await answers(server, calls) == [word])
         let mode = try await outage.feature("sessions")
         #expect(mode["mode"]?.string == behavior.rawValue && mode["outage"]?.string == behavior.rawValue && mode["since"] != nil)
+        #expect((mode["backlog"]?.integer ?? 0 > 0) == (behavior == .local))
         if behavior == .closed { #expect(outage.failover.outbox.isEmpty) }
         // The record of a key that was made for a call that is refused is taken back with it.
         let waiting = outage.failover.outbox.status.backlog
@@ -150,6 +151,7 @@ import Testing
         #expect(try await server.send(.get, "/api/v1/sessions/\(again)").json["decided_by"] == "server")
         #expect(try await answers(server, Array(calls.prefix(1)), ["Idempotency-Key": "x"]).count == 1)
         #expect(outage.failover.outbox.isEmpty)
+        #expect(try await outage.feature("sessions")["backlog"] == 0)
     }
 
     @Test(arguments: RateLimiter.OutageBehavior.allCases)
@@ -167,7 +169,17 @@ import Testing
         let mode = try await outage.feature("rate_limits")
         #expect(mode["mode"]?.string == behavior.rawValue && mode["outage"]?.string == behavior.rawValue && mode["since"] != nil)
         #expect(mode["backlog"]?.integer == (behavior == .local ? 3 : 0))
+        #expect((mode["backlog_oldest"] != nil) == (behavior == .local))
+        outage.time.advance(by: .seconds(2))
+        let waiting = try await server.send(.get, "/metrics").text
+        #expect(waiting.contains("holdfast_rate_limits_oldest_seconds \(behavior == .local ? 2 : 0)\n"), "\(waiting)")
         await outage.comeBack()
+        let charged = try await server.send(.get, "/metrics").text
+        #expect(charged.contains("holdfast_rate_limits_oldest_seconds 0\n"))
+        // Of the rule about bursts it may count no more.
+        let units = try await outage.feature("rate_limits")["handed_over_units"]?.integer ?? 0
+        #expect((units > 0) == (behavior == .local))
+        #expect(charged.contains("holdfast_rate_limits_handed_over_total \(units)\n"), "\(charged)")
         let after = try await check()
         #expect(after.status == 200 && after.json["decided_by"] == "server" && after.json["reason"] == "within-limits")
     }
@@ -201,6 +213,8 @@ import Testing
         let metrics = try await server.send(.get, "/metrics").text
         #expect(metrics.contains("holdfast_caller_limits_pending_keys 0\n"))
         #expect(metrics.contains("holdfast_caller_limits_lost_total 0\n"))
+        #expect(metrics.contains("holdfast_caller_limits_oldest_seconds 0\n"))
+        #expect(metrics.contains("holdfast_caller_limits_handed_over_total \(behavior == .local ? 3 : 0)\n"))
     }
 
     /// Of what is decided by nobody there is no backend.

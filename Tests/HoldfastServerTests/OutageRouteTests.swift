@@ -60,6 +60,8 @@ import Testing
         // The check's three rules.
         let limits = detailed.json["features"]?["rate_limits"]
         #expect(limits?["mode"] == "local" && limits?["backlog"] == 3 && limits?["backlog_units"] == 3)
+        #expect(limits?["backlog_oldest"] != nil && limits?["handed_over_units"] == 0)
+        #expect(detailed.json["features"]?["sessions"]?["backlog"]?.integer ?? 0 > 0)
         let metrics = try await server.send(.get, "/metrics").text
         #expect(metrics.contains(#"holdfast_store_mode{mode="local"} 1"#))
         // Nobody tells of changes here.

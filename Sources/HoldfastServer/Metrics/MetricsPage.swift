@@ -92,6 +92,11 @@ struct MetricsPage: Sendable {
                 "holdfast_rate_limits_pending_keys", "Rules' states whose local consumption the server has not been charged yet.",
                 Double(charges.keys)),
             .gauge("holdfast_rate_limits_pending_units", "What they consumed.", Double(charges.units)),
+            .gauge(
+                "holdfast_rate_limits_oldest_seconds", "For how long the oldest of them has waited; 0 for none.",
+                charges.age(at: state.failover.time.now).inSeconds),
+            .counter(
+                "holdfast_rate_limits_handed_over_total", "Units of them that the server has been charged.", charges.handedOver),
             .counter(
                 "holdfast_rate_limits_lost_total", "Of those, given up: the server refused them while the outbox was full.",
                 charges.lost),
@@ -107,6 +112,11 @@ struct MetricsPage: Sendable {
                 "holdfast_caller_limits_pending_keys",
                 "As holdfast_rate_limits_pending_keys, of the limits of this server's own callers.", Double(charges.keys)),
             .gauge("holdfast_caller_limits_pending_units", "What they consumed.", Double(charges.units)),
+            .gauge(
+                "holdfast_caller_limits_oldest_seconds", "For how long the oldest of them has waited; 0 for none.",
+                charges.age(at: state.failover.time.now).inSeconds),
+            .counter(
+                "holdfast_caller_limits_handed_over_total", "Units of them that the server has been charged.", charges.handedOver),
             .counter(
                 "holdfast_caller_limits_lost_total", "Of those, given up: the server refused them while the outbox was full.",
                 charges.lost),
