@@ -162,7 +162,7 @@ if !coreOnly {
             "HoldfastServerTests",
             [
                 "Holdfast", "HoldfastHummingbird", "HoldfastStore", "HoldfastServer", "HoldfastRedis", "HoldfastTesting",
-                "HoldfastUpstash", "TestServers", hummingbird, httpTypes, ssl,
+                "HoldfastUpstash", "TestServers", "holdfast", hummingbird, httpTypes, ssl,
                 logging, configuration, .product(name: "HummingbirdTesting", package: "hummingbird"),
             ] + nio
         ),

@@ -90,6 +90,10 @@ import Testing
             #expect(features?["rate_limits"]?["outage"] == "open" && features?["sessions"]?["outage"] == "local")
             let table = try await holdfast("status", "--url", url).output
             #expect(table.split(separator: "\n").contains { $0.contains("features.cache.outage") && $0.hasSuffix("closed") })
+            for name in ["sessions.backlog", "rate_limits.backlog", "rate_limits.handed_over_units"] {
+                let line = table.split(separator: "\n").first { $0.contains("features.\(name) ") }
+                #expect(line?.hasSuffix(" 0") == true, "\(table)")
+            }
         }
     }
 
@@ -116,6 +120,53 @@ import Testing
             for (name, variable) in [("cache", "CACHE_OUTAGE"), ("sessions", "SESSION_OUTAGE"), ("limits", "RATE_LIMIT_OUTAGE")] {
                 #expect(line.contains("outage.\(name)=\(environment[variable] ?? "local")"), "\(line)")
             }
+        }
+    }
+
+    /// What the log says of the server, in order.
+    private func changes(_ server: CommandLineProgram.Running) -> [String] {
+        let kinds = ["the server cannot be reached", "the server refused us", "the server is back"]
+        return server.complaints.split(separator: "\n").compactMap { line in kinds.first { line.contains($0) } }
+    }
+
+    /// Calls and probes go on all the while, and only changes are said.
+    @Test func theLogSaysEachChangeOnce() async throws {
+        var options = RedisProcess.Options()
+        options.password = "one"
+        let redis = try await RedisProcess.start(options)
+        defer { redis.stop() }
+        func restart(password: String) async throws {
+            let path = redis.folder + "/redis.conf"
+            let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+            let others = lines.filter { !$0.hasPrefix("requirepass") } + ["requirepass \"\(password)\""]
+            try others.joined(separator: "\n").write(toFile: path, atomically: true, encoding: .utf8)
+            try await redis.restart()
+        }
+        let holdfast = try CommandLineProgram()
+        let environment = ["REDIS_URL": "redis://:one@127.0.0.1:\(redis.port)", "CIRCUIT_BREAKER_FAILURE_THRESHOLD": "3"]
+        try await serving(holdfast, environment: environment) { (server, url) async throws in
+            func expectSaid(_ said: [String], isServing: Bool = true) async throws {
+                try await eventually("it is said: \(said)") { changes(server) == said }
+                for _ in 0..<3 {
+                    let written = try await holdfast("set", "k", "v", "--url", url)
+                    #expect((written.status == 0) == isServing, "\(written)")
+                }
+                #expect(changes(server) == said, "\(server.complaints)")
+            }
+            let (away, refused, back) = ("the server cannot be reached", "the server refused us", "the server is back")
+            try await expectSaid([])
+            redis.kill()
+            try await expectSaid([away])
+            try await redis.restart()
+            try await expectSaid([away, back])
+
+            redis.kill()
+            try await expectSaid([away, back, away])
+            try await restart(password: "two")
+            try await expectSaid([away, back, away, refused], isServing: false)
+            // Until what waits here has been handed over it is this process that decides again.
+            try await restart(password: "one")
+            try await expectSaid([away, back, away, refused, away, back])
         }
     }
 

@@ -270,4 +270,73 @@ import Testing
         #expect(warnings.count == 1)
         #expect(environment.keys.contains { warnings.first?.hasPrefix($0) == true })
     }
+
+    // MARK: - What settings mean
+
+    private struct Watch: Equatable {
+        var thresholds: ServerHealth.Thresholds
+        var checkInterval: Duration
+        var probeBackoff: ClosedRange<Duration>
+        var probeTimeout: Duration
+        var slowCall: Duration?
+        var handOverPatience: Duration
+
+        init(_ failover: Failover.Configuration) {
+            thresholds = failover.thresholds
+            checkInterval = failover.checkInterval
+            probeBackoff = failover.probeBackoff
+            probeTimeout = failover.probeTimeout
+            slowCall = failover.slowCall
+            handOverPatience = failover.handOverPatience
+        }
+    }
+
+    @Test func eachSettingOfTheBreakerChangesItsPartAndNothingElse() async throws {
+        func watch(_ environment: [String: String]) async throws -> Watch {
+            Watch(try await load(environment.merging(["REDIS_HOST": "h"]) { $1 }).configuration.failover)
+        }
+        var usual = Watch(Failover.Configuration())
+        usual.thresholds = ServerHealth.Thresholds(
+            failures: 5, successes: 2, trust: .seconds(1)...(.seconds(30)), calm: .seconds(60))
+        usual.probeBackoff = .milliseconds(100)...(.seconds(2))
+        usual.probeTimeout = .seconds(1)
+        #expect(usual.slowCall == nil)
+        #expect(try await watch([:]) == usual)
+
+        let cases: [(settings: [String: String], change: (inout Watch) -> Void)] = [
+            (["FAILURE_THRESHOLD": "7"], { $0.thresholds.failures = 7 }),
+            (["SUCCESS_THRESHOLD": "3"], { $0.thresholds.successes = 3 }),
+            // Never opened, however many failures were asked for.
+            (["ENABLED": "false", "FAILURE_THRESHOLD": "7"], { $0.thresholds.failures = .max }),
+            (["TIMEOUT": "10"], { $0.thresholds.trust = .seconds(1)...(.seconds(10)) }),
+            // A long one makes the time longer after which a server is not flapping any more.
+            (
+                ["TIMEOUT": "40"],
+                {
+                    $0.thresholds.trust = .seconds(1)...(.seconds(40))
+                    $0.thresholds.calm = .seconds(80)
+                }
+            ),
+            // A short one bounds the pauses between probes too.
+            (
+                ["TIMEOUT": "500ms"],
+                {
+                    $0.thresholds.trust = .milliseconds(500)...(.milliseconds(500))
+                    $0.probeBackoff = .milliseconds(100)...(.milliseconds(500))
+                }
+            ),
+            (["SLOW_CALL_THRESHOLD": "250ms"], { $0.slowCall = .milliseconds(250) }),
+        ]
+        for (settings, change) in cases {
+            var expected = usual
+            change(&expected)
+            let environment = Dictionary(uniqueKeysWithValues: settings.map { ("CIRCUIT_BREAKER_\($0)", $1) })
+            #expect(try await watch(environment) == expected, "\(settings)")
+        }
+    }
+
+    @Test func aProbeWaitsNoLongerThanACall() async throws {
+        let loaded = try await load(["REDIS_HOST": "h", "REDIS_SOCKET_TIMEOUT": "0.5"])
+        #expect(loaded.configuration.failover.probeTimeout == .milliseconds(500))
+    }
 }

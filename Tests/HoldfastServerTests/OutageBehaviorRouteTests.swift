@@ -93,6 +93,28 @@ import Testing
         #expect(outage.failover.outbox.isEmpty)
     }
 
+    @Test(arguments: OutageBehavior.allCases) func warmingDoesAsConfigured(_ behavior: OutageBehavior) async throws {
+        let outage = try Outage(.init(cache: CacheConfiguration(outage: behavior)))
+        try outage.server.state.cache.registerWarmer("a", group: "outbreak_data") { _ in 1 }
+        let given: JSONValue = ["entries": ["b": 2]]
+        func warm(_ body: JSONValue? = nil) async throws -> ServerUnderTest.Reply {
+            try await outage.server.send(.post, "/api/v1/cache/warm/outbreak_data", body)
+        }
+        #expect(try await warm().json["decided_by"] == "server")
+        await outage.goDown()
+        for body in [nil, given] {
+            let reply = try await warm(body)
+            #expect(reply.status == (behavior == .closed ? 503 : 200), "\(reply.text)")
+            if behavior == .closed {
+                #expect(reply.code == "unavailable" && reply.json["effect"] == "none" && reply.header("Retry-After") != nil)
+            } else {
+                #expect(reply.json["decided_by"] == "local" && reply.json["failed"] == [])
+            }
+        }
+        await outage.comeBack()
+        #expect(try await warm().json["decided_by"] == "server")
+    }
+
     @Test(arguments: OutageBehavior.allCases) func sessionsDoAsConfigured(_ behavior: OutageBehavior) async throws {
         let outage = try Outage(.init(sessions: .init(outage: behavior)))
         let server = outage.server
@@ -113,6 +135,7 @@ import Testing
         #expect(try await answers(server, calls) == [word])
         let mode = try await outage.feature("sessions")
         #expect(mode["mode"]?.string == behavior.rawValue && mode["outage"]?.string == behavior.rawValue && mode["since"] != nil)
+        #expect((mode["backlog"]?.integer ?? 0 > 0) == (behavior == .local))
         if behavior == .closed { #expect(outage.failover.outbox.isEmpty) }
         // The record of a key that was made for a call that is refused is taken back with it.
         let waiting = outage.failover.outbox.status.backlog
@@ -128,6 +151,7 @@ import Testing
         #expect(try await server.send(.get, "/api/v1/sessions/\(again)").json["decided_by"] == "server")
         #expect(try await answers(server, Array(calls.prefix(1)), ["Idempotency-Key": "x"]).count == 1)
         #expect(outage.failover.outbox.isEmpty)
+        #expect(try await outage.feature("sessions")["backlog"] == 0)
     }
 
     @Test(arguments: RateLimiter.OutageBehavior.allCases)
@@ -145,7 +169,17 @@ import Testing
         let mode = try await outage.feature("rate_limits")
         #expect(mode["mode"]?.string == behavior.rawValue && mode["outage"]?.string == behavior.rawValue && mode["since"] != nil)
         #expect(mode["backlog"]?.integer == (behavior == .local ? 3 : 0))
+        #expect((mode["backlog_oldest"] != nil) == (behavior == .local))
+        outage.time.advance(by: .seconds(2))
+        let waiting = try await server.send(.get, "/metrics").text
+        #expect(waiting.contains("holdfast_rate_limits_oldest_seconds \(behavior == .local ? 2 : 0)\n"), "\(waiting)")
         await outage.comeBack()
+        let charged = try await server.send(.get, "/metrics").text
+        #expect(charged.contains("holdfast_rate_limits_oldest_seconds 0\n"))
+        // Of the rule about bursts it may count no more.
+        let units = try await outage.feature("rate_limits")["handed_over_units"]?.integer ?? 0
+        #expect((units > 0) == (behavior == .local))
+        #expect(charged.contains("holdfast_rate_limits_handed_over_total \(units)\n"), "\(charged)")
         let after = try await check()
         #expect(after.status == 200 && after.json["decided_by"] == "server" && after.json["reason"] == "within-limits")
     }
@@ -179,6 +213,25 @@ import Testing
         let metrics = try await server.send(.get, "/metrics").text
         #expect(metrics.contains("holdfast_caller_limits_pending_keys 0\n"))
         #expect(metrics.contains("holdfast_caller_limits_lost_total 0\n"))
+        #expect(metrics.contains("holdfast_caller_limits_oldest_seconds 0\n"))
+        #expect(metrics.contains("holdfast_caller_limits_handed_over_total \(behavior == .local ? 3 : 0)\n"))
+    }
+
+    /// Of what is decided by nobody there is no backend.
+    @Test(arguments: RateLimiter.OutageBehavior.allCases)
+    func theBackendIsNamedWhereSomethingIsDecided(_ behavior: RateLimiter.OutageBehavior) async throws {
+        let cache: OutageBehavior = behavior == .local ? .local : .closed
+        let outage = try Outage(.init(cache: CacheConfiguration(outage: cache), limits: .init(outage: behavior)))
+        func backends() async throws -> [JSONValue?] {
+            let status = try await outage.server.send(.get, "/api/v1/cache/status").json
+            return ["cache_service_status", "rate_limit_status"].map { status[$0]?["active_backend"] }
+        }
+        #expect(try await backends() == ["redis", "redis"])
+        await outage.goDown()
+        let word: JSONValue = behavior == .local ? "memory" : "none"
+        #expect(try await backends() == [word, word])
+        await outage.comeBack()
+        #expect(try await backends() == ["redis", "redis"])
     }
 
     @Test func whereCallersAreNotLimitedNothingIsShownOfIt() async throws {

@@ -60,6 +60,8 @@ import Testing
         // The check's three rules.
         let limits = detailed.json["features"]?["rate_limits"]
         #expect(limits?["mode"] == "local" && limits?["backlog"] == 3 && limits?["backlog_units"] == 3)
+        #expect(limits?["backlog_oldest"] != nil && limits?["handed_over_units"] == 0)
+        #expect(detailed.json["features"]?["sessions"]?["backlog"]?.integer ?? 0 > 0)
         let metrics = try await server.send(.get, "/metrics").text
         #expect(metrics.contains(#"holdfast_store_mode{mode="local"} 1"#))
         // Nobody tells of changes here.
@@ -68,6 +70,25 @@ import Testing
         #expect(metrics.contains("holdfast_cache_near_bound_seconds 5\n"))
         #expect(
             metrics.contains("holdfast_rate_limits_pending_keys 3\n") && metrics.contains("holdfast_rate_limits_lost_total 0\n"))
+    }
+
+    /// Nobody decides, and wherever it is shown who does, that is said.
+    private func expectRefused(_ server: ServerUnderTest) async throws {
+        let detailed = try await server.send(.get, "/api/v1/health/detailed")
+        #expect(detailed.status == 503)
+        for name in ["cache", "rate_limits", "sessions"] {
+            let feature = detailed.json["features"]?[name]
+            #expect(feature?["mode"] == "refused" && feature?["outage"] == "local", "\(detailed.text)")
+            #expect(feature?["since"] == nil)
+        }
+        let metrics = try await server.send(.get, "/metrics").text
+        for mode in ["embedded", "server", "local", "refused"] {
+            #expect(metrics.contains("holdfast_store_mode{mode=\"\(mode)\"} \(mode == "refused" ? 1 : 0)\n"), "\(metrics)")
+        }
+        let status = try await server.send(.get, "/api/v1/cache/status")
+        for name in ["cache_service_status", "rate_limit_status"] {
+            #expect(status.json[name]?["active_backend"] == "none", "\(status.text)")
+        }
     }
 
     @Test func aServerThatRefusesUsMakesTheProcessUnready() async throws {
@@ -79,6 +100,7 @@ import Testing
         #expect(health.status == 503 && health.json["dependencies"]?["redis"] == "refused")
         #expect(try await server.send(.put, "/api/v1/cache/entries/w/k", ["value": 1]).status == 503)
         #expect(try await server.send(.get, "/health/live", key: nil).status == 200)
+        try await expectRefused(server)
     }
 
     @Test(arguments: [
@@ -163,6 +185,7 @@ import Testing
         ] {
             #expect(reply.status == 503 && reply.code == "server-refused", "\(reply.text)")
         }
+        try await expectRefused(server)
 
         try await restart(password: "one")
         try await wait { failover.refusal == nil && failover.localSince == nil }

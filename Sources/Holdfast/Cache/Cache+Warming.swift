@@ -60,7 +60,9 @@ extension Cache {
     /// An entry that is changed while its factory runs is left as it was changed. Two round trips an entry.
     ///
     /// - Parameter group: the group; nil for the view's category, or all groups.
-    /// - Throws: ``/HoldfastStore/ErrorCode/notFound`` naming `group` where nothing is registered for it. Failures of factories are in the report.
+    /// - Throws: ``/HoldfastStore/ErrorCode/notFound`` naming `group` where nothing is registered for it; the store's error where it means that
+    ///   the server is away (``OutageBehavior/closed``) or refuses us, with an unknown effect once an entry has been computed. No further
+    ///   factory is begun then. Other failures of factories are in the report.
     public func warm(_ group: String? = nil) async throws(StoreError) -> WarmReport {
         let group = group ?? scope.category?.name
         let warmers = core.warmers.withLock { $0.filter { group == nil || $0.group == group } }
@@ -69,22 +71,38 @@ extension Cache {
         }
         let plain = withoutCategory
         let decider = core.failover.decider
-        return await withTaskGroup(of: (key: String, keeper: Decider?).self) { tasks in
+        let outcome = await withTaskGroup(
+            of: (key: String, result: Result<Decider, any Error>).self, returning: Result<WarmReport, StoreError>.self
+        ) { tasks in
             var (report, waiting) = (WarmReport(by: decider), warmers[...])
+            var obstacle: StoreError?
             func startNext() {
-                guard let warmer = waiting.popFirst() else { return }
-                tasks.addTask { (warmer.key, try? await warmer.run(plain)) }
+                guard obstacle == nil, let warmer = waiting.popFirst() else { return }
+                tasks.addTask {
+                    do {
+                        return (warmer.key, .success(try await warmer.run(plain)))
+                    } catch {
+                        return (warmer.key, .failure(error))
+                    }
+                }
             }
             for _ in 0..<8 { startNext() }
-            for await (key, keeper) in tasks {
-                if let keeper, keeper.isLocal { report.by = keeper }
-                if keeper != nil { report.warmed.append(key) } else { report.failed.append(key) }
+            for await (key, result) in tasks {
+                switch result {
+                case .success(let keeper):
+                    if keeper.isLocal { report.by = keeper }
+                    report.warmed.append(key)
+                case .failure(let error as StoreError) where error.isOutage || error.isRefusal: obstacle = obstacle ?? error
+                case .failure: report.failed.append(key)
+                }
                 startNext()
             }
+            if let obstacle { return .failure(report.warmed.isEmpty ? obstacle : obstacle.withUnknownEffect()) }
             report.warmed.sort()
             report.failed.sort()
-            return report
+            return .success(report)
         }
+        return try outcome.get()
     }
 
     /// Keeps entries that the caller has computed. As ``setMany(_:ttl:)``.

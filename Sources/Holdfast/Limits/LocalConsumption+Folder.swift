@@ -131,7 +131,9 @@ extension LocalConsumption {
         records.sort { ($0.batch?.number ?? .max) < ($1.batch?.number ?? .max) }
         for record in records {
             var entries: [Key: Entry] = [:]
-            for entry in record.charges {
+            let began = min(now.uptime, record.batch?.made ?? now.uptime(at: record.moment))
+            for var entry in record.charges {
+                entry.began = began
                 let key = record.names.rateLimitKey(entry.charge.rule, entry.charge.subject)
                 if entry.end > now.uptime {
                     entries[key] = entry

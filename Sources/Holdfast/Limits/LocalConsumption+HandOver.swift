@@ -162,6 +162,8 @@ extension LocalConsumption {
             state.batches[index].isTried = true
         }
         _ = try await server.run(call.blindProcedure(RateLimitProcedures.record))
+        let units = due.reduce(0) { $0 + $1.cost }
+        state.withLock { $0.handedOver += units }
         return true
     }
 

@@ -22,6 +22,8 @@ final class LocalConsumption: Sendable {
         var amount: Int
         /// When the last of it counts no more, by `uptime`.
         var end: Duration
+        /// Since when it waits, by `uptime`.
+        var began: Duration
         /// By how much the wall clock, which the local state goes by, was ahead of `uptime` when it began.
         let lead: Duration
         /// What counts of it where the wall clock was set since.
@@ -35,7 +37,7 @@ final class LocalConsumption: Sendable {
 
         /// - Parameter span: how long it counts from now on.
         init(_ charge: RateLimitCharge, amount: Int, counting span: Duration, from now: Moment) {
-            (self.charge, self.amount, lead) = (charge, amount, now.lead)
+            (self.charge, self.amount, began, lead) = (charge, amount, now.uptime, now.lead)
             end = now.uptime + span
             recent = RecentConsumption(amount, at: now.uptime, counting: span)
         }
@@ -80,7 +82,8 @@ final class LocalConsumption: Sendable {
         var nextBatch: Int64 = 1
         /// Of all the above.
         var entries = 0
-        /// Since the start.
+        /// Since the start: units that were charged, and keys whose were given up.
+        var handedOver = 0
         var lost = 0
         /// Not before then, by `uptime`, it is worth while to look again for what counts no more.
         var nextPruning: Duration?
@@ -119,10 +122,13 @@ final class LocalConsumption: Sendable {
     var isEmpty: Bool { state.withLock { $0.entries == 0 } }
 
     var backlog: RateLimiter.Backlog {
-        state.withLock { state in
+        let now = now
+        return state.withLock { state in
             let waiting = state.pending.values.map { Array($0.values) } + state.batches.map { Array($0.entries.values) }
+            let oldest = waiting.joined().map(\.began).min()
             return RateLimiter.Backlog(
-                keys: state.entries, units: waiting.joined().reduce(0) { $0 + $1.amount }, lost: state.lost)
+                keys: state.entries, units: waiting.joined().reduce(0) { $0 + $1.amount },
+                oldest: oldest.map { now.wall(at: $0) }, handedOver: state.handedOver, lost: state.lost)
         }
     }
 

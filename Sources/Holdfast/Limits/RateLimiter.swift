@@ -126,8 +126,15 @@ public struct RateLimiter: Sendable {
         public let keys: Int
         /// The sum of their costs.
         public let units: Int
+        /// Since when the one waits that waits longest; nil where none does. Of what an earlier process left, since it was last written down.
+        public let oldest: Timestamp?
+        /// How many units the server has been charged since the start.
+        public let handedOver: Int
         /// How many keys' consumption was given up since the start: the server answered it with an error, and the outbox was full.
         public let lost: Int
+
+        /// For how long the oldest has waited; zero where none waits.
+        public func age(at now: Timestamp) -> Duration { max(.zero, oldest.map { now - $0 } ?? .zero) }
     }
 
     /// Looks at every key that waits.

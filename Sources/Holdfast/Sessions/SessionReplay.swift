@@ -16,6 +16,10 @@ enum SessionReplay {
         SessionProcedures.extend.identifier: SessionProcedures.extend, "session.extend@2": SessionProcedures.extend,
     ]
 
+    /// All of what waits about sessions is one of these.
+    static let actions: [String] =
+        [SessionProcedures.merge.identifier, SessionProcedures.delete.identifier, revokeAll, firstRevokeAll] + Array(marked.keys)
+
     static func register(in outbox: Outbox) {
         // Weakly, because it has the actions.
         func here(_ step: @escaping @Sendable (OutboxEntry, Away) async throws(StoreError) -> Void) -> ReplayAction.Step {

@@ -79,6 +79,9 @@ public struct Sessions: Sendable {
             failover, SessionKeys(names: keys.names.scoped(to: tenant)), configuration, near, acknowledged, serverClock, makeID)
     }
 
+    /// How many changes of this process's sessions, all tenants together, wait for the server to be back.
+    public var pendingChanges: Int { SessionReplay.actions.reduce(0) { $0 + failover.outbox.count(of: $1) } }
+
     // MARK: - One session
 
     /// Reads a session, and lets it stay for another idle TTL. One round trip.

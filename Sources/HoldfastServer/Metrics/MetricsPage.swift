@@ -23,15 +23,22 @@ struct MetricsPage: Sendable {
 
     private var store: [MetricFamily] {
         let failover = state.failover
-        let mode = failover.server == nil ? "embedded" : failover.decider.isLocal ? "local" : "server"
-        let samples = ["embedded", "server", "local"].map {
+        let mode =
+            switch failover.status {
+            case .embedded: "embedded"
+            case .server: "server"
+            case .local: "local"
+            case .refused: "refused"
+            }
+        let samples = ["embedded", "server", "local", "refused"].map {
             MetricFamily.Sample(labels: [("mode", $0)], value: $0 == mode ? 1 : 0)
         }
         let away = failover.localSince.map { max(0, (failover.time.now - $0).inSeconds) } ?? 0
         let counts = failover.statistics
         return [
             MetricFamily(
-                "holdfast_store_mode", .gauge, "1 for who decides now: server, local (it is away) or embedded.", samples),
+                "holdfast_store_mode", .gauge,
+                "1 for who decides now: server, local (it is away), embedded, or nobody, for it refuses us (refused).", samples),
             .gauge("holdfast_store_away_seconds", "For how long the configured server has been away; 0 while it is there.", away),
             .counter("holdfast_store_outages_total", "Times that the configured server went away.", counts.outages),
             .counter("holdfast_store_returns_total", "Times that it came back.", counts.returns),
@@ -85,6 +92,11 @@ struct MetricsPage: Sendable {
                 "holdfast_rate_limits_pending_keys", "Rules' states whose local consumption the server has not been charged yet.",
                 Double(charges.keys)),
             .gauge("holdfast_rate_limits_pending_units", "What they consumed.", Double(charges.units)),
+            .gauge(
+                "holdfast_rate_limits_oldest_seconds", "For how long the oldest of them has waited; 0 for none.",
+                charges.age(at: state.failover.time.now).inSeconds),
+            .counter(
+                "holdfast_rate_limits_handed_over_total", "Units of them that the server has been charged.", charges.handedOver),
             .counter(
                 "holdfast_rate_limits_lost_total", "Of those, given up: the server refused them while the outbox was full.",
                 charges.lost),
@@ -100,6 +112,11 @@ struct MetricsPage: Sendable {
                 "holdfast_caller_limits_pending_keys",
                 "As holdfast_rate_limits_pending_keys, of the limits of this server's own callers.", Double(charges.keys)),
             .gauge("holdfast_caller_limits_pending_units", "What they consumed.", Double(charges.units)),
+            .gauge(
+                "holdfast_caller_limits_oldest_seconds", "For how long the oldest of them has waited; 0 for none.",
+                charges.age(at: state.failover.time.now).inSeconds),
+            .counter(
+                "holdfast_caller_limits_handed_over_total", "Units of them that the server has been charged.", charges.handedOver),
             .counter(
                 "holdfast_caller_limits_lost_total", "Of those, given up: the server refused them while the outbox was full.",
                 charges.lost),

@@ -8,20 +8,33 @@ enum CacheAnswer {
 
     static func status(_ state: AgentState) async -> Answer {
         let health = Health(failover: state.failover, namespace: state.namespace)
-        let isConnected = health.server == .connected
-        let backend: JSONValue = isConnected ? "redis" : "memory"
+        let server = health.server
+        let isConnected = server == .connected
+        // Where nothing of a feature is decided by anybody there is no backend.
+        func backend(decidesHere: Bool) -> JSONValue {
+            switch server {
+            case .disabled: "memory"
+            case .connected: "redis"
+            case .disconnected: decidesHere ? "memory" : "none"
+            case .refused: "none"
+            }
+        }
         let found = isConnected ? await serverStatistics(state) : nil
         return .json([
             "redis_status": [
-                "status": .string(health.server.word), "version": found?.version.map { .string($0) } ?? .null,
+                "status": .string(server.word), "version": found?.version.map { .string($0) } ?? .null,
                 "memory_used": found?.text("used_memory_human").map { .string($0) } ?? .null,
                 "connected_clients": found?.connectedClients.map { JSONValue($0) } ?? .null,
             ],
             "cache_service_status": [
-                "redis_available": .bool(isConnected), "active_backend": backend,
+                "redis_available": .bool(isConnected),
+                "active_backend": backend(decidesHere: state.cache.configuration.outage == .local),
                 "memory_cache_size": JSONValue(state.cache.statistics.nearEntries),
             ],
-            "rate_limit_status": ["redis_available": .bool(isConnected), "active_backend": backend],
+            "rate_limit_status": [
+                "redis_available": .bool(isConnected),
+                "active_backend": backend(decidesHere: state.limits.configuration.outage == .local),
+            ],
         ])
     }
 
@@ -31,7 +44,12 @@ enum CacheAnswer {
     }
 
     private static let backend = Schema.object([
-        .required("redis_available", .boolean), .required("active_backend", .oneOf(["redis", "memory"])),
+        .required("redis_available", .boolean),
+        .required(
+            "active_backend",
+            Schema.oneOf(["redis", "memory", "none"]).described(
+                "Who decides: the configured server, or this process. Nobody (`none`) while the server refuses us, or is away and this "
+                    + "feature is not to be decided here (CACHE_OUTAGE, RATE_LIMIT_OUTAGE).")),
         .optional("memory_cache_size", Schema.integer.described("Values in the near cache of this process.")),
     ]).named("BackendStatus")
 

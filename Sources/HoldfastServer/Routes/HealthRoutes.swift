@@ -81,31 +81,44 @@ struct HealthRoutes: Sendable {
 
     /// How each feature is served now. All follow the one server, but for sessions that are kept in this process in any case.
     private func features(_ report: HealthReport) -> JSONValue {
-        let sessions = state.sessions.configuration
-        return .object([
+        .object([
             ("cache", mode(report, state.cache.configuration.outage.rawValue, backlog: state.cache.pendingChanges)),
             ("rate_limits", mode(report, of: state.limits)), ("caller_limits", callers.map { mode(report, of: $0) }),
-            ("sessions", sessions.storage == .memory ? Self.embedded : mode(report, sessions.outage.rawValue)),
+            ("sessions", sessionMode(report)),
         ])
+    }
+
+    private func sessionMode(_ report: HealthReport) -> JSONValue {
+        let sessions = state.sessions
+        if sessions.configuration.storage == .memory { return Self.embedded }
+        return mode(report, sessions.configuration.outage.rawValue, backlog: sessions.pendingChanges)
     }
 
     private static let embedded: JSONValue = ["mode": "embedded"]
 
     /// - Parameter outage: what the feature does while the server is away.
-    private func mode(_ report: HealthReport, _ outage: String, backlog: Int? = nil, units: Int? = nil) -> JSONValue {
+    private func mode(
+        _ report: HealthReport, _ outage: String, backlog: Int, charges: RateLimiter.Backlog? = nil
+    ) -> JSONValue {
         guard state.failover.server != nil else { return Self.embedded }
         var (mode, since) = ("server", JSONValue?.none)
-        if case .disconnected(let moment) = report.server { (mode, since) = (outage, JSONValue(moment)) }
+        switch report.server {
+        case .disabled, .connected: break
+        case .disconnected(let moment): (mode, since) = (outage, JSONValue(moment))
+        case .refused: mode = "refused"
+        }
         return .object([
-            ("mode", .string(mode)), ("outage", .string(outage)), ("since", since), ("backlog", backlog.map { JSONValue($0) }),
-            ("backlog_units", units.map { JSONValue($0) }),
+            ("mode", .string(mode)), ("outage", .string(outage)), ("since", since), ("backlog", JSONValue(backlog)),
+            ("backlog_units", charges.map { JSONValue($0.units) }),
+            ("backlog_oldest", charges?.oldest.map { JSONValue($0) }),
+            ("handed_over_units", charges.map { JSONValue($0.handedOver) }),
         ])
     }
 
     /// With what was admitted here and is not charged to the server yet.
     private func mode(_ report: HealthReport, of limits: RateLimiter) -> JSONValue {
         let waiting = limits.backlog
-        return mode(report, limits.configuration.outage.rawValue, backlog: waiting.keys, units: waiting.units)
+        return mode(report, limits.configuration.outage.rawValue, backlog: waiting.keys, charges: waiting)
     }
 
     /// Nothing without a server: there is nobody to keep anything for, nor to share with.
@@ -170,9 +183,9 @@ struct HealthRoutes: Sendable {
     private static let feature = Schema.object([
         .required(
             "mode",
-            Schema.oneOf(["server", "embedded"] + behaviors).described(
+            Schema.oneOf(["server", "embedded", "refused"] + behaviors).described(
                 "Who decides now: the configured server, or this process where none is configured (`embedded`). While the server is away "
-                    + "what `outage` says.")),
+                    + "what `outage` says; while it refuses our credentials or configuration nobody (`refused`).")),
         .optional(
             "outage",
             Schema.oneOf(behaviors).described(
@@ -181,6 +194,9 @@ struct HealthRoutes: Sendable {
         .optional("since", Schema.dateTime.described("Since when the server is away.")),
         .optional("backlog", Schema.integer(atLeast: 0).described("How much of it waits for the server.")),
         .optional("backlog_units", Schema.integer(atLeast: 0).described("What the keys that wait have consumed.")),
+        .optional("backlog_oldest", Schema.dateTime.described("Since when the key waits that waits longest.")),
+        .optional(
+            "handed_over_units", Schema.integer(atLeast: 0).described("What the server has been charged of it since the start.")),
     ]).named("FeatureMode")
     private static let behaviors = RateLimiter.OutageBehavior.allCases.map(\.rawValue)
 

@@ -17,7 +17,7 @@ import Testing
     /// What does not only remove.
     enum Call: CaseIterable {
         case get, getVersioned, getBytes, getMany, exists, ttl, entry, keys, getOrSet, resolve, refresh
-        case set, setBytes, setMany, setConditionally, warm
+        case set, setBytes, setMany, setConditionally, warm, warmGroup
 
         func make(_ cache: Cache) async throws {
             switch self {
@@ -37,6 +37,9 @@ import Testing
             case .setMany: try await cache.setMany(["k": 2, "l": 2])
             case .setConditionally: try await cache.set("k", 2, if: .present)
             case .warm: try await cache.warm(with: ["k": 2])
+            case .warmGroup:
+                try cache.registerWarmer("k", group: "group") { _ in 2 }
+                #expect(try await cache.warm("group").warmed == ["k"])
             }
         }
     }
@@ -110,6 +113,30 @@ import Testing
         }
         #expect(found.value == 1)
         #expect(f.local.statistics.keys == 0 && f.failover.outbox.isEmpty)
+    }
+
+    /// A factory's failure is its own, an outage is everybody's.
+    @Test func warmingThatAnOutageInterruptsSaysThatPartOfItMayBeDone() async throws {
+        struct Broken: Error {}
+        let f = Self.fixture()
+        try f.cache.registerWarmer("broken", group: "group") { _ -> Int in throw Broken() }
+        #expect(try await f.cache.warm("group").failed == ["broken"])
+        try f.cache.registerWarmer("good", group: "group") { _ in 1 }
+        try f.cache.registerWarmer("last", group: "group") { _ -> Int in throw StoreError(.connectionLost) }
+        let error = await #expect(throws: StoreError.self) { try await f.cache.warm("group") }
+        #expect(error?.code == .connectionLost && error?.effect == .unknown)
+        #expect(try await f.elsewhere.get("good", as: Int.self).value == 1)
+    }
+
+    @Test func aServerThatRefusesUsIsNoFailureOfAFactory() async throws {
+        let f = Self.fixture()
+        try f.cache.registerWarmer("k", group: "group") { _ in
+            Issue.record("the factory ran")
+            return 1
+        }
+        f.faulty.fail(with: StoreError(.serverRefused))
+        await f.failover.start()
+        #expect(await Self.refusal { try await f.cache.warm("group") } == .serverRefused)
     }
 
     /// What only removes.

@@ -145,6 +145,26 @@ import Testing
         #expect(outage.limiter.consumption.isEmpty)
     }
 
+    @Test func sinceWhenSumsWaitAndHowMuchOfThemWasChargedIsTold() async throws {
+        let outage = Outage(RateLimit("ten", .slidingLog, limit: 10, per: .seconds(3600)))
+        #expect(outage.limiter.backlog.oldest == nil && outage.limiter.backlog.age(at: outage.time.now) == .zero)
+        try await outage.cutOff()
+        let start = outage.time.now
+        #expect(try await outage.admitted(1) == 1)
+        outage.time.advance(by: .seconds(30))
+        // What is added to a sum makes it no younger; and a clock that is set makes it no older.
+        #expect(try await outage.admitted(1) == 1)
+        #expect(try await outage.limiter.check(.user("bob")).isAllowed)
+        let waiting = outage.limiter.backlog
+        #expect(waiting.keys == 2 && waiting.units == 3 && waiting.handedOver == 0 && waiting.oldest == start)
+        outage.time.stepWallClock(by: .seconds(1000))
+        #expect(outage.limiter.backlog.age(at: outage.time.now) == .seconds(30))
+        outage.time.stepWallClock(by: .seconds(-1000))
+        await outage.comeBack()
+        let charged = outage.limiter.backlog
+        #expect(charged.keys == 0 && charged.oldest == nil && charged.handedOver == 3 && charged.lost == 0)
+    }
+
     /// One key of sixteen holds something else on the server.
     @Test func anErrorAboutOneKeyTakesNoOtherAlong() async throws {
         let outage = Outage(RateLimit("ten", .slidingLog, limit: 10, per: .seconds(3600)))
@@ -156,7 +176,8 @@ import Testing
         _ = try await outage.serverStore(.set(key, "something else"))
         await outage.comeBack()
         for user in users where user != users[3] { #expect(try await outage.other.peek(user).remaining == 9) }
-        #expect(outage.limiter.backlog == RateLimiter.Backlog(keys: 0, units: 0, lost: 0))
+        let backlog = outage.limiter.backlog
+        #expect(backlog.keys == 0 && backlog.units == 0 && backlog.lost == 0 && backlog.handedOver == 15)
         // The guilty one becomes a dead letter with the next call.
         _ = try await outage.limiter.peek(outage.ann)
         let letters = outage.failover.outbox.deadLetters()

@@ -50,6 +50,20 @@ import Testing
         #expect(read.value?.data == ["a": 1])
     }
 
+    @Test func whatWaitsForTheServerIsCounted() async throws {
+        let seen = try await sessions.create(userID: "u", kind: .conversation)
+        #expect(sessions.pendingChanges == 0)
+        await goDown()
+        try await sessions.append([NewSessionMessage(role: "user", content: "hello")], to: seen.id)
+        try await sessions.update(try await sessions.create(userID: "v").id, set: ["a": 1])
+        try await sessions.delete(seen.id)
+        try await sessions.scoped(to: "acme").revokeAll(userID: "w")
+        // Nobody else has anything there.
+        #expect(sessions.pendingChanges == failover.outbox.status.backlog && sessions.pendingChanges >= 3)
+        await comeBack()
+        #expect(sessions.pendingChanges == 0)
+    }
+
     @Test func theFirstFailuresAreAnsweredFromTheCopyToo() async throws {
         let session = try await sessions.create(userID: "u")
         server.fail(with: StoreError(.timeout, effect: .unknown))

@@ -30,7 +30,7 @@ final class OutageMeter: Sendable {
         let start = ContinuousClock.now
         do throws(StoreError) {
             let (value, decider) = try await call()
-            note(ContinuousClock.now - start, decider.map { $0.isLocal ? "this process" : "server" }, isLocal: decider?.isLocal)
+            note(ContinuousClock.now - start, decider.map { $0.isLocal ? "here" : "server" }, isLocal: decider?.isLocal)
             return value
         } catch {
             let span = ContinuousClock.now - start
