@@ -86,7 +86,7 @@ struct ServerExamination {
     }
 
     /// The `name:value` lines of INFO.
-    private static func facts(_ info: String) -> [Substring: Substring] {
+    static func facts(_ info: String) -> [Substring: Substring] {
         var facts: [Substring: Substring] = [:]
         for line in info.split(whereSeparator: \.isNewline) {
             let parts = line.split(separator: ":", maxSplits: 1)
