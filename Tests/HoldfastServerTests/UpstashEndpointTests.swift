@@ -350,6 +350,17 @@ import Testing
         #expect(try await server.send(.get, "/upstashes").status == 404)
     }
 
+    /// It would show the commands of every tenant: see docs/decisions/0020-no-monitor-behind-upstash.md.
+    @Test(arguments: stores)
+    func nobodyIsShownWhatOthersDo(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        for key in [ServerUnderTest.writer, ServerUnderTest.admin] {
+            let stream = try await post(server, "/monitor", nil, key: key)
+            #expect(stream.status == 400 && stream.text.contains("MONITOR is not available here"), "\(stream.text)")
+            #expect(try await post(server, "", #"["MONITOR"]"#, key: key).status == 400)
+        }
+    }
+
     @Test func sizesAreLimited() async throws {
         let server = try await Self.server(.embedded)
         let key = String(repeating: "k", count: 32 * 1024)
