@@ -97,7 +97,7 @@ if !coreOnly {
         library("HoldfastRedis", ["HoldfastStore", collections, logging, ssl, crypto] + nio),
         library("HoldfastRESP", ["HoldfastStore", logging, lifecycle] + nio),
         library(
-            "HoldfastUpstash", ["HoldfastStore", httpClient, crypto, .product(name: "NIOHTTP1", package: "swift-nio")] + nio),
+            "HoldfastUpstash", ["HoldfastStore", httpClient, crypto, ssl, http1] + nio),
         library("HoldfastHummingbird", ["Holdfast", "HoldfastStore", hummingbird, httpTypes]),
         library(
             "HoldfastServer",
@@ -136,7 +136,7 @@ if !coreOnly {
             swiftSettings: settings
         ),
         tests("HoldfastRedisTests", ["HoldfastRedis", "HoldfastStore", "HoldfastTesting", "TestServers", logging, ssl] + nio),
-        tests("HoldfastUpstashTests", ["HoldfastUpstash", "HoldfastStore", "TestServers"] + nio),
+        tests("HoldfastUpstashTests", ["HoldfastUpstash", "HoldfastStore", "TestServers", ssl] + nio),
         tests(
             "HoldfastRESPTests", ["HoldfastRESP", "HoldfastStore", "HoldfastTesting", "TestServers", logging, lifecycle] + nio),
         tests(

@@ -3,6 +3,7 @@ import HoldfastStore
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import NIOSSL
 import Synchronization
 
 /// Sends calls to the endpoint and tells what became of them.
@@ -17,25 +18,28 @@ final class RESTClient: Sendable {
     /// How many calls are under way.
     private let calls = Atomic<Int>(0)
 
-    init(_ configuration: UpstashConfiguration) {
+    /// - Parameter tls: that of the configuration, read.
+    init(_ configuration: UpstashConfiguration, _ tls: TLSConfiguration?) {
         self.configuration = configuration
         url = configuration.url.hasSuffix("/") ? String(configuration.url.dropLast()) : configuration.url
-        http = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: Self.settings(configuration))
-        var settings = Self.settings(configuration)
+        var settings = Self.settings(configuration, tls)
+        http = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: settings)
         settings.timeout.read = .nanoseconds(configuration.streamIdleLimit.nanoseconds)
         settings.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = Self.maximumStreams
-        // An HTTP/2 server limits the streams of its one connection, often to a hundred.
-        settings.httpVersion = .http1Only
         streams = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: settings)
     }
 
-    /// Over HTTP/1 calls beyond wait for a connection, for the time that making one may take.
+    /// Calls beyond wait for a connection, for the time that making one may take.
     private static let maximumConnections = 64
     /// Subscriptions beyond wait for a connection, and fail when the time for a call is over.
     private static let maximumStreams = 10_000
 
-    private static func settings(_ configuration: UpstashConfiguration) -> HTTPClient.Configuration {
+    private static func settings(_ configuration: UpstashConfiguration, _ tls: TLSConfiguration?) -> HTTPClient.Configuration {
         var http = HTTPClient.Configuration()
+        http.tlsConfiguration = tls
+        // Left to the endpoint it would be HTTP/2 where that is offered, over one connection: what breaks there breaks for all calls, how many
+        // may be under way the endpoint says, often a hundred, and what a lost answer means would have to be found out anew.
+        http.httpVersion = .http1Only
         // Another address would be given our token.
         http.redirectConfiguration = .disallow
         http.timeout.connect = .nanoseconds(configuration.connectTimeout.nanoseconds)

@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import HoldfastStore
 import NIOCore
 import NIOPosix
+import NIOSSL
 
 #if canImport(Glibc)
     import Glibc
@@ -23,6 +24,7 @@ enum RESTFailure {
         if let error = error as? IOError, error.errnoCode == ECONNREFUSED {
             return StoreError(.connectionFailed, "No connection: it is refused")
         }
+        if let failure = tlsFailure(error) { return failure }
         guard let error = error as? HTTPClientError else {
             return StoreError(.connectionLost, "The connection broke: \(reason(error))", effect: .unknown)
         }
@@ -35,6 +37,38 @@ enum RESTFailure {
         case .deadlineExceeded, .readTimeout, .writeTimeout: return StoreError(.timeout, effect: .unknown)
         default: return StoreError(.connectionLost, "The connection broke: \(error.shortDescription)", effect: .unknown)
         }
+    }
+
+    /// TLS that was not agreed on, before anything of the call was sent. Nil for what is no matter of TLS, and for what broke later.
+    ///
+    /// Certificates that do not fit are a matter of configuration, not of the endpoint's health.
+    private static func tlsFailure(_ error: any Error) -> StoreError? {
+        guard error is NIOSSLError || error is BoringSSLError || error is NIOSSLExtraError else { return nil }
+        let text = String(describing: error)
+        if error is NIOSSLExtraError {
+            return StoreError(
+                .serverRefused, "No TLS with the endpoint: its certificate is for another name; check the URL's host")
+        }
+        if text.contains("CERTIFICATE_VERIFY_FAILED") {
+            return StoreError(
+                .serverRefused,
+                "No TLS with the endpoint: its certificate is not accepted; check that tls.authorityFile names its authority, and that it has "
+                    + "not expired")
+        }
+        // What the endpoint says of ours. TLS 1.2 has no word for a certificate that is missing.
+        let isOfOurs = text.contains("CERTIFICATE") || text.contains("UNKNOWN_CA") || text.contains("ALERT_HANDSHAKE_FAILURE")
+        if text.contains("ALERT"), isOfOurs {
+            return StoreError(
+                .serverRefused,
+                "No TLS with the endpoint: it does not accept the client's certificate, or wants one; check tls.certificateFile and "
+                    + "tls.keyFile")
+        }
+        guard case .handshakeFailed? = error as? NIOSSLError else { return nil }
+        // BoringSSL's word, without its numbers and the places in its sources.
+        let word = text.firstRange(of: "OPENSSL_internal:").map { String(text[$0.upperBound...].prefix { $0 != " " }) }
+        return StoreError(
+            .connectionFailed,
+            "TLS could not be agreed on (\(word ?? "the endpoint ended the connection")): is it a port without TLS, for http://?")
     }
 
     /// Something else than the protocol's answer came.

@@ -7,7 +7,8 @@ extension UpstashConfiguration: CustomStringConvertible, CustomDebugStringConver
         Mirror(
             self,
             children: [
-                "url": shownURL, "token": "***", "commandTimeout": commandTimeout, "connectTimeout": connectTimeout,
+                "url": shownURL, "token": "***", "tls": tls as Any, "commandTimeout": commandTimeout,
+                "connectTimeout": connectTimeout,
                 "retriesOnTimeout": retriesOnTimeout, "maximumRequestBytes": maximumRequestBytes,
                 "maximumKeyBytes": maximumKeyBytes, "maximumResponseBytes": maximumResponseBytes,
                 "reconnectBackoff": reconnectBackoff, "streamIdleLimit": streamIdleLimit,

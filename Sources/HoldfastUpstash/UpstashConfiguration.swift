@@ -1,10 +1,42 @@
 /// How an ``UpstashStore`` reaches its endpoint and how patient it is.
 public struct UpstashConfiguration: Sendable {
+    /// TLS towards an `https://` URL. The certificate's name is the URL's host: HTTP has no other.
+    public struct TLS: Hashable, Sendable {
+        public enum Verification: String, Hashable, Sendable {
+            /// The certificate is not looked at: only against eavesdroppers. Whoever sits on the way can have the token.
+            case none
+            /// The certificate must be valid and trusted, of whatever host.
+            case noHostname
+            /// The certificate must be valid, trusted and of the URL's host.
+            case full
+        }
+
+        public var verification = Verification.full
+        /// A PEM file of the authorities to trust in place of the system's.
+        public var authorityFile: String?
+        /// A PEM file with the client's certificate and its chain, for endpoints that ask for one.
+        public var certificateFile: String?
+        /// A PEM file with the key of ``certificateFile``.
+        public var keyFile: String?
+
+        public init(
+            verification: Verification = .full, authorityFile: String? = nil, certificateFile: String? = nil,
+            keyFile: String? = nil
+        ) {
+            self.verification = verification
+            self.authorityFile = authorityFile
+            self.certificateFile = certificateFile
+            self.keyFile = keyFile
+        }
+    }
+
     /// `UPSTASH_REDIS_REST_URL`: `https://…`, with or without a slash at its end. `http://` is for endpoints on this machine: the token
     /// would be readable on the way.
     public var url: String
     /// `UPSTASH_REDIS_REST_TOKEN`, or the read-only one.
     public var token: String
+    /// Nil for the system's authorities and no client certificate.
+    public var tls: TLS?
     /// How long a call waits for its answer, connecting included. The deadline of ``HoldfastStore/CallContext`` may be earlier.
     public var commandTimeout: Duration = .seconds(5)
     /// How long connecting may take, TLS included.

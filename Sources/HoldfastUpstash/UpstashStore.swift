@@ -30,8 +30,9 @@ public final class UpstashStore: Store {
     /// - Throws: ``HoldfastStore/ErrorCode/invalidArgument`` for settings that cannot work.
     public init(_ configuration: UpstashConfiguration) throws(StoreError) {
         try configuration.validate()
+        let tls = try configuration.tls?.makeConfiguration()
         self.configuration = configuration
-        client = RESTClient(configuration)
+        client = RESTClient(configuration, tls)
     }
 
     /// Closes the connections. Later calls fail with ``HoldfastStore/ErrorCode/shuttingDown``.
@@ -213,6 +214,7 @@ extension UpstashConfiguration {
         guard !token.isEmpty, token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             throw .invalid("token", "A token is made of visible ASCII characters")
         }
+        if tls != nil, url.hasPrefix("http://") { throw .invalid("tls", "An http:// URL has no TLS") }
         guard commandTimeout > .zero else { throw .invalid("commandTimeout", "A timeout is longer than nothing") }
         guard connectTimeout > .zero else { throw .invalid("connectTimeout", "A timeout is longer than nothing") }
         guard streamIdleLimit > .zero else { throw .invalid("streamIdleLimit", "A timeout is longer than nothing") }

@@ -26,8 +26,8 @@ import Testing
         await store.shutdown()
     }
 
-    /// What is required is 2 s, which `scripts/test` asks for where nothing else runs (`HOLDFAST_ALONE`). Among other tests the limit is what
-    /// a loaded machine may take. The figure is printed.
+    /// What is required is 2 s under load, in the first failover, which `scripts/test` asks for where nothing else runs (`HOLDFAST_ALONE`).
+    /// Among other tests the limit is what a loaded machine may take, in the better of two. The figure is printed.
     @Test func aPromotionIsFollowedSoon() async throws {
         let isAlone = ProcessInfo.processInfo.environment["HOLDFAST_ALONE"] != nil
         var options = SentinelSet.Options()
@@ -35,16 +35,22 @@ import Testing
         let servers = try await SentinelSet.start(options)
         defer { servers.stop() }
         let store = try RedisStore(servers.configuration())
+        let load = CounterLoad(store, callers: 8)
         var alive = servers.servers
         var best = Duration.seconds(3600)
-        while alive.count > 1, best > .seconds(2) {
-            try await store(.set(Key(raw: "k"), "before"))
-            let primary = try #require(try await index(ofPrimaryAmong: alive))
-            alive.remove(at: primary).kill()
-            best = min(best, try await timeToFollow(alive, store))
+        try await load.run {
+            for _ in 0..<(isAlone ? 1 : 2) where best > .seconds(2) {
+                try await load.acknowledges(500)
+                try await store(.set(Key(raw: "k"), "before"))
+                let primary = try #require(try await index(ofPrimaryAmong: alive))
+                alive.remove(at: primary).kill()
+                best = min(best, try await timeToFollow(alive, store))
+            }
+            try await load.acknowledges(500, "Writes did not go on after the promotion")
         }
-        print("Sentinel: the first write went through \(best) after the promotion")
-        #expect(best < .seconds(isAlone ? 2 : 10))
+        #expect(load.wrongAnswers == [])
+        print("Sentinel: under load the first write went through \(best) after the promotion")
+        #expect(best <= .seconds(isAlone ? 2 : 10))
         await store.shutdown()
     }
 
@@ -66,6 +72,30 @@ import Testing
         try await eventually("no sentinel is listened to") { try await listenedTo() != nil }
         try #require(try await listenedTo()).kill()
         try await eventually("no other sentinel is listened to") { try await listenedTo() != nil }
+        servers.servers[0].kill()
+        try await eventually(within: .seconds(180), "Writes did not go on after the promotion") {
+            (try? await store(.set(Key(raw: "k"), "after"))) != nil
+        }
+        #expect(try await servers.servers[1].ask("GET", "k").bytes == "after")
+        await store.shutdown()
+    }
+
+    /// Who knows the primary needs no sentinel, until there is another primary.
+    @Test func withoutSentinelsCallsGoOnAndWhenTheyAreBackAFailoverIsFollowed() async throws {
+        var options = SentinelSet.Options()
+        options.downAfter = 1000
+        let servers = try await SentinelSet.start(options)
+        defer { servers.stop() }
+        let store = try RedisStore(servers.configuration())
+        let load = CounterLoad(store, callers: 4, isExact: true)
+        try await load.run {
+            try await load.acknowledges(200)
+            for sentinel in servers.sentinels { sentinel.kill() }
+            try await load.acknowledges(1000, "Calls need a sentinel")
+        }
+        #expect(load.wrongAnswers == [] && load.errors == [:])
+        for sentinel in servers.sentinels { try await sentinel.restart() }
+        try await store(.set(Key(raw: "k"), "before"))
         servers.servers[0].kill()
         try await eventually(within: .seconds(180), "Writes did not go on after the promotion") {
             (try? await store(.set(Key(raw: "k"), "after"))) != nil

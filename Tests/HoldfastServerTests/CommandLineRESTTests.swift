@@ -90,6 +90,60 @@ import Testing
         }
     }
 
+    @Test func doctorSaysWhatTheEndpointIsAndWhichScriptsItRefuses() async throws {
+        func environment(_ url: String, _ token: String) -> [String: String] {
+            ["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": url + "/upstash", "UPSTASH_REDIS_REST_TOKEN": token]
+        }
+        let keys = "app:operator:\(Self.token),boss:admin:boss-token"
+        let redis = try await RedisProcess.start()
+        defer { redis.stop() }
+        let over = ["REDIS_URL": "redis://127.0.0.1:\(redis.port)", "HOLDFAST_API_KEYS": keys]
+        try await serving(CommandLineProgram(), over) { (_, url) async throws in
+            let right = try await CommandLineProgram()("doctor", environment: environment(url, "boss-token"))
+            #expect(right.status == 0 && right.output.contains("the endpoint says "), "\(right)")
+            #expect(right.output.contains("#!lua; #!lua flags=allow-oom"), "\(right)")
+            // INFO is not for everybody.
+            let other = try await CommandLineProgram()("doctor", environment: environment(url, Self.token))
+            #expect(other.status == 0 && !other.output.contains("the endpoint says "), "\(other)")
+        }
+        try await serving(CommandLineProgram(), ["HOLDFAST_API_KEYS": keys]) { (_, url) async throws in
+            let without = try await CommandLineProgram()("doctor", environment: environment(url, Self.token))
+            let failed = without.output.split(separator: "\n").filter { $0.hasPrefix("failed") }
+            #expect(without.status == 1 && failed.count == 1, "\(without)")
+            #expect(failed.first?.contains("`#!lua` or `#!lua flags=allow-oom` are refused") == true, "\(without)")
+        }
+    }
+
+    /// Over HTTPS, with a certificate that only those take who name its authority.
+    @Test func doctorSaysWhatIsWrongWithTLS() async throws {
+        let files = try RedisProcess.sharedCertificates()
+        let holdfast = try CommandLineProgram()
+        let server = try holdfast.start(
+            "serve", "--port", "0", "--tls-certificate", files.serverCertificate, "--tls-key", files.serverKey,
+            environment: ["HOLDFAST_API_KEYS": "app:operator:\(Self.token)"])
+        defer { if server.process.isRunning { kill(server.process.processIdentifier, SIGKILL) } }
+        try await server.waitUntilItSays("API key")
+        let start = try #require(server.output.firstRange(of: "https://")).lowerBound
+        let url = String(server.output[start...].prefix { !$0.isNewline })
+        let environment = [
+            "REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": url + "/upstash", "UPSTASH_REDIS_REST_TOKEN": Self.token,
+        ]
+        let trusting = ["REDIS_SSL_CA_CERTS": files.authority]
+        let cases: [(more: [String: String], words: String)] = [
+            ([:], "check that REDIS_SSL_CA_CERTS names its authority"),
+            (["REDIS_SSL_CA_CERTS": files.strangeAuthority], "check that REDIS_SSL_CA_CERTS names its authority"),
+            (["REDIS_SSL_CA_CERTS": files.serverKey], "REDIS_SSL_CA_CERTS: "), (trusting, "answers and accepts the token"),
+        ]
+        for (more, words) in cases {
+            let result = try await CommandLineProgram()("doctor", environment: environment.merging(more) { $1 })
+            #expect(result.output.contains(words), "\(more): \(result)")
+            // It has no Lua: that alone is wrong where TLS is right.
+            let failed = result.output.split(separator: "\n").filter { $0.hasPrefix("failed") }
+            #expect(failed.count == 1 && failed.first?.contains("Scripts") == (more == trusting), "\(more): \(result)")
+        }
+        #expect(await server.terminate() == 0, "\(server.complaints)")
+    }
+
     @Test(arguments: [
         (["REDIS_PROTOCOL": "rest", "REDIS_ENABLED": "true"], "UPSTASH_REDIS_REST_URL"),
         (["REDIS_PROTOCOL": "rest", "UPSTASH_REDIS_REST_URL": "https://u.example"], "UPSTASH_REDIS_REST_TOKEN"),

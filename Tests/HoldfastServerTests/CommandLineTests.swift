@@ -169,16 +169,65 @@ import Testing
         let cluster = try await SharedCluster.servers()
         #expect(
             try await checks(["REDIS_CLUSTER_NODES": "127.0.0.1:\(cluster.nodes[1].port)"]).starts(with: [
-                "Settings", "Cluster", "PING",
+                "Settings", "Node", "Cluster", "Primary", "Primary", "Primary", "PING",
             ]))
         let sentinels = try await SharedSentinels.servers().sentinels.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
         #expect(
             try await checks(["REDIS_SENTINELS": sentinels, "REDIS_SENTINEL_MASTER": SentinelSet.name])
-                .starts(with: ["Settings", "Sentinels", "DNS", "TCP"]))
+                .starts(with: ["Settings", "Sentinel", "Sentinel", "Sentinel", "Sentinels", "DNS", "TCP"]))
         let wrong = try await CommandLineProgram()(
             "doctor", environment: ["REDIS_SENTINELS": sentinels, "REDIS_SENTINEL_MASTER": "nothing"])
         #expect(wrong.status == 1)
         #expect(wrong.output.contains("REDIS_SENTINEL_MASTER"), "\(wrong)")
+    }
+
+    /// One that is away is a warning, as long as another answers.
+    @Test func doctorLooksAtEachSentinelAndNode() async throws {
+        func findings(_ environment: [String: String]) async throws -> (status: Int32, bad: [JSONValue], all: [JSONValue]) {
+            let patience = ["REDIS_SOCKET_TIMEOUT": "60s", "REDIS_SOCKET_CONNECT_TIMEOUT": "60s"]
+            let result = try await CommandLineProgram()("doctor", "--json", environment: environment.merging(patience) { $1 })
+            let all = json(result.output)["findings"]?.array ?? []
+            return (result.status, all.filter { $0["state"] != "ok" }, all)
+        }
+        func text(_ finding: JSONValue?) -> String { finding?["message"]?.string ?? "" }
+        // Port 1 of the loopback is nobody's.
+        let nobody = "127.0.0.1:1"
+        let sentinels = try await SharedSentinels.servers().sentinels.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
+        let master = ["REDIS_SENTINEL_MASTER": SentinelSet.name]
+        let oneDead = try await findings(master.merging(["REDIS_SENTINELS": sentinels + "," + nobody]) { $1 })
+        #expect(oneDead.status == 0 && oneDead.bad.count == 1, "\(oneDead)")
+        #expect(oneDead.bad.first?["check"] == "Sentinel" && oneDead.bad.first?["state"] == "warning", "\(oneDead)")
+        #expect(text(oneDead.bad.first).hasPrefix(nobody) && text(oneDead.bad.first).contains("REDIS_SENTINELS"), "\(oneDead)")
+        #expect(oneDead.all.count { $0["check"] == "Sentinel" } == 4)
+
+        let allDead = try await findings(master.merging(["REDIS_SENTINELS": nobody + ",127.0.0.1:2"]) { $1 })
+        #expect(allDead.status == 1 && allDead.bad.compactMap { $0["check"]?.string } == ["Sentinel", "Sentinel", "Sentinels"])
+        #expect(text(allDead.bad.first).contains("check REDIS_SENTINELS"), "\(allDead)")
+
+        let cluster = try await SharedCluster.servers()
+        let node = "127.0.0.1:\(cluster.nodes[1].port)"
+        let deadNode = try await findings(["REDIS_CLUSTER_NODES": nobody + "," + node])
+        #expect(deadNode.status == 0 && deadNode.bad.count == 1, "\(deadNode)")
+        #expect(deadNode.bad.first?["check"] == "Node" && text(deadNode.bad.first).contains("REDIS_CLUSTER_NODES"), "\(deadNode)")
+        #expect(deadNode.all.contains { text($0).contains("all 16,384 slots are served, by 3 primaries") }, "\(deadNode)")
+        #expect(deadNode.all.count { $0["check"] == "Primary" } == 3)
+
+        let refused = try await findings(
+            ["REDIS_CLUSTER_NODES": node, "REDIS_USERNAME": "nobody", "REDIS_PASSWORD": "wrong"])
+        #expect(refused.status == 1 && refused.bad.count == 1, "\(refused)")
+        #expect(text(refused.bad.first).contains("check REDIS_USERNAME and REDIS_PASSWORD"), "\(refused)")
+        #expect(!text(refused.bad.first).contains("cluster-enabled"), "\(refused)")
+
+        // What is no node of a cluster, and a certificate that is not accepted, are no matter of the password.
+        var options = RedisProcess.Options()
+        options.tls = true
+        let alone = try await RedisProcess.start(options)
+        defer { alone.stop() }
+        let single = try await findings(["REDIS_CLUSTER_NODES": "127.0.0.1:\(alone.port)"])
+        #expect(single.status == 1 && text(single.bad.first).contains("is cluster-enabled yes there?"), "\(single)")
+        let untrusted = try await findings(["REDIS_CLUSTER_NODES": "127.0.0.1:\(alone.tlsPort)", "REDIS_SSL": "true"])
+        #expect(untrusted.status == 1 && text(untrusted.bad.first).contains("REDIS_SSL_CA_CERTS"), "\(untrusted)")
+        #expect(!text(untrusted.bad.first).contains("REDIS_PASSWORD"), "\(untrusted)")
     }
 
     @Test func doctorNamesTheSettingThatIsWrong() async throws {

@@ -1,6 +1,7 @@
 import Foundation
 import HoldfastRedis
 import HoldfastStore
+import HoldfastUpstash
 import Testing
 
 @testable import HoldfastServer
@@ -265,6 +266,31 @@ import Testing
         #expect(
             try await redis(["REDIS_URL": "rediss://h?ssl_cert_reqs=none"]).tls?.certificateRequirements
                 == HoldfastConfiguration.Redis.CertificateRequirements.none)
+    }
+
+    @Test func overRESTTheURLSaysWhetherThereIsTLS() async throws {
+        let pem = try TemporaryFolder()
+        try pem.write("PEM", to: "ca.pem")
+        let file = pem.url.appending(path: "ca.pem").path
+        let rest = ["UPSTASH_REDIS_REST_URL": "https://u.example", "UPSTASH_REDIS_REST_TOKEN": "t"]
+        func merged(_ more: [String: String]) -> [String: String] { rest.merging(more) { $1 } }
+        let plain = try await redis(rest)
+        #expect(plain.upstashConfiguration != nil && plain.upstashConfiguration?.tls == nil)
+        let set = try await redis(merged(["REDIS_SSL_CA_CERTS": file, "REDIS_SSL_CERTFILE": file]))
+        #expect(set.upstashConfiguration?.tls == .init(authorityFile: file, certificateFile: file, keyFile: file))
+        let unchecked = try await redis(merged(["REDIS_SSL_CERT_REQS": "none"]))
+        #expect(unchecked.upstashConfiguration?.tls == .init(verification: .none))
+        for (more, warning) in [
+            (["REDIS_SSL": "false"], "REDIS_SSL=false is ignored"),
+            (["REDIS_SSL_SERVER_NAME": "other"], "REDIS_SSL_SERVER_NAME has no effect over REST"),
+            (["UPSTASH_REDIS_REST_URL": "http://127.0.0.1:1", "REDIS_SSL_CA_CERTS": file], "REDIS_SSL_CA_CERTS has no effect"),
+            (["UPSTASH_REDIS_REST_URL": "http://127.0.0.1:1", "REDIS_SSL": "true"], "REDIS_SSL=true has no effect"),
+        ] {
+            let loaded = try await load(merged(more))
+            #expect(loaded.warnings.contains { $0.hasPrefix(warning) }, "\(loaded.warnings)")
+            #expect(loaded.configuration.redis.tls == nil)
+        }
+        await #expect(throws: ConfigurationError.self) { try await load(merged(["REDIS_SSL_KEYFILE": file])) }
     }
 
     @Test func whatIsSetAndHasNoEffectIsSaid() async throws {

@@ -1,6 +1,7 @@
 import HoldfastStore
 import NIOCore
 import NIOPosix
+import NIOSSL
 
 /// Answers each HTTP request with the next of a fixed list of answers, and keeps what it was asked.
 final class TranscriptPeer: Sendable {
@@ -28,25 +29,32 @@ final class TranscriptPeer: Sendable {
     }
 
     let port: Int
+    private let scheme: String
     private let listener: any NIOCore.Channel
     private let state: Locked<State>
 
-    var url: String { "http://127.0.0.1:\(port)" }
+    var url: String { "\(scheme)://127.0.0.1:\(port)" }
     var requests: [Request] { state.withLock { $0.requests } }
 
-    /// - Parameter answers: the last is for all further requests.
-    static func start(_ answers: [Answer]) async throws -> TranscriptPeer {
+    /// - Parameters:
+    ///   - answers: the last is for all further requests.
+    ///   - tls: what it shows its callers; nil for no TLS.
+    static func start(_ answers: [Answer], tls: NIOSSLContext? = nil) async throws -> TranscriptPeer {
         let state = Locked(State(answers: answers))
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.backlog, value: 64)
             .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Answerer(state)) }
+                channel.eventLoop.makeCompletedFuture {
+                    if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls)) }
+                    try channel.pipeline.syncOperations.addHandler(Answerer(state))
+                }
             }
             .bind(host: "127.0.0.1", port: 0).get()
-        return TranscriptPeer(listener, state)
+        return TranscriptPeer(listener, state, tls == nil ? "http" : "https")
     }
 
-    private init(_ listener: any NIOCore.Channel, _ state: Locked<State>) {
+    private init(_ listener: any NIOCore.Channel, _ state: Locked<State>, _ scheme: String) {
+        self.scheme = scheme
         self.listener = listener
         self.state = state
         port = listener.localAddress?.port ?? 0

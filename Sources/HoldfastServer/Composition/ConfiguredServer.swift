@@ -23,7 +23,8 @@ public struct ConfiguredServer: Sendable {
     ) throws(StoreError) {
         guard redis.isEnabled else { return nil }
         if let configuration = redis.upstashConfiguration {
-            let store = try UpstashStore(configuration)
+            let store: UpstashStore
+            do { store = try UpstashStore(configuration) } catch { throw error.namingSettings() }
             self.store = store
             (password, reauthenticate) = (nil, nil)
             close = { await store.shutdown() }

@@ -75,6 +75,27 @@ struct ConnectionResolution {
             warnings.append("REDIS_PASSWORD_FILE has no effect over REST: UPSTASH_REDIS_REST_TOKEN is the token")
         }
         redis.rest = Redis.REST(url: endpoint, token: token)
+        resolveTLS(ofREST: endpoint, into: &redis)
+    }
+
+    /// Whether there is TLS the URL alone says. Without any of the settings there is nothing to say of it.
+    private mutating func resolveTLS(ofREST endpoint: String, into redis: inout Redis) {
+        guard endpoint.hasPrefix("https://") else {
+            let unused = (given.usesTLS == true ? ["REDIS_SSL=true"] : []) + tlsDetails.filter { $0.1 != nil }.map(\.0)
+            warnings += unused.map { "\($0) has no effect: \(endpoint) is without TLS" }
+            return
+        }
+        if given.usesTLS == false {
+            warnings.append("REDIS_SSL=false is ignored: the URL says https://, so TLS is used")
+        }
+        if given.serverName != nil {
+            warnings.append("REDIS_SSL_SERVER_NAME has no effect over REST: the certificate must bear the URL's host")
+        }
+        let files = [given.caFile, given.certificateFile, given.keyFile]
+        guard given.certificateRequirements != nil || files.contains(where: { $0 != nil }) else { return }
+        var tls = settledTLS(given.certificateRequirements)
+        tls.serverName = nil
+        redis.tls = tls
     }
 
     // MARK: - RESP
@@ -125,29 +146,36 @@ struct ConnectionResolution {
         if urlAsks, given.usesTLS == false {
             warnings.append("REDIS_SSL=false is ignored: \(urlName ?? "the URL") says rediss://, so TLS is used")
         }
-        let details = [
-            ("REDIS_SSL_CA_CERTS", given.caFile), ("REDIS_SSL_CERTFILE", given.certificateFile),
-            ("REDIS_SSL_KEYFILE", given.keyFile), ("REDIS_SSL_SERVER_NAME", given.serverName),
-        ]
         guard urlAsks || given.usesTLS == true else {
-            let unused = details.filter { $0.1 != nil }.map(\.0)
+            let unused = tlsDetails.filter { $0.1 != nil }.map(\.0)
             warnings += unused.map { "\($0) has no effect: TLS is off (REDIS_SSL=true or a rediss:// URL turns it on)" }
             return
         }
         if case .unixSocket = redis.address {
             problems.append("REDIS_SSL=true with a Unix socket: TLS needs a TCP address, as in rediss://host:6379")
         }
+        redis.tls = settledTLS(parts?.certificateRequirements ?? given.certificateRequirements)
+    }
+
+    private var tlsDetails: [(String, String?)] {
+        [
+            ("REDIS_SSL_CA_CERTS", given.caFile), ("REDIS_SSL_CERTFILE", given.certificateFile),
+            ("REDIS_SSL_KEYFILE", given.keyFile), ("REDIS_SSL_SERVER_NAME", given.serverName),
+        ]
+    }
+
+    private mutating func settledTLS(_ requirements: Redis.CertificateRequirements?) -> Redis.TLS {
         if given.keyFile != nil, given.certificateFile == nil {
             problems.append("REDIS_SSL_CERTFILE is missing: REDIS_SSL_KEYFILE is set, and a key needs its certificate")
         }
         var tls = Redis.TLS()
-        tls.certificateRequirements = parts?.certificateRequirements ?? given.certificateRequirements ?? .required
+        tls.certificateRequirements = requirements ?? .required
         tls.caFile = given.caFile
         tls.certificateFile = given.certificateFile
         // As in Python, the certificate's file may hold the key too.
         tls.keyFile = given.keyFile ?? given.certificateFile
         tls.serverName = given.serverName
-        redis.tls = tls
+        return tls
     }
 
     // MARK: - Cluster and Sentinel

@@ -189,7 +189,9 @@ struct UpstashEndpoint: Sendable {
 extension StoreError {
     /// As the protocol tells an error: a line that begins with its kind.
     var upstashLine: String {
-        let line = code.isSpelledByServer ? message : "ERR \(publicMessage)"
+        var line = code.isSpelledByServer ? message : "ERR \(publicMessage)"
+        // On a cluster that is known before a server is asked.
+        if code == .crossSlot, !line.hasPrefix("CROSSSLOT ") { line = "CROSSSLOT \(line)" }
         return effect == .unknown ? line + " (it may have been carried out)" : line
     }
 }

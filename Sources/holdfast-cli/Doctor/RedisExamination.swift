@@ -10,7 +10,7 @@ import NIOPosix
 struct RedisExamination {
     let redis: HoldfastConfiguration.Redis
     private let topologyCommands: [[Bytes]]
-    private let grant: Grant
+    let grant: Grant
 
     /// - Parameter topologyCommands: those that finding the server takes besides.
     init(_ redis: HoldfastConfiguration.Redis, topologyCommands: [[Bytes]] = []) {
@@ -35,7 +35,7 @@ struct RedisExamination {
     }
 
     /// What is to be seen with the credentials.
-    private func inside(topologyCommands: [[Bytes]]) async -> [Finding] {
+    func inside(topologyCommands: [[Bytes]]) async -> [Finding] {
         do {
             let store = try RedisStore(configuration())
             let findings = await ServerExamination(store: store, grant: grant, topologyCommands: topologyCommands).findings()
@@ -43,52 +43,6 @@ struct RedisExamination {
             return findings
         } catch {
             return [.wrong("Connection", error.namingSettings().message)]
-        }
-    }
-
-    // MARK: - Sentinels
-
-    /// What the sentinels say, and then the primary, looked at like any server.
-    private func findings(through sentinel: HoldfastConfiguration.Redis.Sentinel) async -> [Finding] {
-        do {
-            guard let primary = try await configuration().primaryBySentinels() else { return [] }
-            var direct = redis
-            direct.sentinel = nil
-            direct.address = .tcp(host: primary.host, port: primary.port)
-            let found = Finding.right("Sentinels", "they say that \(sentinel.master) is at \(primary)")
-            // What says of itself that it is no primary is not used.
-            return [found] + (await RedisExamination(direct, topologyCommands: [["ROLE"]]).findings())
-        } catch {
-            let advice =
-                error.code == .serverRefused
-                ? "check REDIS_SENTINEL_MASTER, REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD" : "check REDIS_SENTINELS"
-            return [.wrong("Sentinels", "\(error.namingSettings().message.firstLine): \(advice)")]
-        }
-    }
-
-    // MARK: - Cluster
-
-    private func clusterFindings() async -> [Finding] {
-        do {
-            let store = try RedisStore(configuration())
-            var findings: [Finding] = []
-            do {
-                try await store(.ping)
-                let slots = try await store(.raw("CLUSTER", "SLOTS")).elements?.count ?? 0
-                findings.append(.right("Cluster", "it is up; \(slots) ranges of slots"))
-            } catch {
-                let advice =
-                    error.code == .serverRefused
-                    ? "check REDIS_USERNAME and REDIS_PASSWORD, and that cluster-enabled is yes there"
-                    : "check REDIS_CLUSTER_NODES and `redis-cli --cluster check`"
-                findings.append(.wrong("Cluster", "\(grant.line(error.namingSettings()).firstLine): \(advice)"))
-            }
-            await store.shutdown()
-            guard findings.allSatisfy({ $0.state != .wrong }) else { return findings }
-            // The second is sent where a slot is being moved.
-            return findings + (await inside(topologyCommands: [["CLUSTER", "INFO"], ["ASKING"]]))
-        } catch {
-            return [.wrong("Cluster", error.namingSettings().message)]
         }
     }
 
@@ -173,17 +127,23 @@ struct RedisExamination {
         case nil where redis.password == nil && redis.passwordFile == nil:
             return [.right("AUTH", redis.username == nil ? "no password is needed" : "user \(user) needs no password")]
         case nil: return [.right("AUTH", "the server accepts the password of user \(user)")]
-        case let error? where error.message.hasPrefix("NOAUTH"):
-            return [.wrong("AUTH", "the server requires a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE")]
-        case let error? where error.message.hasPrefix("WRONGPASS"):
-            return [.wrong("AUTH", "the server refuses user \(user): check REDIS_USERNAME and \(passwordSetting)")]
-        case let error? where error.message.contains("without any password configured"):
-            return [.wrong("AUTH", "the server has no password: unset \(passwordSetting)")]
-        case let error?: return [.wrong("AUTH", grant.line(error).firstLine)]
+        case let error?: return [.wrong("AUTH", refusal(error) ?? grant.line(error).firstLine)]
         }
     }
 
-    private var passwordSetting: String { redis.passwordFile.map { "REDIS_PASSWORD_FILE (\($0.path))" } ?? "REDIS_PASSWORD" }
+    /// What the server has against the credentials, and what to change; nil where it is about something else.
+    func refusal(_ error: StoreError) -> String? {
+        if error.message.contains("NOAUTH") {
+            return "the server requires a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE"
+        }
+        if error.message.contains("WRONGPASS") {
+            return "the server refuses user \(redis.username ?? "default"): check REDIS_USERNAME and \(passwordSetting)"
+        }
+        guard error.message.contains("without any password configured") else { return nil }
+        return "the server has no password: unset \(passwordSetting)"
+    }
+
+    var passwordSetting: String { redis.passwordFile.map { "REDIS_PASSWORD_FILE (\($0.path))" } ?? "REDIS_PASSWORD" }
 
     private func database() async -> [Finding] {
         guard redis.database != 0 else { return [.right("SELECT", "database 0")] }
@@ -192,7 +152,7 @@ struct RedisExamination {
     }
 
     /// Connects, says hello and PING, and leaves. Nil where all that worked.
-    private func introduce(_ configuration: RedisConfiguration) async -> StoreError? {
+    func introduce(_ configuration: RedisConfiguration) async -> StoreError? {
         do {
             let store = try RedisStore(configuration)
             var failure: StoreError?
@@ -204,7 +164,7 @@ struct RedisExamination {
         }
     }
 
-    private func configuration() -> RedisConfiguration {
+    func configuration() -> RedisConfiguration {
         var configuration = redis.storeConfiguration(clientName: "holdfast-doctor")
         configuration.retriesOnTimeout = false
         return configuration
@@ -212,7 +172,19 @@ struct RedisExamination {
 }
 
 extension String {
-    fileprivate var firstLine: String { String(prefix { !$0.isNewline }.prefix(200)) }
+    var firstLine: String { String(prefix { !$0.isNewline }.prefix(200)) }
+}
+
+extension Array where Element: Sendable {
+    /// What is found of each, looked at all at once, in their order.
+    func examined<Found: Sendable>(_ look: @escaping @Sendable (Element) async -> Found) async -> [Found] {
+        await withTaskGroup(of: (Int, Found).self) { group in
+            for (index, element) in enumerated() { group.addTask { (index, await look(element)) } }
+            var found: [(Int, Found)] = []
+            for await one in group { found.append(one) }
+            return found.sorted { $0.0 < $1.0 }.map(\.1)
+        }
+    }
 }
 
 extension Duration {

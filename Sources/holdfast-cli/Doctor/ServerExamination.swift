@@ -16,7 +16,7 @@ struct ServerExamination {
         } catch {
             findings.append(.doubtful("Version", "version and eviction stay unknown: \(grant.line(error))"))
         }
-        if let capabilities = await capabilities() { findings.append(capabilities) }
+        findings.append(await capabilities())
         findings += await PermissionExamination(store: store, grant: grant, topologyCommands: topologyCommands).findings()
         findings.append(await NearCacheExamination(store: store, grant: grant).finding())
         return findings
@@ -53,8 +53,11 @@ struct ServerExamination {
     }
 
     /// What the server has, and what it has not, of what differs between servers.
-    private func capabilities() async -> Finding? {
-        guard let found = try? await store.capabilities() else { return nil }
+    private func capabilities() async -> Finding {
+        let found: ServerCapabilities
+        do { found = try await store.capabilities() } catch {
+            return .doubtful("Capabilities", "what the server can do stays unknown: \(grant.line(error))")
+        }
         let has = ServerCapabilities.Feature.allCases.filter(found.features.contains).map(\.rawValue)
         // What the user may not ask for is not known, and not absent.
         let untold = found.refusedQuestions
@@ -83,7 +86,7 @@ struct ServerExamination {
     }
 
     /// The `name:value` lines of INFO.
-    private static func facts(_ info: String) -> [Substring: Substring] {
+    static func facts(_ info: String) -> [Substring: Substring] {
         var facts: [Substring: Substring] = [:]
         for line in info.split(whereSeparator: \.isNewline) {
             let parts = line.split(separator: ":", maxSplits: 1)

@@ -82,6 +82,47 @@ import Testing
         await writer.shutdown()
     }
 
+    /// What changes after a flush is told over the connections that told of the flush.
+    @Test(arguments: TrackingKind.all)
+    func aFlushDoesNotEndTheTracking(_ kind: TrackingKind) async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        var configuration = kind.applied(to: endpoint(server))
+        configuration.clientName = "tracked"
+        let process = try TrackedProcess(configuration)
+        let writer = try RedisStore(endpoint(server))
+        let other = plainCache(writer)
+        try await process.isTracked()
+        /// By number, which a connection that was made again does not keep.
+        func connections() async throws -> Set<Substring> {
+            let clients = try await server.ask("CLIENT", "LIST").bytes?.lossyString ?? ""
+            let lines = clients.split(separator: "\n").filter { $0.contains(" name=tracked ") }
+            return Set(lines.compactMap { $0.split(separator: " ").first })
+        }
+        let before = try await connections()
+        #expect(before.count >= 2, "one for calls, one that listens: \(before)")
+        for flush in ["FLUSHALL", "FLUSHDB"] as [Bytes] {
+            try await other.set("k", 1)
+            try await process.holds("k", 1)
+            _ = try await server.ask(flush)
+            try await process.sees(nil, "k", flush.lossyString)
+
+            try await other.set("k", 2)
+            try await process.holds("k", 2)
+            try await other.set("k", 3)
+            try await process.sees(3, "k", "another process's write after \(flush.lossyString)")
+            try await process.holds("k", 3)
+            // As whoever sits at the server would.
+            _ = try await server.ask("DEL", "p:cache:default:k")
+            try await process.sees(nil, "k", "a deletion after \(flush.lossyString)")
+        }
+        let after = try await connections()
+        #expect(before.isSubset(of: after), "\(before) became \(after)")
+        #expect(process.cache.nearCoherence == .tracked)
+        await process.stop()
+        await writer.shutdown()
+    }
+
     /// No message can arrive, and nobody is told so: what was confirmed before is good for the near TTL, and not longer.
     @Test(arguments: TrackingKind.all)
     func behindAPartitionNoCopyIsServedBeyondTheBound(_ kind: TrackingKind) async throws {
