@@ -11,6 +11,10 @@ struct Fault: Sendable, CustomTestStringConvertible {
     var configuration: [String] = []
     var needsSentinels = false
     var setsServerClock = false
+    /// By how much it sets a clock.
+    var clockStep = Duration.zero
+    /// Whether it lets what it has held up have its effect when the caller has given up: then a field's earlier change may have the later stamp.
+    var delaysEffects = false
     /// What shows that it has struck.
     let strikes: Strike
     let begin: @Sendable (FaultStage) async throws -> Void
@@ -35,10 +39,13 @@ struct Fault: Sendable, CustomTestStringConvertible {
     // MARK: - The network, for one process
 
     private static let network: [Fault] = [
-        on("connections are refused", .refuse, .cutsOff([0])), on("nothing arrives", .hang, .cutsOff([0])),
+        on("connections are refused", .refuse, .cutsOff([0])),
+        on("nothing arrives", .hang, .cutsOff([0]), delaysEffects: true),
         on("all is late", .delay(.milliseconds(150)), .shows { try await $0.echoTakes(.milliseconds(300), 1) }),
         on("replies break off", .cutReplies(after: 200), .fails([0])), on("replies are lost", .dropReplies, .cutsOff([0])),
-        on("the network is slow", .throttle(bytesPerSecond: 4000), .shows { try await $0.echoTakes(.milliseconds(500), 2000) }),
+        on(
+            "the network is slow", .throttle(bytesPerSecond: 4000), .shows { try await $0.echoTakes(.milliseconds(500), 2000) },
+            delaysEffects: true),
         Fault(
             testDescription: "requests arrive late", strikes: .cutsOff([0]),
             begin: { $0.proxy.fault = .holdRequests },
@@ -52,8 +59,12 @@ struct Fault: Sendable, CustomTestStringConvertible {
             }),
     ]
 
-    private static func on(_ name: String, _ fault: FaultProxy.Fault, _ strikes: Strike) -> Fault {
-        Fault(testDescription: name, strikes: strikes, begin: { $0.proxy.fault = fault }, end: { $0.proxy.fault = .none })
+    private static func on(
+        _ name: String, _ fault: FaultProxy.Fault, _ strikes: Strike, delaysEffects: Bool = false
+    ) -> Fault {
+        Fault(
+            testDescription: name, delaysEffects: delaysEffects, strikes: strikes, begin: { $0.proxy.fault = fault },
+            end: { $0.proxy.fault = .none })
     }
 
     // MARK: - The server's process
@@ -76,8 +87,8 @@ struct Fault: Sendable, CustomTestStringConvertible {
                 stage.ledger.withLock { $0.serverIsBack() }
             }),
         Fault(
-            testDescription: "the server stands still", strikes: .cutsOff([0, 1]), begin: { $0.server.pause() },
-            end: { $0.server.resume() }),
+            testDescription: "the server stands still", delaysEffects: true, strikes: .cutsOff([0, 1]),
+            begin: { $0.server.pause() }, end: { $0.server.resume() }),
         Fault(
             testDescription: "the server loads its data",
             // A millisecond for each command, and a look at its clients after each thousand of them.
@@ -146,19 +157,21 @@ struct Fault: Sendable, CustomTestStringConvertible {
 
     private static let clocks: [Fault] = [
         Fault(
-            testDescription: "this machine's clock is set forward", strikes: .shows { try $0.clockIsSet(by: .seconds(3)) },
+            testDescription: "this machine's clock is set forward", clockStep: .seconds(3),
+            strikes: .shows { try $0.clockIsSet(by: .seconds(3)) },
             begin: { $0.clock.step(by: .seconds(3)) },
             end: { $0.clock.step(by: .seconds(-3)) }),
         Fault(
-            testDescription: "this machine's clock is set back", strikes: .shows { try $0.clockIsSet(by: .seconds(-3)) },
+            testDescription: "this machine's clock is set back", clockStep: .seconds(3),
+            strikes: .shows { try $0.clockIsSet(by: .seconds(-3)) },
             begin: { $0.clock.step(by: .seconds(-3)) },
             end: { $0.clock.step(by: .seconds(3)) }),
         Fault(
-            testDescription: "the server's clock is set forward", setsServerClock: true,
+            testDescription: "the server's clock is set forward", setsServerClock: true, clockStep: .seconds(30),
             strikes: .shows { try await $0.serverClockIsSet() },
             begin: { try await $0.stepServerClock(by: .seconds(30)) }, end: { try await $0.stepServerClock(by: .seconds(-30)) }),
         Fault(
-            testDescription: "the server's clock is set back", setsServerClock: true,
+            testDescription: "the server's clock is set back", setsServerClock: true, clockStep: .seconds(30),
             strikes: .shows { try await $0.serverClockIsSet() },
             begin: { try await $0.stepServerClock(by: .seconds(-30)) }, end: { try await $0.stepServerClock(by: .seconds(30)) }),
     ]

@@ -52,6 +52,21 @@ struct FaultStage: Sendable {
 
     static let nearTTL = Duration.milliseconds(200)
 
+    /// By how much the moments that the ledger compares may differ.
+    ///
+    /// Where nobody sets a clock the server and both processes go by this machine's. What a process takes for the server's lead moves only as
+    /// far as a reply proves it wrong, and none, however late, proves the truth wrong: it is off by the milliseconds to which moments are
+    /// cut (`ServerClock`). A near copy counts what is left from the arrival of its reply, up to a call's 800 ms late; so what is extended
+    /// here ends later for that, on the server too, and never sooner ("twice" allows 5 s for it). What remains is how far the machine's
+    /// clock is slewed while a play lasts.
+    ///
+    /// A change that is carried out when its caller has given up, and has been told of a decision here, is stamped then: late by as much as
+    /// the fault lasts, and so are the expiries that it sets.
+    private static func clockError(_ fault: Fault) -> Duration {
+        if fault.delaysEffects { return .seconds(65) }
+        return fault.clockStep == .zero ? .milliseconds(250) : fault.clockStep * 2 + .seconds(5)
+    }
+
     /// - Parameters:
     ///   - patience: how long after its deadline a call may end; see ``Heartbeat``.
     ///   - isDurable: whether what processes accept outlives them.
@@ -73,7 +88,7 @@ struct FaultStage: Sendable {
         ledger.durability.keepsLocalWork = isDurable
         ledger.patience = patience
         ledger.serverClockIsSet = fault.setsServerClock
-        ledger.clockError = .seconds(65)
+        ledger.clockError = clockError(fault)
         let session = try await other.services.sessions.create(userID: "caller", kind: .conversation)
         ledger.created(session, by: other.name, began: 0)
         let control = try RedisStore(
