@@ -86,6 +86,8 @@ struct FaultStage: Sendable {
         let other = try await participant(Ledger.Process(1), place(server.port, .system))
         var ledger = Ledger(processes: 2)
         ledger.durability.keepsLocalWork = isDurable
+        // Without an exception: the client says "none" only of what it has not sent, or the server has refused before it began.
+        ledger.durability.judgesEffects = true
         ledger.patience = patience
         ledger.serverClockIsSet = fault.setsServerClock
         ledger.clockError = clockError(fault)
