@@ -26,8 +26,8 @@ struct Fault: Sendable, CustomTestStringConvertible {
     enum Strike: Sendable {
         /// These processes reach nothing until it ends, and decide by themselves.
         case cutsOff([Int])
-        /// Some of what these processes ask fails or is refused, and the rest is answered.
-        case fails([Int])
+        /// Some of what these processes ask fails or is refused, with one of these codes, and the rest is answered.
+        case fails([Int], as: Set<ErrorCode>)
         /// It fails nothing by itself; it throws where it is not there.
         case shows(@Sendable (FaultStage) async throws -> Void)
     }
@@ -42,7 +42,8 @@ struct Fault: Sendable, CustomTestStringConvertible {
         on("connections are refused", .refuse, .cutsOff([0])),
         on("nothing arrives", .hang, .cutsOff([0]), delaysEffects: true),
         on("all is late", .delay(.milliseconds(150)), .shows { try await $0.echoTakes(.milliseconds(300), 1) }),
-        on("replies break off", .cutReplies(after: 200), .fails([0])), on("replies are lost", .dropReplies, .cutsOff([0])),
+        on("replies break off", .cutReplies(after: 200), .fails([0], as: [.connectionFailed, .connectionLost])),
+        on("replies are lost", .dropReplies, .cutsOff([0])),
         on(
             "the network is slow", .throttle(bytesPerSecond: 4000), .shows { try await $0.echoTakes(.milliseconds(500), 2000) },
             delaysEffects: true),
@@ -91,17 +92,18 @@ struct Fault: Sendable, CustomTestStringConvertible {
             begin: { $0.server.pause() }, end: { $0.server.resume() }),
         Fault(
             testDescription: "the server loads its data",
-            // A millisecond for each command, and a look at its clients after each thousand of them.
-            configuration: durable + ["key-load-delay 500"], strikes: .fails([0, 1]),
+            // Some 150 µs for each command, and a look at its clients after each 1,024 of them.
+            configuration: durable + ["key-load-delay 100"], strikes: .shows(repaired),
             begin: { stage in
-                let fill: Bytes = "for i = 1, 3000 do redis.call('SET', 'padding:' .. i, i) end"
-                _ = try await stage.control(.raw("EVAL", fill, "0"))
+                _ = try await stage.control(.raw("EVAL", "for i = 1, 30000 do redis.call('SET', 'padding', i) end", "0"))
                 stage.server.kill()
                 stage.repair.withLock { repair in
                     repair = Task {
-                        // It is met, however slow this machine is.
-                        try await stage.hasStruck([0, 1])
-                        try await stage.server.restart()
+                        // Both are met, however slow this machine is.
+                        try await stage.hasStruck([0, 1], as: [.connectionFailed, .connectionLost])
+                        let restart = Task { try await stage.server.restart() }
+                        try await stage.hasStruck([0, 1], as: [.serverLoading])
+                        try await restart.value
                     }
                 }
             },
@@ -132,20 +134,20 @@ struct Fault: Sendable, CustomTestStringConvertible {
 
     private static let states: [Fault] = [
         Fault(
-            testDescription: "the server is a replica", strikes: .fails([0, 1]),
+            testDescription: "the server is a replica", strikes: .fails([0, 1], as: [.serverReadOnly]),
             begin: { try await $0.ask("REPLICAOF", "127.0.0.1", "1") },
             end: { try await $0.ask("REPLICAOF", "NO", "ONE") }),
-        set("the server misses its replicas", "min-replicas-to-write", "1", "0"),
-        set("the server is full", "maxmemory", "1", "0"),
+        set("the server misses its replicas", "min-replicas-to-write", "1", "0", .serverReadOnly),
+        set("the server is full", "maxmemory", "1", "0", .outOfMemory),
         Fault(
-            testDescription: "the server has too many clients", strikes: .fails([0, 1]),
+            testDescription: "the server has too many clients", strikes: .fails([0, 1], as: [.serverBusy]),
             begin: { stage in
                 try await stage.ask("CONFIG", "SET", "maxclients", "1")
                 try await stage.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             },
             end: { try await $0.ask("CONFIG", "SET", "maxclients", "1000") }),
         Fault(
-            testDescription: "the server's password changes", strikes: .fails([0, 1]),
+            testDescription: "the server's password changes", strikes: .fails([0, 1], as: [.serverRefused]),
             begin: { stage in
                 try await stage.ask("CONFIG", "SET", "requirepass", "other")
                 try await stage.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -176,9 +178,10 @@ struct Fault: Sendable, CustomTestStringConvertible {
             begin: { try await $0.stepServerClock(by: .seconds(-30)) }, end: { try await $0.stepServerClock(by: .seconds(30)) }),
     ]
 
-    private static func set(_ name: String, _ setting: Bytes, _ bad: Bytes, _ good: Bytes) -> Fault {
+    private static func set(_ name: String, _ setting: Bytes, _ bad: Bytes, _ good: Bytes, _ code: ErrorCode) -> Fault {
         Fault(
-            testDescription: name, strikes: .fails([0, 1]), begin: { try await $0.ask("CONFIG", "SET", setting, bad) },
+            testDescription: name, strikes: .fails([0, 1], as: [code]),
+            begin: { try await $0.ask("CONFIG", "SET", setting, bad) },
             end: { try await $0.ask("CONFIG", "SET", setting, good) })
     }
 }
