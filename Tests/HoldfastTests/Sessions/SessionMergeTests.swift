@@ -274,17 +274,6 @@ import Testing
         #expect(failing > 15)
     }
 
-    /// As a careful caller does: again, while the outcome may be either.
-    @discardableResult
-    private func carefully<Output>(_ body: () async throws -> Output) async throws -> Output {
-        for _ in 0..<3 {
-            do { return try await body() } catch let error as StoreError {
-                guard error.isOutage || error.effect == .unknown else { throw error }
-            }
-        }
-        return try await body()
-    }
-
     /// A session was changed here over a single failure, and elsewhere since: the next outage begins with the later state.
     @Test func nothingOfAnEarlierOutageIsServedInTheNext() async throws {
         let (process, other) = (fleet.process(), fleet.process())
