@@ -11,6 +11,10 @@ struct Fault: Sendable, CustomTestStringConvertible {
     var configuration: [String] = []
     var needsSentinels = false
     var setsServerClock = false
+    /// By how much it sets a clock.
+    var clockStep = Duration.zero
+    /// Whether it lets what it has held up have its effect when the caller has given up: then a field's earlier change may have the later stamp.
+    var delaysEffects = false
     /// What shows that it has struck.
     let strikes: Strike
     let begin: @Sendable (FaultStage) async throws -> Void
@@ -22,8 +26,8 @@ struct Fault: Sendable, CustomTestStringConvertible {
     enum Strike: Sendable {
         /// These processes reach nothing until it ends, and decide by themselves.
         case cutsOff([Int])
-        /// Some of what these processes ask fails or is refused, and the rest is answered.
-        case fails([Int])
+        /// Some of what these processes ask fails or is refused, with one of these codes, and the rest is answered.
+        case fails([Int], as: Set<ErrorCode>)
         /// It fails nothing by itself; it throws where it is not there.
         case shows(@Sendable (FaultStage) async throws -> Void)
     }
@@ -35,10 +39,14 @@ struct Fault: Sendable, CustomTestStringConvertible {
     // MARK: - The network, for one process
 
     private static let network: [Fault] = [
-        on("connections are refused", .refuse, .cutsOff([0])), on("nothing arrives", .hang, .cutsOff([0])),
+        on("connections are refused", .refuse, .cutsOff([0])),
+        on("nothing arrives", .hang, .cutsOff([0]), delaysEffects: true),
         on("all is late", .delay(.milliseconds(150)), .shows { try await $0.echoTakes(.milliseconds(300), 1) }),
-        on("replies break off", .cutReplies(after: 200), .fails([0])), on("replies are lost", .dropReplies, .cutsOff([0])),
-        on("the network is slow", .throttle(bytesPerSecond: 4000), .shows { try await $0.echoTakes(.milliseconds(500), 2000) }),
+        on("replies break off", .cutReplies(after: 200), .fails([0], as: [.connectionFailed, .connectionLost])),
+        on("replies are lost", .dropReplies, .cutsOff([0])),
+        on(
+            "the network is slow", .throttle(bytesPerSecond: 4000), .shows { try await $0.echoTakes(.milliseconds(500), 2000) },
+            delaysEffects: true),
         Fault(
             testDescription: "requests arrive late", strikes: .cutsOff([0]),
             begin: { $0.proxy.fault = .holdRequests },
@@ -52,8 +60,12 @@ struct Fault: Sendable, CustomTestStringConvertible {
             }),
     ]
 
-    private static func on(_ name: String, _ fault: FaultProxy.Fault, _ strikes: Strike) -> Fault {
-        Fault(testDescription: name, strikes: strikes, begin: { $0.proxy.fault = fault }, end: { $0.proxy.fault = .none })
+    private static func on(
+        _ name: String, _ fault: FaultProxy.Fault, _ strikes: Strike, delaysEffects: Bool = false
+    ) -> Fault {
+        Fault(
+            testDescription: name, delaysEffects: delaysEffects, strikes: strikes, begin: { $0.proxy.fault = fault },
+            end: { $0.proxy.fault = .none })
     }
 
     // MARK: - The server's process
@@ -76,21 +88,22 @@ struct Fault: Sendable, CustomTestStringConvertible {
                 stage.ledger.withLock { $0.serverIsBack() }
             }),
         Fault(
-            testDescription: "the server stands still", strikes: .cutsOff([0, 1]), begin: { $0.server.pause() },
-            end: { $0.server.resume() }),
+            testDescription: "the server stands still", delaysEffects: true, strikes: .cutsOff([0, 1]),
+            begin: { $0.server.pause() }, end: { $0.server.resume() }),
         Fault(
             testDescription: "the server loads its data",
-            // A millisecond for each command, and a look at its clients after each thousand of them.
-            configuration: durable + ["key-load-delay 500"], strikes: .fails([0, 1]),
+            // Some 150 µs for each command, and a look at its clients after each 1,024 of them.
+            configuration: durable + ["key-load-delay 100"], strikes: .shows(repaired),
             begin: { stage in
-                let fill: Bytes = "for i = 1, 3000 do redis.call('SET', 'padding:' .. i, i) end"
-                _ = try await stage.control(.raw("EVAL", fill, "0"))
+                _ = try await stage.control(.raw("EVAL", "for i = 1, 30000 do redis.call('SET', 'padding', i) end", "0"))
                 stage.server.kill()
                 stage.repair.withLock { repair in
                     repair = Task {
-                        // It is met, however slow this machine is.
-                        try await stage.hasStruck([0, 1])
-                        try await stage.server.restart()
+                        // Both are met, however slow this machine is.
+                        try await stage.hasStruck([0, 1], as: [.connectionFailed, .connectionLost])
+                        let restart = Task { try await stage.server.restart() }
+                        try await stage.hasStruck([0, 1], as: [.serverLoading])
+                        try await restart.value
                     }
                 }
             },
@@ -121,20 +134,20 @@ struct Fault: Sendable, CustomTestStringConvertible {
 
     private static let states: [Fault] = [
         Fault(
-            testDescription: "the server is a replica", strikes: .fails([0, 1]),
+            testDescription: "the server is a replica", strikes: .fails([0, 1], as: [.serverReadOnly]),
             begin: { try await $0.ask("REPLICAOF", "127.0.0.1", "1") },
             end: { try await $0.ask("REPLICAOF", "NO", "ONE") }),
-        set("the server misses its replicas", "min-replicas-to-write", "1", "0"),
-        set("the server is full", "maxmemory", "1", "0"),
+        set("the server misses its replicas", "min-replicas-to-write", "1", "0", .serverReadOnly),
+        set("the server is full", "maxmemory", "1", "0", .outOfMemory),
         Fault(
-            testDescription: "the server has too many clients", strikes: .fails([0, 1]),
+            testDescription: "the server has too many clients", strikes: .fails([0, 1], as: [.serverBusy]),
             begin: { stage in
                 try await stage.ask("CONFIG", "SET", "maxclients", "1")
                 try await stage.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             },
             end: { try await $0.ask("CONFIG", "SET", "maxclients", "1000") }),
         Fault(
-            testDescription: "the server's password changes", strikes: .fails([0, 1]),
+            testDescription: "the server's password changes", strikes: .fails([0, 1], as: [.serverRefused]),
             begin: { stage in
                 try await stage.ask("CONFIG", "SET", "requirepass", "other")
                 try await stage.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -146,26 +159,29 @@ struct Fault: Sendable, CustomTestStringConvertible {
 
     private static let clocks: [Fault] = [
         Fault(
-            testDescription: "this machine's clock is set forward", strikes: .shows { try $0.clockIsSet(by: .seconds(3)) },
+            testDescription: "this machine's clock is set forward", clockStep: .seconds(3),
+            strikes: .shows { try $0.clockIsSet(by: .seconds(3)) },
             begin: { $0.clock.step(by: .seconds(3)) },
             end: { $0.clock.step(by: .seconds(-3)) }),
         Fault(
-            testDescription: "this machine's clock is set back", strikes: .shows { try $0.clockIsSet(by: .seconds(-3)) },
+            testDescription: "this machine's clock is set back", clockStep: .seconds(3),
+            strikes: .shows { try $0.clockIsSet(by: .seconds(-3)) },
             begin: { $0.clock.step(by: .seconds(-3)) },
             end: { $0.clock.step(by: .seconds(3)) }),
         Fault(
-            testDescription: "the server's clock is set forward", setsServerClock: true,
+            testDescription: "the server's clock is set forward", setsServerClock: true, clockStep: .seconds(30),
             strikes: .shows { try await $0.serverClockIsSet() },
             begin: { try await $0.stepServerClock(by: .seconds(30)) }, end: { try await $0.stepServerClock(by: .seconds(-30)) }),
         Fault(
-            testDescription: "the server's clock is set back", setsServerClock: true,
+            testDescription: "the server's clock is set back", setsServerClock: true, clockStep: .seconds(30),
             strikes: .shows { try await $0.serverClockIsSet() },
             begin: { try await $0.stepServerClock(by: .seconds(-30)) }, end: { try await $0.stepServerClock(by: .seconds(30)) }),
     ]
 
-    private static func set(_ name: String, _ setting: Bytes, _ bad: Bytes, _ good: Bytes) -> Fault {
+    private static func set(_ name: String, _ setting: Bytes, _ bad: Bytes, _ good: Bytes, _ code: ErrorCode) -> Fault {
         Fault(
-            testDescription: name, strikes: .fails([0, 1]), begin: { try await $0.ask("CONFIG", "SET", setting, bad) },
+            testDescription: name, strikes: .fails([0, 1], as: [code]),
+            begin: { try await $0.ask("CONFIG", "SET", setting, bad) },
             end: { try await $0.ask("CONFIG", "SET", setting, good) })
     }
 }

@@ -36,9 +36,10 @@ struct FaultStage: Sendable {
         let place: Place
         /// A session of its own, which nobody ends.
         var witness = SessionID(high: 0, low: 0)
-        /// Its returns from outages when it last saw that on the server, and the failures that it had met when the fault began.
+        /// Its returns from outages when it last saw that on the server, and what it had met when the fault began.
         var returns = 0
         var failures = 0
+        var refusals = 0
         let watch: Task<Void, Never>
     }
 
@@ -51,6 +52,21 @@ struct FaultStage: Sendable {
     }
 
     static let nearTTL = Duration.milliseconds(200)
+
+    /// By how much the moments that the ledger compares may differ.
+    ///
+    /// Where nobody sets a clock the server and both processes go by this machine's. What a process takes for the server's lead moves only as
+    /// far as a reply proves it wrong, and none, however late, proves the truth wrong: it is off by the milliseconds to which moments are
+    /// cut (`ServerClock`). A near copy counts what is left from the arrival of its reply, up to a call's 800 ms late; so what is extended
+    /// here ends later for that, on the server too, and never sooner ("twice" allows 5 s for it). What remains is how far the machine's
+    /// clock is slewed while a play lasts.
+    ///
+    /// A change that is carried out when its caller has given up, and has been told of a decision here, is stamped then: late by as much as
+    /// the fault lasts, and so are the expiries that it sets.
+    private static func clockError(_ fault: Fault) -> Duration {
+        if fault.delaysEffects { return .seconds(65) }
+        return fault.clockStep == .zero ? .milliseconds(250) : fault.clockStep * 2 + .seconds(5)
+    }
 
     /// - Parameters:
     ///   - patience: how long after its deadline a call may end; see ``Heartbeat``.
@@ -71,9 +87,11 @@ struct FaultStage: Sendable {
         let other = try await participant(Ledger.Process(1), place(server.port, .system))
         var ledger = Ledger(processes: 2)
         ledger.durability.keepsLocalWork = isDurable
+        // Without an exception: the client says "none" only of what it has not sent, or the server has refused before it began.
+        ledger.durability.judgesEffects = true
         ledger.patience = patience
         ledger.serverClockIsSet = fault.setsServerClock
-        ledger.clockError = .seconds(65)
+        ledger.clockError = clockError(fault)
         let session = try await other.services.sessions.create(userID: "caller", kind: .conversation)
         ledger.created(session, by: other.name, began: 0)
         let control = try RedisStore(
@@ -136,18 +154,39 @@ struct FaultStage: Sendable {
         try await eventually(within: .seconds(120), "process \(process) is by itself") { failover.localSince != nil }
     }
 
-    /// Waits until each of these has met a failure, or a refusal, since the fault began.
-    func hasStruck(_ numbers: [Int]) async throws {
-        for number in numbers {
-            let (failover, failures) = (processes[number].services.failover, processes[number].failures)
-            try await eventually(within: .seconds(120), "process \(number) has met the fault") {
-                // A write, because some faults answer everything else.
-                _ = try? await failover.perform(.fail) { (store, _) throws(StoreError) in
-                    try await store(.set(Key(raw: "holdfast:outage:strike"), "1"))
-                }
-                return failover.statistics.failures + failover.statistics.refusals > failures
-            }
+    /// Waits until each of these has been answered with one of these codes, and has counted a failure since the fault began; a refusal where
+    /// that is the code.
+    func hasStruck(_ numbers: [Int], as codes: Set<ErrorCode>) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            // At once, for some of it passes by itself.
+            for number in numbers { group.addTask { try await hasStruck(number, as: codes) } }
+            try await group.waitForAll()
         }
+    }
+
+    private func hasStruck(_ number: Int, as codes: Set<ErrorCode>) async throws {
+        let process = processes[number]
+        let failover = process.services.failover
+        var isMet = false
+        try await eventually(within: .seconds(120), "process \(number) has met \(codes.map(\.name).sorted())") {
+            // By the failover, which counts it, and past it, because it answers by itself for a server that it takes to be away.
+            _ = try? await failover.perform(.fail) { (store, _) throws(StoreError) in try await Self.write(to: store) }
+            do throws(StoreError) {
+                try await Self.write(to: process.store)
+            } catch {
+                isMet = isMet || codes.contains(error.code)
+            }
+            let statistics = failover.statistics
+            let isCounted =
+                codes.contains(.serverRefused)
+                ? statistics.refusals > process.refusals : statistics.failures > process.failures
+            return isMet && isCounted
+        }
+    }
+
+    /// A write, because some faults answer everything else.
+    private static func write(to store: any Store) async throws(StoreError) {
+        try await store(.set(Key(raw: "holdfast:outage:strike"), "1"))
     }
 
     // MARK: - What a process does by itself
@@ -171,10 +210,11 @@ struct FaultStage: Sendable {
                 participants.withLock { $0[place].returns = failover.statistics.returns }
                 return (try? await workload.sees(witness)) ?? false
             }
-            let failures = failover.statistics.failures + failover.statistics.refusals
+            let statistics = failover.statistics
             participants.withLock { [witness] in
                 $0[place].witness = witness
-                $0[place].failures = failures
+                $0[place].failures = statistics.failures
+                $0[place].refusals = statistics.refusals
             }
         }
     }

@@ -72,7 +72,7 @@ import Testing
                     try await stage.restart(first)
                     try await stage.workAlone([first])
                 }
-            case .fails(let numbers): try await stage.hasStruck(numbers)
+            case .fails(let numbers, as: let codes): try await stage.hasStruck(numbers, as: codes)
             case .shows(let isThere): try await isThere(stage)
             }
             try await fault.end(stage)

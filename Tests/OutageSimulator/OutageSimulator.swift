@@ -34,6 +34,7 @@ import HoldfastStore
         for seed in first..<first + UInt64(schedules) {
             let played = seed - first
             if played > 0, played.isMultiple(of: 1000) { say("\(played) of \(schedules) schedules, \(failed) failed") }
+            if isTraced { print("seed \(seed)") }
             let violations = Simulation(seed: seed) { [isTraced] line in if isTraced { print(line) } }.run()
             guard !violations.isEmpty else { continue }
             failed += 1

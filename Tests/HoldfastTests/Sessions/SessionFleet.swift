@@ -65,3 +65,14 @@ func failure(_ body: () async throws -> some Any) async -> StoreError? {
 }
 
 func code(_ body: () async throws -> some Any) async -> ErrorCode? { await failure(body)?.code }
+
+/// As a careful caller does: again, while the outcome may be either.
+@discardableResult
+func carefully<Output>(_ body: () async throws -> Output) async throws -> Output {
+    for _ in 0..<3 {
+        do { return try await body() } catch let error as StoreError {
+            guard error.isOutage || error.effect == .unknown else { throw error }
+        }
+    }
+    return try await body()
+}
