@@ -60,7 +60,7 @@ import Testing
         let old = try await create(in: sessions)
         let outcome: Result<SessionID, StoreError>
         do throws(StoreError) { outcome = .success(try await sessions.rotate(old).id) } catch { outcome = .failure(error) }
-        return { (sessions, call) in
+        return { (sessions, call) async throws in
             let found = try await sessions.list(userID: "u").sessions
             switch outcome {
             case .success(let new):
@@ -76,7 +76,7 @@ import Testing
     private func namedRotation(_ sessions: Sessions) async throws -> Check {
         let (old, operation) = (try await create(in: sessions), OperationID.random())
         let new = try await carefully { try await sessions.rotate(old, once: operation) }.id
-        return { (sessions, call) in
+        return { (sessions, call) async throws in
             #expect(try await sessions.get(new).value?.data == ["a": 1, "b": 2], "call \(call)")
             #expect(try await sessions.get(old).value == nil, "call \(call)")
             #expect(try await sessions.list(userID: "u").sessions.map(\.id) == [new], "call \(call)")
@@ -90,7 +90,7 @@ import Testing
         try await carefully { try await sessions.revokeAll(userID: "u", keeping: kept) }
         time.advance(by: .seconds(1))
         let later = try await create(in: sessions)
-        return { (sessions, call) in
+        return { (sessions, call) async throws in
             #expect(try await sessions.get(ended).value == nil, "call \(call)")
             for id in [kept, later] { #expect(try await sessions.get(id).value?.data == ["a": 1, "b": 2], "call \(call)") }
             #expect(Set(try await sessions.list(userID: "u").sessions.map(\.id)) == [kept, later], "call \(call)")
@@ -101,7 +101,7 @@ import Testing
         let id = try await create(in: sessions)
         try await carefully { try await sessions.update(id, set: ["c": 3], remove: ["a", "none"]) }
         try await carefully { try await sessions.update(id, set: ["a": 4], remove: ["b"]) }
-        return { (sessions, call) in
+        return { (sessions, call) async throws in
             #expect(try await sessions.get(id).value?.data == ["a": 4, "c": 3], "call \(call)")
         }
     }
@@ -116,7 +116,7 @@ import Testing
                 guard error.isOutage || error.code == .preconditionFailed else { throw error }
             }
         }
-        return { (sessions, call) in
+        return { (sessions, call) async throws in
             #expect(try await sessions.get(ended).value == nil, "call \(call)")
             #expect(try await sessions.get(kept).value?.data == ["a": 1, "b": 2], "call \(call)")
             #expect(try await sessions.list(userID: "u").sessions.map(\.id) == [kept], "call \(call)")
@@ -131,7 +131,7 @@ import Testing
             try await carefully { try await sessions.extend(id, by: .seconds(3600), once: operation) }
             time.advance(by: .seconds(100))
         }
-        return { (sessions, call) in
+        return { (sessions, call) async throws in
             #expect(try await sessions.get(id, touch: false).value?.expires == end, "call \(call)")
         }
     }
@@ -142,7 +142,7 @@ import Testing
         for text in ["one", "two"] {
             try await sessions.append([NewSessionMessage(role: "user", content: .string(text))], to: id)
         }
-        return { (sessions, call) in
+        return { (sessions, call) async throws in
             #expect(try await sessions.get(id).value?.messages.map(\.content) == ["one", "two"], "call \(call)")
         }
     }
