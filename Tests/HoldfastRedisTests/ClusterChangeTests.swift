@@ -12,6 +12,35 @@ import Testing
         return try #require(keys.first { ClusterSet.slots[primary].contains(ClusterSlot.of($0)) })
     }
 
+    /// Whoever reads from replicas pays for one that is silent, or has died, once and not with every read.
+    @Test(arguments: [false, true]) func aReplicaThatDoesNotAnswerIsLeftAlone(isKilled: Bool) async throws {
+        let cluster = try await ClusterSet.start()
+        defer { cluster.stop() }
+        var configuration = cluster.configuration()
+        guard case .cluster(var nodes) = configuration.endpoint else { return }
+        nodes.readsFromReplicas = true
+        configuration.endpoint = .cluster(nodes)
+        (configuration.commandTimeout, configuration.connectTimeout) = (.milliseconds(500), .milliseconds(500))
+        let store = try RedisStore(configuration)
+        let key = try #require(
+            (0..<100).map { Key(raw: Bytes("key-\($0)")) }.first { ClusterSet.slots[0].contains(ClusterSlot.of($0)) })
+        try await store(.set(key, "v"))
+        try await eventually(within: .seconds(30), "the replica follows") { try await store(.get(key)) == "v" }
+        if isKilled { cluster.nodes[3].kill() } else { cluster.nodes[3].pause() }
+        defer { cluster.nodes[3].resume() }
+        let before = store.statistics.timedOut
+        // Many at once: those that are on their way when it falls silent wait, those that come later do not.
+        for round in 0..<5 {
+            try await withThrowingTaskGroup { group in
+                for _ in 0..<10 { group.addTask { () async throws in #expect(try await store(.get(key)) == "v") } }
+                try await group.waitForAll()
+            }
+            if round == 0, !isKilled { #expect(store.statistics.timedOut > before) }
+        }
+        #expect(store.statistics.timedOut <= before + 10)
+        await store.shutdown()
+    }
+
     @Test func slotsMoveUnderLoadAndNoAnswerIsWrong() async throws {
         let cluster = try await ClusterSet.start()
         defer { cluster.stop() }

@@ -74,7 +74,7 @@ import Testing
         ("MOVED 3999 127.0.0.1:6381", Redirection.moved(slot: 3999, .init(host: "127.0.0.1", port: 6381))),
         ("MOVED 3999 :6381", .moved(slot: 3999, .init(host: "asked", port: 6381))),
         ("ASK 0 fe80::1:6381", .ask(.init(host: "fe80::1", port: 6381))), ("TRYAGAIN Multiple keys", .wait),
-        ("CLUSTERDOWN The cluster is down", .wait), ("READONLY You cannot", .wait), ("LOADING x", .wait),
+        ("CLUSTERDOWN The cluster is down", .wait), ("READONLY You cannot", .wait), ("LOADING x", .wait), ("MASTERDOWN x", .wait),
         ("MOVED 16384 a:1", nil), ("MOVED -1 a:1", nil), ("MOVED 1", nil), ("MOVED 1 a", nil), ("MOVED 1 a:0", nil),
         ("MOVED 1 ?:1", nil), ("ERR x", nil), ("WRONGTYPE x", nil), ("CROSSSLOT x", nil),
     ]) private func anErrorLineSaysWhereToGo(line: String, redirection: Redirection?) {

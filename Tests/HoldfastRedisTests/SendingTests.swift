@@ -51,6 +51,31 @@ import Testing
         await other.shutdown()
     }
 
+    /// A server that reads nothing: what waits is bounded, and told as not done where there is no room.
+    @Test func whatWaitsForASocketIsBounded() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        var configuration = RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: server.port)).patient
+        configuration.maximumQueuedBytes = 4 << 20
+        let store = try RedisStore(configuration)
+        let value = Bytes([UInt8](repeating: 7, count: 1 << 20))
+        try await store(.set(Key(raw: "first"), value))
+        server.pause()
+        let writing = (0..<60).map { number in Task { try await store(.set(Key(raw: Bytes("large-\(number)")), value)) } }
+        try await eventually("there is no room") { store.statistics.overloaded > 0 }
+        server.resume()
+        var refused = 0
+        for (number, write) in writing.enumerated() {
+            do { try await write.value } catch let error as StoreError {
+                #expect(error.code == .overloaded && error.effect == StoreError.Effect.none)
+                #expect(try await store(.exists([Key(raw: Bytes("large-\(number)"))])) == 0)
+                refused += 1
+            }
+        }
+        #expect((1...50).contains(refused))
+        await store.shutdown()
+    }
+
     /// One caller after the other, many at once, and batches, by turns.
     @Test func callersAloneAndTogetherAreAllAnswered() async throws {
         let server = try await RedisProcess.start()

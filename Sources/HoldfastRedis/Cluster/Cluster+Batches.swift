@@ -90,6 +90,7 @@ extension Cluster {
             var (again, pause, refresh) = ([PipelineItem](), Duration.zero, Journey.Refresh.none)
             var failure: StoreError?
             for (link, group, result) in await round(pending) {
+                if let link, case .failure(let error) = result, error.isServerFailure { avoid(link) }
                 for (place, var item) in group.enumerated() {
                     let step: Journey.Step
                     switch result {

@@ -50,8 +50,11 @@ extension Cluster {
                         let redirection = await redirection(
                             error, errand.slot, runsScript: errand.runsScript, from: target, at: link.node)
                     else { return result }
+                    if redirection == .wait { avoid(link) }
                     step = next(&journey, after: redirection)
-                case .failure(let error): step = next(&journey, after: error)
+                case .failure(let error):
+                    if error.isServerFailure { avoid(link) }
+                    step = next(&journey, after: error)
                 }
             } else {
                 result = .failure(Self.unserved(errand.slot))

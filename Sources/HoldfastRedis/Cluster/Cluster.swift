@@ -18,6 +18,8 @@ final class Cluster: Sendable {
         var primaries: [Node: Connection] = [:]
         /// Connections that said READONLY, for reads from replicas.
         var replicas: [Node: Connection] = [:]
+        /// Replicas that did not answer, and until when none is asked again, in nanoseconds of ``Uptime``.
+        var avoided: [Node: UInt64] = [:]
         /// Connections that one caller at a time has for himself.
         var pools: [Node: ConnectionPool] = [:]
         /// Where this process publishes and listens.
@@ -42,6 +44,12 @@ final class Cluster: Sendable {
             var lostHome: (@Sendable () -> Void)?
         }
 
+        func replica(of shard: SlotMap.Shard) -> Node? {
+            if avoided.isEmpty { return shard.replicas.randomElement() }
+            let now = Uptime.nanoseconds
+            return shard.replicas.filter { avoided[$0].map { $0 <= now } ?? true }.randomElement()
+        }
+
         mutating func adopt(_ map: SlotMap, seeds: [Node]) -> Consequences {
             self.map = map
             refreshedAt = Uptime.nanoseconds
@@ -49,7 +57,7 @@ final class Cluster: Sendable {
             let gone = primaries.filter { !known.contains($0.key) }
             for node in gone.keys { primaries[node] = nil }
             let noReplicas = replicas.filter { entry in !map.shards.contains { $0.replicas.contains(entry.key) } }
-            for node in noReplicas.keys { replicas[node] = nil }
+            for node in noReplicas.keys { (replicas[node], avoided[node]) = (nil, nil) }
             let isHomeless = home.map { !map.nodes.contains($0) } ?? false
             if isHomeless { home = nil }
             let deserted = pools.filter { entry in !map.shards.contains { $0.primary == entry.key } }
@@ -67,6 +75,9 @@ final class Cluster: Sendable {
     private let interval: UInt64
     private let connector: Connector
     private let state = Locked(State())
+
+    /// For how long a replica that did not answer is not asked.
+    private static let avoidance: UInt64 = 5_000_000_000
 
     /// A map that is younger than this is not asked for again: many calls notice a change at once.
     private static let freshness: UInt64 = 50_000_000
@@ -164,7 +175,7 @@ final class Cluster: Sendable {
                     return nil
                 }
                 let shard = state.map.shards[index]
-                guard target == .owner, isRead, readsFromReplicas, let replica = shard.replicas.randomElement() else {
+                guard target == .owner, isRead, readsFromReplicas, let replica = state.replica(of: shard) else {
                     return link(to: shard.primary, &state)
                 }
                 let connection = state.replicas[replica] ?? connect(to: replica, .readReplica, isClosed: state.isClosed)
@@ -189,6 +200,14 @@ final class Cluster: Sendable {
         }
         guard let found else { throw Self.unserved(slot) }
         return found
+    }
+
+    /// A replica that did not answer, or cannot, is left alone for a while: otherwise every other read would wait for it.
+    func avoid(_ link: Link) {
+        state.withLock { state in
+            guard state.replicas[link.node] === link.connection else { return }
+            state.avoided[link.node] = Uptime.nanoseconds &+ Self.avoidance
+        }
     }
 
     /// An error line came to a caller who cannot be sent elsewhere: where it is about the slots the table is asked for again.

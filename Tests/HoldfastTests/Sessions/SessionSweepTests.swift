@@ -5,7 +5,7 @@ import Testing
 
 /// One call after the other fails, before its effect or after it, until the scenario passes untouched: what of a session's life
 /// `SessionMergeTests.everyCallFailsInTurnAndNothingIsLostDoubledOrRevived` does not go through.
-@Suite struct SessionFaultTests {
+@Suite struct SessionSweepTests {
     enum Scenario: CaseIterable {
         case rotation, namedRotation, logoutOfAllOthers, removal, endAtItsVersion, namedExtension, unnamedAppend
     }
