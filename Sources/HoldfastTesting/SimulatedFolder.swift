@@ -14,6 +14,8 @@ public final class SimulatedFolder: DataFolder {
         case full
         /// EIO: every call fails, and a sync loses what it should have kept, as Linux does.
         case broken
+        /// EIO of one call, with the same loss: those behind it work.
+        case brokenOnce
     }
 
     private struct State {
@@ -93,7 +95,8 @@ public final class SimulatedFolder: DataFolder {
         watcher?(self)
         return state.withLock { state in
             state.calls += 1
-            guard let limit = state.failsAfter, state.calls > limit, state.failure == .broken || needsRoom else { return nil }
+            guard let limit = state.failsAfter, state.calls > limit, state.failure != .full || needsRoom else { return nil }
+            if state.failure == .brokenOnce { state.failsAfter = nil }
             state.failures += 1
             return state.failure
         }
@@ -110,7 +113,7 @@ public final class SimulatedFolder: DataFolder {
     fileprivate static func error(_ failure: Failure, _ call: String, _ name: String) -> DataFileError {
         switch failure {
         case .full: DataFileError(number: 28, call: call, file: name, reason: "No space left on device")
-        case .broken: DataFileError(number: 5, call: call, file: name, reason: "Input/output error")
+        case .broken, .brokenOnce: DataFileError(number: 5, call: call, file: name, reason: "Input/output error")
         }
     }
 
@@ -270,7 +273,7 @@ private final class SimulatedFile: DataFile {
         let failure = folder.enter(needsRoom: true)
         // A disk that gets full takes the beginning.
         let taken = failure == .full ? bytes.count / 2 : bytes.count
-        if let failure, failure == .broken || taken == 0 { throw SimulatedFolder.error(failure, "write", name) }
+        if let failure, failure != .full || taken == 0 { throw SimulatedFolder.error(failure, "write", name) }
         folder.change(contents) { contents in
             if contents.bytes.count < offset {
                 contents.bytes.append(contentsOf: repeatElement(0, count: offset - contents.bytes.count))
