@@ -69,7 +69,7 @@ enum ScriptSandbox {
 
     /// `_G` becomes the refusal where the server cannot hold a script, and nil elsewhere.
     private static let opening = """
-        local KEYS,ARGV,redis,_G,error,assert,setmetatable,getmetatable=(function(K,A,R,G)
+        local KEYS,ARGV,redis,_G,error,assert,setmetatable,getmetatable,cjson,collectgarbage=(function(K,A,R,G)
 
         """
 
@@ -141,6 +141,7 @@ enum ScriptSandbox {
 
         """
 
+    /// `cjson` has no settings, and `collectgarbage` only counts: both are the server's, for the scripts of all.
     /// `setmetatable` keeps a copy of what it is given, and `getmetatable` answers the original: the server looks into what a script raises or
     /// answers without a net, so nothing of the script's may run then (`unseen`).
     private static let closing = """
@@ -180,7 +181,10 @@ enum ScriptSandbox {
         if v then return ... end
         raise(m==nil and 'assertion failed!' or m,0)
         end
-        return own,A,g,nil,raise,assert_,setmetatable_,getmetatable_
+        local J,gc=cjson,collectgarbage
+        local json=J and {encode=J.encode,decode=J.decode,null=J.null,_NAME=J._NAME,_VERSION=J._VERSION}
+        local function count(what) return what=='count' and gc('count') or 0 end
+        return own,A,g,nil,raise,assert_,setmetatable_,getmetatable_,json,gc and count
         end)(KEYS,ARGV,redis,_G)
         if _G then return _G end
 

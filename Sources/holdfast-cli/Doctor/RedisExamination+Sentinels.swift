@@ -51,7 +51,8 @@ extension RedisExamination {
                 "Sentinel",
                 "\(node) says that \(name) is at \(said), others say otherwise: is it cut off, or a failover under way?")
         case .failure(let error):
-            let text = error.message.replacing("No sentinel knows the primary; one says: ", with: "").firstLine
+            let said = error.message.replacing("No sentinel knows the primary; one says: ", with: "").firstLine
+            let text = said.contains("Connection refused") ? "refused the connection" : said
             let advice = advice(onSentinel: error).map { ": \($0)" } ?? ""
             return Finding(
                 check: "Sentinel", state: primary == nil ? .wrong : .doubtful, message: Self.line(node.description, text) + advice
@@ -66,6 +67,7 @@ extension RedisExamination {
         if ["WRONGPASS", "NOAUTH", "without any password configured"].contains(where: { error.message.contains($0) }) {
             return "check REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD"
         }
+        if error.message.contains("unknown command") { return "that is no sentinel, check REDIS_SENTINELS" }
         if error.message.contains("watch nothing") { return "check REDIS_SENTINEL_MASTER" }
         return "check REDIS_SENTINEL_MASTER, REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD"
     }

@@ -39,7 +39,7 @@ struct UpstashExamination {
             return .right("REST", "\(configuration.url) answers and accepts the token")
         } catch {
             let advice =
-                error.code == .connectionFailed || error.code == .timeout
+                [.connectionFailed, .connectionLost, .timeout].contains(error.code)
                 ? ": check UPSTASH_REDIS_REST_URL, and that this machine may reach it" : ""
             return .wrong("REST", error.namingSettings().message + advice)
         }
