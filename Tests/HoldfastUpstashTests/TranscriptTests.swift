@@ -51,6 +51,47 @@ import Testing
         }
     }
 
+    /// The shapes that the documentation of each command shows, which are RESP2's: hashes and scores are flat lists of texts, cursors and
+    /// numbers with a fraction are texts. Encoded, all texts are, but for OK.
+    @Test func repliesHaveTheShapesOfRESP2() async throws {
+        let answers = [
+            #"["YQ==","djE=","Yg==","djI="]"#, "[]", #"["djE=",null]"#, #"["YQ==","MQ==","Yg==","Mi41"]"#, #""Mi41""#, "null",
+            #""aW5m""#,
+            #"["MA==",["a2V5MQ=="]]"#, #"["MTc=",["YQ==","djE="]]"#, #"["YQ==","Yg=="]"#, #"["Yg=="]"#, #""Mi41""#, "null", "-2",
+            "-1", "1500",
+            #""c3RyaW5n""#, #""bm9uZQ==""#, "1", "0",
+        ].map { TranscriptPeer.json(#"{"result":\#($0)}"#) }
+        let peer = try await TranscriptPeer.start(answers)
+        let store = try UpstashStore(UpstashConfiguration(url: peer.url, token: Self.token))
+        #expect(try await store(.hgetall(foo)) == ["a": "v1", "b": "v2"])
+        #expect(try await store(.hgetall(foo)) == [:])
+        #expect(try await store(.hmget(foo, ["a", "b"])) == ["v1", nil])
+        #expect(
+            try await store(.zrangeWithScores(foo, SortedSetRange(.ranks(0, -1)))) == [
+                ScoredMember("a", 1), ScoredMember("b", 2.5),
+            ])
+        #expect(try await store(.zscore(foo, "b")) == 2.5)
+        #expect(try await store(.zscore(foo, "c")) == nil)
+        #expect(try await store(.zscore(foo, "d")) == .infinity)
+        let page = try await store(.scan(0))
+        #expect(page.cursor == 0 && page.elements == [Key(raw: "key1")])
+        let fields = try await store(.hscan(foo, 0))
+        #expect(fields.cursor == 17 && fields.elements == [HashField("a", "v1")])
+        #expect(try await store(.lrange(foo, 0, -1)) == ["a", "b"])
+        #expect(try await store(.smembers(foo)) == ["b"])
+        #expect(try await store(.incrbyfloat(foo, 1.5)) == 2.5)
+        #expect(try await store(.lpop(foo)) == nil)
+        #expect(try await store(.pttl(foo)) == .noSuchKey)
+        #expect(try await store(.pttl(foo)) == .forever)
+        #expect(try await store(.pttl(foo)) == .remaining(.milliseconds(1500)))
+        #expect(try await store(.type(foo)) == .string)
+        #expect(try await store(.type(foo)) == nil)
+        #expect(try await store(.sismember(foo, "a")))
+        #expect(try await store(.exists([foo])) == 0)
+        await store.shutdown()
+        try await peer.stop()
+    }
+
     @Test func whatIsNoTextGoesAsTheBodyOfAPath() async throws {
         try await withStore(TranscriptPeer.json(#"{"result":1}"#), TranscriptPeer.json(#"{"result":"AP8="}"#)) {
             store, peer async throws in

@@ -39,11 +39,13 @@ final class DirectSocket: Sendable {
         #endif
     }
 
-    /// Whether the server has not ended the connection, as far as has been heard here. The event loop may not have come to it yet.
+    /// Whether the server has not ended the connection, in whatever way, as far as has been heard here. The event loop may not have come to
+    /// it yet.
     var isOpen: Bool {
         #if canImport(Glibc) || canImport(Musl)
             var byte: UInt8 = 0
-            return recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT | MSG_PEEK)) != 0
+            let count = recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT | MSG_PEEK))
+            return count > 0 || count < 0 && (errno == EAGAIN || errno == EINTR)
         #else
             return false
         #endif
