@@ -371,14 +371,19 @@ import Testing
         // What is set for all scripts of the server.
         for setting in [
             "encode_number_precision(2)", "encode_max_depth(2)", "decode_max_depth(2)", "encode_invalid_numbers(true)",
-            "encode_sparse_array(true,1,1)", "encode_keep_buffer(false)", "decode_invalid_numbers(false)", "new().encode_max_depth(2)",
+            "encode_sparse_array(true,1,1)", "encode_keep_buffer(false)", "decode_invalid_numbers(false)",
+            "new().encode_max_depth(2)",
         ] {
             let reply = try await post(server, "", #"["EVAL","cjson.\#(setting) return 1","0"]"#)
             #expect(reply.status == 400, "\(setting)")
         }
         let json = "return cjson.encode({1.123456789,cjson.decode('[[[1]]]')[1][1][1]})"
-        #expect(try await post(server, "", #"["EVAL","\#(json)","0"]"#, key: ServerUnderTest.acme).text == #"{"result":"[1.123456789,1]"}"#)
-        #expect(try await post(server, "", #"["EVAL","return collectgarbage('stop')+(collectgarbage('count')>0 and 1 or 0)","0"]"#).text == #"{"result":1}"#)
+        #expect(
+            try await post(server, "", #"["EVAL","\#(json)","0"]"#, key: ServerUnderTest.acme).text
+                == #"{"result":"[1.123456789,1]"}"#)
+        #expect(
+            try await post(server, "", #"["EVAL","return collectgarbage('stop')+(collectgarbage('count')>0 and 1 or 0)","0"]"#)
+                .text == #"{"result":1}"#)
         // Numbers as Redis sees them.
         let numbers =
             "redis.call('SET',1796121963796513,'one') return {redis.call('GET','1796121963796513'),redis.call('GET',1796121963796514)}"
