@@ -31,8 +31,17 @@ extension Connection {
         case nobodys
     }
 
-    /// On a caller's thread: what ``State/turn(_:)`` has given it.
-    func send(_ bytes: inout [UInt8], asCaller way: Way) {
+    /// On the thread of a caller who was told to send: does what ``State/turn(_:)`` says.
+    func take(_ turn: Turn, _ bytes: inout [UInt8]) {
+        switch turn {
+        case .callers(let way): send(&bytes, asCaller: way)
+        case .loops: eventLoop.execute { self.drain() }
+        // Deadlines count all the same.
+        case .nobodys: if state.withLock({ $0.startsTicking() }) { scheduleTick() }
+        }
+    }
+
+    private func send(_ bytes: inout [UInt8], asCaller way: Way) {
         let sent = way.socket?.send(bytes)
         let (goesOn, startsTicking) = state.withLock { ($0.callerHasSent(&bytes, way, sent), $0.startsTicking()) }
         if sent == nil { way.channel.close(promise: nil) }

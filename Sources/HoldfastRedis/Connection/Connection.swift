@@ -150,12 +150,7 @@ final class Connection: Sendable {
         }
         switch submission {
         case .queued: break
-        case .send:
-            switch turn {
-            case .callers(let way): send(&bytes, asCaller: way)
-            case .loops: eventLoop.execute { self.drain() }
-            case .nobodys: break
-            }
+        case .send: take(turn, &bytes)
         case .connect: eventLoop.execute { self.connect() }
         case .refused(let error):
             if error.code == .overloaded { state.withLock { $0.statistics.overloaded += 1 } }
