@@ -55,7 +55,7 @@ struct RESPParser {
     /// A text that is too long, which is read to its end and forgotten.
     private struct Forgotten {
         /// What it is to be taken for.
-        let value: Reply
+        let error: ReplyError
         /// How many bytes are still to come; nil for a line, which ends with its line end.
         var remaining: Int?
     }
@@ -131,8 +131,7 @@ struct RESPParser {
     // MARK: - Aggregates
 
     /// Puts a value into the innermost aggregate, and that one into its own when it is complete.
-    private mutating func close(with value: Reply) -> RESPItem? {
-        var value = value
+    private mutating func close(with value: consuming Reply) -> RESPItem? {
         while let top = stack.indices.last {
             stack[top].elements.append(value)
             stack[top].remaining -= 1
@@ -254,9 +253,9 @@ struct RESPParser {
         switch mark {
         case UInt8(ascii: "-"):
             let beginning = chunk[(position + 1)..<(position + 1 + limits.lineLength)]
-            forgotten = Forgotten(value: .error(ReplyError(String(decoding: beginning, as: UTF8.self))))
+            forgotten = Forgotten(error: ReplyError(String(decoding: beginning, as: UTF8.self)))
         case UInt8(ascii: "+"), UInt8(ascii: "("):
-            forgotten = Forgotten(value: .error(ReplyError("ERR The reply is a line of more than \(limits.lineLength) bytes")))
+            forgotten = Forgotten(error: ReplyError("ERR The reply is a line of more than \(limits.lineLength) bytes"))
         default: throw Self.violation("a line without end")
         }
         position += 1
@@ -278,7 +277,7 @@ struct RESPParser {
             position += 2
         }
         forgotten = nil
-        return text.value
+        return .error(text.error)
     }
 
     // MARK: - Lines
@@ -340,7 +339,7 @@ struct RESPParser {
             // Beyond this nobody has sent what was read as a length.
             guard length <= limits.bulkLength * 8 else { throw Self.violation("a byte string of \(length) bytes") }
             let error = ReplyError("ERR The reply has a byte string of \(length) bytes, more than \(limits.bulkLength)")
-            forgotten = Forgotten(value: .error(error), remaining: length + 2)
+            forgotten = Forgotten(error: error, remaining: length + 2)
             return .opened
         }
         if chunk.count - position >= length + 2 {
@@ -349,7 +348,7 @@ struct RESPParser {
                 throw Self.violation("a byte string without end")
             }
             position = body.upperBound + 2
-            return .value(try reply(kind, Bytes(chunk[body])))
+            return .value(try Self.reply(kind, Bytes(chunk[body])))
         }
         bulk = PartialBulk(kind: kind, length: length, bytes: [])
         return .opened
@@ -367,17 +366,17 @@ struct RESPParser {
         guard partial.bytes[partial.length] == 13, partial.bytes[partial.length + 1] == 10 else {
             throw Self.violation("a byte string without end")
         }
-        return try reply(partial.kind, Bytes(partial.bytes[..<partial.length]))
+        return try Self.reply(partial.kind, Bytes(partial.bytes[..<partial.length]))
     }
 
-    private func reply(_ kind: BulkKind, _ bytes: Bytes) throws(StoreError) -> Reply {
+    private static func reply(_ kind: BulkKind, _ bytes: Bytes) throws(StoreError) -> Reply {
         switch kind {
         case .bytes: return .bytes(bytes)
         case .error: return .error(ReplyError(bytes.lossyString))
         case .verbatim:
             // Three letters of format and a colon stand before the text.
             guard bytes.count >= 4, bytes[bytes.startIndex + 3] == UInt8(ascii: ":") else {
-                throw Self.violation("a verbatim string without format")
+                throw violation("a verbatim string without format")
             }
             return .bytes(bytes[(bytes.startIndex + 4)..<bytes.endIndex])
         }
