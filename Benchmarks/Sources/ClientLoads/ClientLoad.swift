@@ -7,6 +7,8 @@ public enum ClientLoad: String, CaseIterable, Sendable {
     /// One task that lives on the connection's event loop.
     case onTheLoop = "loop"
     case fiftyTasks = "fifty"
+    /// Fifty tasks that live on the connection's event loop.
+    case fiftyOnTheLoop = "fifty-loop"
     case pipelines = "pipeline"
     /// One LRANGE of so many elements of ``list``, which whoever measures has filled.
     case longReply = "lrange"
@@ -29,17 +31,22 @@ public enum ClientLoad: String, CaseIterable, Sendable {
         switch self {
         case .oneTask: try await Self.gets(operations, store)
         case .onTheLoop: try await withTaskExecutorPreference(store.taskExecutor) { try await Self.gets(operations, store) }
-        case .fiftyTasks:
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                for _ in 0..<50 { group.addTask { try await Self.gets(operations / 50, store) } }
-                try await group.waitForAll()
-            }
+        case .fiftyTasks: try await Self.fifty(operations, store)
+        case .fiftyOnTheLoop:
+            try await withTaskExecutorPreference(store.taskExecutor) { try await Self.fifty(operations, store) }
         case .pipelines:
             let commands = [Command<Bytes?>](repeating: .get(Self.key), count: 100)
             for _ in 0..<(operations / 100) { _ = try await store.pipeline(commands) }
         case .longReply:
             let elements = try await store(.lrange(Self.list, 0, operations - 1))
             precondition(elements.count == operations, "bench:list has \(elements.count) elements")
+        }
+    }
+
+    private static func fifty(_ operations: Int, _ store: RedisStore) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<50 { group.addTask { try await gets(operations / 50, store) } }
+            try await group.waitForAll()
         }
     }
 

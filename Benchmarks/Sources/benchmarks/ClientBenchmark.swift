@@ -39,11 +39,12 @@ enum ClientBenchmark: Benchmark {
 
     private static func throughput(_ store: RedisStore, _ options: Options) async throws -> [Row] {
         let count = options.count(400_000)
-        var (fifty, batched) = (Meter(), Meter())
+        var (fifty, onTheLoop, batched) = (Meter(), Meter(), Meter())
         var (peerFifty, hiredis, python) = (Meter(), Meter(), Meter())
         for _ in 0..<options.rounds {
             try await fifty.round(operations: count) { try await ClientLoad.fiftyTasks.run(count, store) }
             peerFifty.note(perSecond: try RedisPeer.getsPerSecond(connections: 1, pipeline: 50))
+            try await onTheLoop.round(operations: count) { try await ClientLoad.fiftyOnTheLoop.run(count, store) }
             try await batched.round(operations: count) { try await ClientLoad.pipelines.run(count, store) }
             hiredis.note(
                 perSecond: try RedisPeer.figures(of: "HOLDFAST_BENCH_HIREDIS", load: "pipeline", count: count).perSecond)
@@ -52,6 +53,7 @@ enum ClientBenchmark: Benchmark {
         }
         return [
             fifty.row("GET, 50 tasks, one connection", against: ("redis-benchmark -c 1 -P 50", peerFifty)),
+            onTheLoop.row("GET, 50 tasks on the loop", against: ("redis-benchmark -c 1 -P 50", peerFifty)),
             batched.row("GET, pipelines of 100", against: ("hiredis", hiredis)),
             python.row("redis-py, pipelines of 100", against: ("hiredis", hiredis)),
         ]

@@ -1,3 +1,4 @@
+import ClientLoads
 import Holdfast
 import HoldfastRedis
 import HoldfastStore

@@ -20,18 +20,10 @@ enum OutageBenchmark: Benchmark {
     // MARK: - While it is away
 
     private static func decisions(_ options: Options) async throws -> [Row] {
-        let server = SwitchedStore(EmbeddedStore())
-        let failover = Failover(server: server, local: EmbeddedStore())
-        let state = AgentState(failover: failover)
-        let session = try await state.sessions.create(userID: "ann")
-        _ = try await state.sessions.get(session.id)
-        server.isThere = false
-        await failover.start()
-        precondition(failover.decider.isLocal)
-        let rule = RateLimit("bench", .tokenBucket, limit: 1_000_000_000, per: .seconds(3600))
-        let (ann, count) = (RateLimitSubject.user("ann"), options.count(20_000))
-        let check = try await median(count, options) { _ = try await state.limits.check([rule], for: ann) }
-        let read = try await median(count, options) { _ = try await state.sessions.get(session.id) }
+        let outage = try await DecisionLoad.Outage()
+        let count = options.count(20_000)
+        let check = try await median(count, options) { try await outage.call(.limitCheck) }
+        let read = try await median(count, options) { try await outage.call(.sessionRead) }
         return [
             check.row("limit check while it is away, median"), read.row("session seen before, read while it is away, median"),
         ]

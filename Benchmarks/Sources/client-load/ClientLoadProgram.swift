@@ -1,8 +1,10 @@
 import ClientLoads
 import Foundation
 
-/// `client-load one|loop|fifty|pipeline|lrange <operations>`: one load of the client and nothing else, to be counted from outside.
+/// `client-load one|loop|fifty|fifty-loop|pipeline|lrange <operations>`: one load of the client and nothing else, to be counted from
+/// outside.
 /// `client-load failover|failover-none <operations>`: calls to a store that does nothing.
+/// `client-load limit-away|session-away <operations>`: what is decided here while the server is away.
 ///
 /// `HOLDFAST_BENCH_SOCKET` names the server's socket.
 @main
@@ -11,6 +13,7 @@ enum ClientLoadProgram {
         let words = CommandLine.arguments
         guard words.count == 3, let operations = Int(words[2]) else { fail() }
         if let load = FailoverLoad(rawValue: words[1]) { return run { try await load.run(operations) } }
+        if let load = DecisionLoad(rawValue: words[1]) { return run { try await load.run(operations) } }
         guard let load = ClientLoad(rawValue: words[1]),
             let socket = ProcessInfo.processInfo.environment["HOLDFAST_BENCH_SOCKET"]
         else { fail() }

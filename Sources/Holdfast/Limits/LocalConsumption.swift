@@ -42,6 +42,13 @@ final class LocalConsumption: Sendable {
             recent = RecentConsumption(amount, at: now.uptime, counting: span)
         }
 
+        mutating func add(_ other: Entry, at uptime: Duration) {
+            amount = min(amount + other.amount, RateLimit.maximumLimit)
+            charge = other.charge
+            end = max(end, other.end)
+            recent.add(other.amount, at: uptime, counting: other.end - uptime)
+        }
+
         /// What the local state holds of it, while nothing of it has left its window.
         var held: Int { amount - takenBack }
 
@@ -231,18 +238,15 @@ extension LocalConsumption.State {
     mutating func add(
         _ new: LocalConsumption.Entry, _ key: Key, _ names: Namespace, isDurable: Bool, at uptime: Duration
     ) {
-        var entry = new
-        if let old = pending[names]?[key] {
-            entry = old
-            entry.amount = min(old.amount + new.amount, RateLimit.maximumLimit)
-            entry.charge = new.charge
-            entry.end = max(old.end, new.end)
-            entry.recent.add(new.amount, at: uptime, counting: new.end - uptime)
-        } else {
+        // In place: most calls are about a key that has a sum already.
+        if pending[names]?[key]?.add(new, at: uptime) == nil {
             entries += 1
+            pending[names, default: [:]][key] = new
         }
-        if isDurable, !entry.isStale { note(&entry, key, names) }
-        pending[names, default: [:]][key] = entry
+        if isDurable, pending[names]?[key]?.isStale == false {
+            pending[names]?[key]?.isStale = true
+            stale.insert(.sum(names, key))
+        }
     }
 
     /// The local state holds less by this, and what was consumed before must be charged all the same.

@@ -133,29 +133,30 @@ public enum RateLimitProcedures {
         let marker = try Marker(keys, arguments, count)
         if let marker, let known = try keyspace.get(marker.key) { return try reply(in: known) }
         let now = now.milliseconds
-        var meters: [any RateLimitMeter] = []
-        var waits: [Int64] = []
-        var costs: [Int64] = []
-        for (key, at) in zip(keys.prefix(count), stride(from: 0, to: Int.max, by: 6)) {
-            let (algorithm, rule) = try terms(arguments, at: at)
-            let meter = try meter(algorithm, &keyspace, key, rule, now)
-            waits.append(rule.cost > rule.capacity ? -1 : try meter.wait(in: &keyspace))
-            costs.append(rule.cost)
-            meters.append(meter)
+        var rules: [(meter: any RateLimitMeter, wait: Int64, cost: Int64)] = []
+        rules.reserveCapacity(count)
+        for index in 0..<min(count, keys.count) {
+            let (algorithm, rule) = try terms(arguments, at: 6 * index)
+            let meter = try meter(algorithm, &keyspace, keys[index], rule, now)
+            rules.append((meter, rule.cost > rule.capacity ? -1 : try meter.wait(in: &keyspace), rule.cost))
         }
-        let hasRoom = waits.allSatisfy { $0 == 0 }
+        let hasRoom = rules.allSatisfy { $0.wait == 0 }
         let isDone = mode == .record || mode == .refund || mode == .check && hasRoom
-        var reply: [Int64] = [now]
-        for index in meters.indices {
-            if costs[index] > 0, isDone {
-                if mode == .refund { meters[index].take() } else { meters[index].add() }
-                try meters[index].write(to: &keyspace)
+        var reply: [Int64] = []
+        reply.reserveCapacity(1 + 3 * count)
+        reply.append(now)
+        for index in rules.indices {
+            if rules[index].cost > 0, isDone {
+                if mode == .refund { rules[index].meter.take() } else { rules[index].meter.add() }
+                try rules[index].meter.write(to: &keyspace)
             }
-            reply += [waits[index], meters[index].remaining, meters[index].resetAfter]
+            reply.append(rules[index].wait)
+            reply.append(rules[index].meter.remaining)
+            reply.append(rules[index].meter.resetAfter)
         }
         if let marker, isDone {
-            let text = reply.map(\.description).joined(separator: " ")
-            try keyspace.set(marker.key, Bytes(text), expiry: Timestamp(milliseconds: now + marker.kept))
+            let text = Bytes(decimals: reply, separator: UInt8(ascii: " "))
+            try keyspace.set(marker.key, text, expiry: Timestamp(milliseconds: now + marker.kept))
         }
         return .array(reply.map(Reply.integer))
     }

@@ -55,7 +55,7 @@ enum RateLimitReplay {
         let ends = call.charges.map { Bytes((now.wall + $0.rule.span(ofChargeAt: moment, cost: $0.cost)).milliseconds) }
         return Outbox.Item(
             script.identifier, keys: procedure.keys,
-            arguments: [last.map { Bytes($0.milliseconds) } ?? Bytes()] + ends + procedure.arguments.dropFirst(),
+            arguments: [last.map { Bytes($0.milliseconds) } ?? Bytes()] + ends + procedure.ownArguments,
             named: name(of: call), rank: [sent == nil ? 0 : 1])
     }
 
@@ -66,7 +66,7 @@ enum RateLimitReplay {
         _ script: Script, _ entry: OutboxEntry, sharedBy instances: Int, at now: Timestamp
     ) throws(StoreError) -> Procedure<Bool> {
         let whole = try procedure(script, entry, at: now)
-        var arguments = Array(whole.arguments.dropFirst())
+        var arguments = whole.ownArguments
         for place in stride(from: 0, to: arguments.count - 1, by: 6) {
             try share(&arguments[place..<(place + 6)], of: instances)
         }

@@ -105,13 +105,14 @@ final class NearSessions: Sendable {
     /// The copy of a session; nil where there is none that may still answer.
     func copy(at key: Key, clocks: Clocks) -> Found? {
         state.withLock { state in
-            guard let copy = state.young[key] ?? state.old[key] else { return nil }
+            let young = state.young[key]
+            guard let copy = young ?? state.old[key] else { return nil }
             let age = max(clocks.uptime - copy.seen.uptime, clocks.now - copy.seen.now)
             guard age < copy.remaining, age <= limits.staleLimit, let fields = ByteList.decode(copy.fields) else {
                 remove(key, &state)
                 return nil
             }
-            if state.old[key] != nil { insert(copy, at: key, &state) }
+            if young == nil { insert(copy, at: key, &state) }
             return Found(fields: fields, age: max(.zero, age), remaining: copy.remaining - age)
         }
     }

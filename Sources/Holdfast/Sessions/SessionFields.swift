@@ -62,7 +62,7 @@ enum SessionFields {
         var created, accessed, expires, ends, idle, version: Int64?
 
         mutating func take(_ name: Bytes, _ value: Bytes) {
-            switch name.lossyString {
+            switch name {
             case "user": user = value
             case "workspace": workspace = value
             case "kind": kind = value
@@ -107,6 +107,12 @@ enum SessionFields {
             number: number, role: role, content: json["content"] ?? .null, metadata: json["metadata"]?.object ?? [:],
             sent: Timestamp(milliseconds: sent))
     }
+}
+
+/// Whether the bytes are those of a literal: no string is made for it.
+private func ~= (literal: StaticString, bytes: Bytes) -> Bool {
+    guard bytes.count == literal.utf8CodeUnitCount else { return false }
+    return bytes.withUnsafeBytes { $0.elementsEqual(UnsafeBufferPointer(start: literal.utf8Start, count: $0.count)) }
 }
 
 extension Bytes {

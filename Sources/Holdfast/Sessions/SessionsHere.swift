@@ -32,8 +32,11 @@ struct SessionsHere: Sendable {
     private func here(_ keys: [Key]) -> [Key] { keys.map(here) }
 
     static func here(_ key: Key, _ epoch: Int) -> Key {
-        var name = Array("away:\(epoch):".utf8)
-        name.reserveCapacity(name.count + key.bytes.count)
+        var name: [UInt8] = []
+        name.reserveCapacity(26 + key.bytes.count)
+        name.append(contentsOf: "away:".utf8)
+        name.append(decimal: Int64(epoch))
+        name.append(UInt8(ascii: ":"))
         name.append(contentsOf: key.bytes)
         return Key(raw: Bytes(name))
     }

@@ -56,12 +56,10 @@ public final class EmbeddedStore: Store {
 
     public func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output {
         let script = procedure.script
-        let now = procedure.arguments.first?.integer.map(Timestamp.init(milliseconds:))
-        let arguments = Array(procedure.arguments.dropFirst())
         func step(_ keyspace: inout Keyspace) -> Reply {
             do throws(ReplyError) {
-                if script.needsMemory { try keyspace.makeRoom(for: procedure.growth) }
-                return try script.body(&keyspace, procedure.keys, arguments, now ?? keyspace.now)
+                if script.needsMemory, keyspace.limits.maximumBytes > 0 { try keyspace.makeRoom(for: procedure.growth) }
+                return try script.body(&keyspace, procedure.keys, procedure.ownArguments, procedure.now ?? keyspace.now)
             } catch {
                 return .error(error)
             }

@@ -110,6 +110,6 @@ extension Procedure {
     /// What a procedure may add, taken as if each argument became a new member under a new key of its own.
     var growth: Int {
         let keys = keys.reduce(0) { $0 + MemoryCost.parts($1, of: [], each: 0) }
-        return arguments.reduce(keys) { $0 + MemoryCost.slot + MemoryCost.ordered + MemoryCost.bytes($1.count) }
+        return ownArguments.reduce(keys) { $0 + MemoryCost.slot + MemoryCost.ordered + MemoryCost.bytes($1.count) }
     }
 }

@@ -19,7 +19,12 @@ public struct Bytes: Sendable {
     @inlinable public init() { storage = [] }
 
     /// The decimal digits of an integer, as Redis keeps counters.
-    @inlinable public init(_ integer: Int64) { storage = Array(integer.description.utf8)[...] }
+    public init(_ integer: Int64) {
+        var digits: [UInt8] = []
+        digits.reserveCapacity(20)
+        digits.append(decimal: integer)
+        storage = digits[...]
+    }
 
     /// Two small hexadecimal digits for each byte.
     package init(hex bytes: some Sequence<UInt8>) {
@@ -28,10 +33,15 @@ public struct Bytes: Sendable {
     }
 
     /// The text, or nil where the bytes are no valid UTF-8.
-    public var string: String? { String(validating: storage, as: UTF8.self) }
+    public var string: String? {
+        storage.withUnsafeBytes { bytes in
+            // Most are ASCII, which needs no validation.
+            bytes.reduce(0, |) < 0x80 ? String(decoding: bytes, as: UTF8.self) : String(validating: bytes, as: UTF8.self)
+        }
+    }
 
     /// The text, with what is no valid UTF-8 replaced. For logs and listings.
-    public var lossyString: String { String(decoding: storage, as: UTF8.self) }
+    public var lossyString: String { storage.withUnsafeBytes { String(decoding: $0, as: UTF8.self) } }
 
     /// The integer, by Redis's strict rule: an optional minus sign and digits without leading zeros, in 64 bits.
     public var integer: Int64? { Decimal.parseInteger(storage) }

@@ -66,7 +66,7 @@ public struct CommandWriter: Sendable {
 
     public mutating func append(_ integer: Int64) {
         header(UInt8(ascii: "$"), Self.digitCount(integer))
-        digits(integer)
+        buffer.append(decimal: integer)
         endLine()
     }
 
@@ -101,31 +101,13 @@ public struct CommandWriter: Sendable {
     private mutating func header(_ mark: UInt8, _ count: Int) {
         if mark == UInt8(ascii: "$") { argumentCount += 1 }
         buffer.append(mark)
-        digits(Int64(count))
+        buffer.append(decimal: Int64(count))
         endLine()
     }
 
     private mutating func endLine() {
         buffer.append(13)
         buffer.append(10)
-    }
-
-    private mutating func digits(_ integer: Int64) {
-        let zero = UInt8(ascii: "0")
-        // Lengths and counts are mostly this short.
-        if integer >= 0, integer < 100 {
-            if integer >= 10 { buffer.append(zero + UInt8(truncatingIfNeeded: integer / 10)) }
-            buffer.append(zero + UInt8(truncatingIfNeeded: integer % 10))
-            return
-        }
-        if integer < 0 { buffer.append(UInt8(ascii: "-")) }
-        let start = buffer.count
-        var rest = integer.magnitude
-        while rest > 0 {
-            buffer.append(zero + UInt8(truncatingIfNeeded: rest % 10))
-            rest /= 10
-        }
-        buffer[start...].reverse()
     }
 
     private static func digitCount(_ integer: Int64) -> Int {

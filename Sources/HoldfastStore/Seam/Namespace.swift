@@ -49,6 +49,9 @@ public struct Namespace: Hashable, Sendable {
         self.head = Bytes(head)
     }
 
+    /// By the head alone, which tells nearly all apart.
+    public func hash(into hasher: inout Hasher) { hasher.combine(head) }
+
     /// The same prefix, for one tenant.
     public func scoped(to tenant: String) -> Namespace { Namespace(prefix: prefix, tenant: tenant) }
 
@@ -97,9 +100,12 @@ public struct KeyPattern: ExpressibleByStringInterpolation, Hashable, Sendable {
         public init(literalCapacity: Int, interpolationCount: Int) {
             bytes.reserveCapacity(literalCapacity + 36 * interpolationCount)
         }
-        public mutating func appendLiteral(_ literal: String) { bytes.append(contentsOf: literal.utf8) }
+        public mutating func appendLiteral(_ literal: String) {
+            var literal = literal
+            literal.withUTF8 { bytes.append(contentsOf: $0) }
+        }
         @inlinable public mutating func appendInterpolation(_ identifier: some StringProtocol) { encode(String(identifier)) }
-        public mutating func appendInterpolation(_ number: Int64) { bytes.append(contentsOf: number.description.utf8) }
+        public mutating func appendInterpolation(_ number: Int64) { bytes.append(decimal: number) }
 
         @usableFromInline mutating func encode(_ identifier: String) { KeyPattern.encode(identifier, into: &bytes) }
     }

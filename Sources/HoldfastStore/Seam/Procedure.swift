@@ -55,8 +55,10 @@ public final class Script: Sendable {
 public struct Procedure<Output: Sendable>: Sendable {
     public let script: Script
     public let keys: [Key]
-    /// ARGV as a server gets it: the time (or empty) first.
-    public let arguments: [Bytes]
+    /// The time that decides; nil for the store's own clock.
+    public let now: Timestamp?
+    /// The service's own arguments.
+    public let ownArguments: [Bytes]
     let decode: @Sendable (Reply) -> Output?
 
     /// - Parameters:
@@ -68,9 +70,13 @@ public struct Procedure<Output: Sendable>: Sendable {
     ) {
         self.script = script
         self.keys = keys
-        self.arguments = [now.map { Bytes($0.milliseconds) } ?? Bytes()] + arguments
+        self.now = now
+        ownArguments = arguments
         self.decode = decode
     }
+
+    /// ARGV as a server gets it: the time (or empty) first.
+    public var arguments: [Bytes] { [now.map { Bytes($0.milliseconds) } ?? Bytes()] + ownArguments }
 
     /// The answer in a reply.
     public func output(of reply: Reply) throws(StoreError) -> Output {

@@ -13,17 +13,29 @@ package enum ByteList {
 
     /// The strings, which share the memory of the bytes; nil where the bytes are no such list.
     package static func decode(_ bytes: Bytes) -> [Bytes]? {
+        guard let ends = bytes.withUnsafeBytes(ends) else { return nil }
         var list: [Bytes] = []
+        list.reserveCapacity(ends.count)
         var place = bytes.startIndex
-        while place < bytes.endIndex {
-            guard bytes.endIndex - place >= 4 else { return nil }
-            var count = 0
-            for byte in place..<(place + 4) { count = count << 8 | Int(bytes[byte]) }
-            place += 4
-            guard bytes.endIndex - place >= count else { return nil }
-            list.append(bytes[place..<(place + count)])
-            place += count
+        for end in ends {
+            let end = bytes.startIndex + end
+            list.append(bytes[(place + 4)..<end])
+            place = end
         }
         return list
+    }
+
+    /// Where each string ends.
+    private static func ends(_ bytes: UnsafeRawBufferPointer) -> [Int]? {
+        var ends: [Int] = []
+        ends.reserveCapacity(32)
+        var place = 0
+        while place < bytes.count {
+            guard bytes.count - place >= 4 else { return nil }
+            place += 4 + Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: UInt32.self)))
+            guard place <= bytes.count else { return nil }
+            ends.append(place)
+        }
+        return ends
     }
 }

@@ -10,19 +10,22 @@
 enum Decimal {
     /// `string2ll`: an optional minus, digits without leading zeros, within 64 bits. "-0" and "+1" are refused.
     static func parseInteger(_ bytes: ArraySlice<UInt8>) -> Int64? {
-        guard let first = bytes.first else { return nil }
-        let negative = first == UInt8(ascii: "-")
-        let digits = negative ? bytes.dropFirst() : bytes
-        guard let lead = digits.first, digits.count <= 19 else { return nil }
-        if lead == UInt8(ascii: "0") { return digits.count == 1 && !negative ? 0 : nil }
-        var magnitude: UInt64 = 0
-        for digit in digits {
-            let value = digit &- UInt8(ascii: "0")
-            guard value <= 9 else { return nil }
-            magnitude = magnitude * 10 + UInt64(value)
+        bytes.withUnsafeBufferPointer { text in
+            guard let first = text.first else { return nil }
+            let negative = first == UInt8(ascii: "-")
+            let digits = negative ? text.dropFirst() : text[...]
+            guard let lead = digits.first, digits.count <= 19 else { return nil }
+            if lead == UInt8(ascii: "0") { return digits.count == 1 && !negative ? 0 : nil }
+            // Nineteen digits fit into 64 bits without a sign.
+            var magnitude: UInt64 = 0
+            for digit in digits {
+                let value = digit &- UInt8(ascii: "0")
+                guard value <= 9 else { return nil }
+                magnitude = magnitude &* 10 &+ UInt64(value)
+            }
+            if negative { return magnitude <= UInt64(Int64.max) + 1 ? Int64(truncatingIfNeeded: 0 &- magnitude) : nil }
+            return Int64(exactly: magnitude)
         }
-        if negative { return magnitude <= UInt64(Int64.max) + 1 ? Int64(truncatingIfNeeded: 0 &- magnitude) : nil }
-        return Int64(exactly: magnitude)
     }
 
     /// `strtod` over the whole text, without leading space and without "nan".
@@ -100,5 +103,26 @@ enum Decimal {
         while text.last == "0" { text.removeLast() }
         if text.last == "." { text.removeLast() }
         return text == "-0" ? "0" : String(text)
+    }
+}
+
+extension [UInt8] {
+    /// Adds the decimal digits of an integer, as Redis writes them.
+    package mutating func append(decimal integer: Int64) {
+        let zero = UInt8(ascii: "0")
+        // Lengths and counts are mostly this short.
+        if integer >= 0, integer < 100 {
+            if integer >= 10 { append(zero + UInt8(truncatingIfNeeded: integer / 10)) }
+            append(zero + UInt8(truncatingIfNeeded: integer % 10))
+            return
+        }
+        if integer < 0 { append(UInt8(ascii: "-")) }
+        let start = count
+        var rest = integer.magnitude
+        while rest > 0 {
+            append(zero + UInt8(truncatingIfNeeded: rest % 10))
+            rest /= 10
+        }
+        self[start...].reverse()
     }
 }

@@ -44,9 +44,21 @@ extension Int64 {
 }
 
 extension Bytes {
+    /// Integers in decimal with a separator between them.
+    init(decimals integers: [Int64], separator: UInt8) {
+        var text: [UInt8] = []
+        text.reserveCapacity(20 * integers.count)
+        for integer in integers {
+            if !text.isEmpty { text.append(separator) }
+            text.append(decimal: integer)
+        }
+        self.init(text)
+    }
+
     /// The parts of a state: so many runs of digits with colons between them; nil for anything else.
     func rateLimitFields(_ count: Int) -> [Int64]? {
         var fields: [Int64] = []
+        fields.reserveCapacity(count)
         var value: Int64?
         for byte in self {
             if byte == UInt8(ascii: ":") {
@@ -72,7 +84,6 @@ extension Keyspace {
             delete(key)
             return
         }
-        let text = state.map(\.description).joined(separator: ":")
-        try set(key, Bytes(text), expiry: Timestamp(milliseconds: moment))
+        try set(key, Bytes(decimals: state, separator: UInt8(ascii: ":")), expiry: Timestamp(milliseconds: moment))
     }
 }
