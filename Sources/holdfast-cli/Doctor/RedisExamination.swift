@@ -28,9 +28,9 @@ struct RedisExamination {
             findings += found
             return !found.contains { $0.state == .wrong }
         }
-        guard holds(await address()), holds(await language()), holds(await credentials()), holds(await database()) else {
-            return findings
-        }
+        guard holds(await address()), holds(await language()), holds(await sentinel(bare)), holds(await credentials()),
+            holds(await sentinel(identified)), holds(await database())
+        else { return findings }
         return findings + (await inside(topologyCommands: topologyCommands))
     }
 
@@ -86,11 +86,6 @@ struct RedisExamination {
 
     /// A first word without credentials: whatever a Redis answers to it shows that it is one.
     private func language() async -> [Finding] {
-        var bare = configuration()
-        bare.username = nil
-        bare.password = nil
-        bare.credentials = nil
-        bare.database = 0
         let check = redis.tls == nil ? "Protocol" : "TLS"
         switch await introduce(bare) {
         case nil: return [understood(check)]
@@ -117,13 +112,33 @@ struct RedisExamination {
         return "\(error.message.firstLine): \(advice)"
     }
 
+    // MARK: - Sentinels
+
+    /// A sentinel greets like a server and has no keys: whatever else was found of it would mislead. Asked without credentials first, because
+    /// those are the servers', which a sentinel refuses; then with them, for one that has the same.
+    private func sentinel(_ configuration: RedisConfiguration) async -> [Finding] {
+        guard let store = try? RedisStore(configuration) else { return [] }
+        let mode = try? await store.capabilities().mode
+        await store.shutdown()
+        guard mode == "sentinel" else { return [] }
+        let setting =
+            switch redis.address {
+            case .tcp: "REDIS_SENTINELS=\(redis.address)"
+            case .unixSocket: "REDIS_SENTINELS"
+            }
+        return [
+            .wrong(
+                "Sentinel",
+                "\(redis.address) is a sentinel, which keeps no keys: set \(setting) and REDIS_SENTINEL_MASTER in place of its address"
+            )
+        ]
+    }
+
     // MARK: - Credentials and database
 
     private func credentials() async -> [Finding] {
-        var first = configuration()
-        first.database = 0
         let user = redis.username ?? "default"
-        switch await introduce(first) {
+        switch await introduce(identified) {
         case nil where redis.password == nil && redis.passwordFile == nil:
             return [.right("AUTH", redis.username == nil ? "no password is needed" : "user \(user) needs no password")]
         case nil: return [.right("AUTH", "the server accepts the password of user \(user)")]
@@ -162,6 +177,22 @@ struct RedisExamination {
         } catch {
             return error.namingSettings()
         }
+    }
+
+    /// Without credentials.
+    private var bare: RedisConfiguration {
+        var bare = identified
+        bare.username = nil
+        bare.password = nil
+        bare.credentials = nil
+        return bare
+    }
+
+    /// With credentials, in the database that every server has.
+    private var identified: RedisConfiguration {
+        var identified = configuration()
+        identified.database = 0
+        return identified
     }
 
     func configuration() -> RedisConfiguration {
