@@ -135,9 +135,9 @@ struct FaultStage: Sendable {
             failover: failover,
             cache: Cache(failover: failover, configuration: CacheConfiguration(near: .init(ttl: nearTTL))),
             sessions: Sessions(failover: failover),
-            // Renewed so often that each is counted by the others before anything happens.
+            // Renewed so often that each is soon counted by the others, and so seldom that a slow network carries it.
             limits: RateLimiter(
-                failover, instances: Instances(failover: failover, configuration: .init(renewal: .milliseconds(200)))),
+                failover, instances: Instances(failover: failover, configuration: .init(renewal: .milliseconds(500)))),
             idempotency: Idempotency(failover: failover, namespace: Namespace()))
         try await failover.outbox.load(into: failover.local)
         let watch = Task {
