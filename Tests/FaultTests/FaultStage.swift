@@ -6,7 +6,7 @@ import OutageLedger
 import TestServers
 
 /// A real Redis with two processes' services on it: one that reaches it through a network that can fail, and one directly. Or a primary with
-/// a replica, which both find through sentinels.
+/// a replica, which both find through sentinels. Limits are divided among them by the leases that they hold there.
 ///
 /// Both do the same kinds of work all the time and tell one ledger; which of them a fault meets is the fault's own affair.
 struct FaultStage: Sendable {
@@ -71,7 +71,10 @@ struct FaultStage: Sendable {
     /// - Parameters:
     ///   - patience: how long after its deadline a call may end; see ``Heartbeat``.
     ///   - isDurable: whether what processes accept outlives them.
-    static func start(_ fault: Fault, isDurable: Bool, patience: Duration) async throws -> FaultStage {
+    ///   - count: how many processes there are, the first behind the network that can fail.
+    static func start(
+        _ fault: Fault, isDurable: Bool, processes count: Int = 2, patience: Duration
+    ) async throws -> FaultStage {
         let serverClock = fault.setsServerClock ? try await ServerClock.start() : nil
         let sentinels = fault.needsSentinels ? try await SentinelSet.start() : nil
         let server = if let sentinels { sentinels.servers[0] } else { try await start(fault.configuration, serverClock) }
@@ -85,7 +88,13 @@ struct FaultStage: Sendable {
         }
         let afflicted = try await participant(Ledger.Process(0), place(proxy.port, clock))
         let other = try await participant(Ledger.Process(1), place(server.port, .system))
-        var ledger = Ledger(processes: 2)
+        var participants = [afflicted, other]
+        for number in 2..<max(2, count) {
+            participants.append(try await participant(Ledger.Process(number), place(server.port, .system)))
+        }
+        var ledger = Ledger(processes: participants.count)
+        // Until they have counted each other each may take itself for the only one.
+        for participant in participants { ledger.knows(participant.name, instances: 1) }
         ledger.durability.keepsLocalWork = isDurable
         // Without an exception: the client says "none" only of what it has not sent, or the server has refused before it began.
         ledger.durability.judgesEffects = true
@@ -98,7 +107,7 @@ struct FaultStage: Sendable {
             RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: server.port)).patient)
         return FaultStage(
             server: server, sentinels: sentinels, proxy: proxy, serverClock: serverClock, ledger: Locked(ledger), clock: clock,
-            control: control, participants: Locked([afflicted, other]), conversation: session.id, heartbeat: heartbeat,
+            control: control, participants: Locked(participants), conversation: session.id, heartbeat: heartbeat,
             pulse: Task { await heartbeat.run() })
     }
 
@@ -126,12 +135,19 @@ struct FaultStage: Sendable {
             failover: failover,
             cache: Cache(failover: failover, configuration: CacheConfiguration(near: .init(ttl: nearTTL))),
             sessions: Sessions(failover: failover),
+            // Renewed so often that each is soon counted by the others, and so seldom that a slow network carries it.
             limits: RateLimiter(
-                failover, instances: Instances(failover: failover, namespace: Namespace(), configuration: .init(fixed: 2))),
+                failover, instances: Instances(failover: failover, configuration: .init(renewal: .milliseconds(500)))),
             idempotency: Idempotency(failover: failover, namespace: Namespace()))
         try await failover.outbox.load(into: failover.local)
-        return Participant(
-            name: name, store: store, services: services, place: place, watch: Task { await failover.run() })
+        let watch = Task {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await failover.run() }
+                group.addTask { await services.limits.instances.run() }
+                group.addTask { await services.limits.run() }
+            }
+        }
+        return Participant(name: name, store: store, services: services, place: place, watch: watch)
     }
 
     func stop() async {
@@ -147,6 +163,7 @@ struct FaultStage: Sendable {
 
     func time(of process: Int) -> any TimeSource { processes[process].place.time }
     func store(of process: Int) -> RedisStore { processes[process].store }
+    func limits(of process: Int) -> RateLimiter { processes[process].services.limits }
 
     /// Waits until a process has noticed; by default the one that the network troubles.
     func outageIsDeclared(by process: Int = 0) async throws {
@@ -195,6 +212,21 @@ struct FaultStage: Sendable {
     func prepare() async throws {
         let workload = workload(of: processes[1])
         try await eventually(within: .seconds(120), "the first charge is made") { (try? await workload.prepare()) != nil }
+        try await countEachOther()
+    }
+
+    /// Waits until each process has heard from the server of all others; while that is there.
+    func countEachOther() async throws {
+        let (processes, count) = (processes, processes.count)
+        try await eventually(within: .seconds(120), "all \(count) processes count each other") {
+            processes.allSatisfy { process in
+                let instances = process.services.limits.instances
+                return instances.source == .counted && instances.count >= count
+            }
+        }
+        ledger.withLock { ledger in
+            for process in processes { ledger.knows(process.name, instances: count) }
+        }
     }
 
     /// Both have seen a session of their own; just before a fault.
@@ -252,18 +284,31 @@ struct FaultStage: Sendable {
         }
     }
 
-    /// As kill -9 and a new start of a process that decides by itself.
+    /// As kill -9 of a process that decides by itself and has done nothing for a second, so that its sums are in the folder; and a new start.
+    ///
+    /// Where it has the folder it goes by the number of instances that its predecessor knew, and on with its share.
     func restart(_ number: Int) async throws {
         let old = processes[number]
-        let (failover, services) = (old.services.failover, old.services)
-        ledger.withLock {
-            $0.crash(old.name, withWork: !failover.outbox.isEmpty, sums: services.limits.backlog.keys > 0)
-        }
+        let (failover, services, isDurable) = (old.services.failover, old.services, old.place.disk != nil)
         old.watch.cancel()
         await old.watch.value
+        let (backlog, uptime, instances) = (services.limits.backlog, old.place.time.uptime, services.limits.instances.count)
+        let name = Ledger.Process(number, generation: old.name.generation + 1)
+        ledger.withLock { ledger in
+            let isClean = failover.outbox.isEmpty && services.cache.pendingChanges == 0
+            ledger.crash(old.name, withWork: !isClean, sums: !isDurable && backlog.keys > 0)
+            if isDurable {
+                ledger.succeeds(name, old.name, writtenUntil: uptime, charged: backlog.handedOver + backlog.lost)
+            } else {
+                ledger.knows(name, instances: 1)
+            }
+        }
         await old.store.shutdown()
-        var new = try await Self.participant(
-            Ledger.Process(number, generation: old.name.generation + 1), old.place)
+        var new = try await Self.participant(name, old.place)
+        let known = new.services.limits.instances.count
+        if isDurable, known < instances {
+            ledger.withLock { $0.violated("limit: \(name.name) goes by \(known) instances, its predecessor by \(instances)") }
+        }
         new.witness = old.witness
         if failover.statistics.returns != old.returns { new.returns = -1 }
         participants.withLock { [new] in $0[number] = new }

@@ -17,6 +17,11 @@ import Testing
         try await play(fault, Workload.Action.allCases, seed: 2, operations: 60, restarts: true)
     }
 
+    /// A process that is started anew without its predecessor's folder knows of no other until it has counted them again, and admits by that.
+    @Test(arguments: faults.filter(\.cutsOff)) func limitsHoldOverARestartWithoutAFolder(_ fault: Fault) async throws {
+        try await play(fault, Self.services["limits"] ?? [], seed: 3, operations: 60, restarts: true, isDurable: false)
+    }
+
     static let rounds = ProcessInfo.processInfo.environment["HOLDFAST_FAULT_ROUNDS"].flatMap { Int($0) } ?? 0
 
     /// All, or those whose names contain what is asked for.
@@ -53,10 +58,12 @@ import Testing
     }
 
     private func play(
-        _ fault: Fault, _ actions: [Workload.Action], seed: UInt64, operations: Int, restarts: Bool = false
+        _ fault: Fault, _ actions: [Workload.Action], seed: UInt64, operations: Int, restarts: Bool = false,
+        isDurable: Bool? = nil
     ) async throws {
         var random = RandomSource(seed: seed)
-        let stage = try await FaultStage.start(fault, isDurable: restarts, patience: Self.patience)
+        let isDurable = isDurable ?? restarts
+        let stage = try await FaultStage.start(fault, isDurable: isDurable, patience: Self.patience)
         let story = Locked<[String]>([])
         stage.ledger.withLock { $0.trace = { line in story.withLock { $0.append(line) } } }
         do {
@@ -68,10 +75,15 @@ import Testing
             switch fault.strikes {
             case .cutsOff(let numbers):
                 try await stage.workAlone(numbers)
-                if restarts, let first = numbers.first {
-                    try await stage.restart(first)
+                guard restarts, let first = numbers.first else { break }
+                try await stage.restart(first)
+                if isDurable {
                     try await stage.workAlone([first])
+                } else {
+                    // It has not seen the session of its own that work alone begins with.
+                    try await stage.outageIsDeclared(by: first)
                 }
+                await stage.work(operations / 2, actions, &random)
             case .fails(let numbers, as: let codes): try await stage.hasStruck(numbers, as: codes)
             case .shows(let isThere): try await isThere(stage)
             }
@@ -80,6 +92,7 @@ import Testing
             try await fault.aftermath(stage)
             // Once all is handed over nothing is excused any more by who was cut off from whom.
             try await stage.quiet()
+            try await stage.countEachOther()
             await stage.work(operations / 4, actions, &random)
             try await stage.workTogether()
             try await stage.examine()

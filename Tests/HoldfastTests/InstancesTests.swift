@@ -70,6 +70,18 @@ import Testing
         }
     }
 
+    /// The longest: the other renews right before the lease ends, and goes by that answer until four more have come.
+    @Test func aProcessThatDiedIsCountedForSeventySecondsAtMost() async throws {
+        let (a, b) = (process("a").1, process("b").1)
+        try await b.renew()
+        time.advance(by: .milliseconds(9_999))
+        for expected in [2, 2, 2, 2, 2, 2, 1] {
+            try await a.renew()
+            #expect(a.count == expected, "\(time.uptime) after its death")
+            time.advance(by: .seconds(10))
+        }
+    }
+
     @Test func theNumberIsRememberedWhileTheServerIsAway() async throws {
         let (a, b) = (process("a").1, process("b").1)
         try await b.renew()

@@ -3,15 +3,22 @@ public import HoldfastStore
 
 extension Ledger {
     struct LimitsRecord: Sendable {
+        /// By the server, or one of two.
         var admissions: [String: Int] = [:]
+        /// By processes themselves; `Ledger+Shares.swift`.
+        var shares: [Process: ShareRecord] = [:]
+        /// How many instances each process must know of, where they are counted.
+        var instances: [Process: Int] = [:]
         /// What the server admitted, by the window in which its clock was.
         var serverWindows: [Int64: Int] = [:]
         var meters: [String: [MeterStep]] = [:]
     }
 
-    /// - Parameter began: when the check began.
+    /// - Parameters:
+    ///   - began: when the check began.
+    ///   - admission: of a process that decides by itself.
     public mutating func decided(
-        _ decision: RateLimitDecision, _ process: Process, limit: Int, window: Duration, began: Step
+        _ decision: RateLimitDecision, _ process: Process, limit: Int, window: Duration, began: Step, _ admission: Admission
     ) {
         if crashed.contains(process) { return }
         guard decision.isAllowed else { return }
@@ -24,15 +31,13 @@ extension Ledger {
             }
             return
         }
-        var (place, bound) = (process.name, max(1, limit / processes))
-        if !decision.by.isLocal {
-            // Which of two servers has admitted it, where one has forgotten the other's, nobody knows of what was under way.
-            if let loss, began < loss.back { return }
-            (place, bound) = (loss.map { "the server after loss \($0.number)" } ?? "the server", limit)
-        }
+        if decision.by.isLocal { return admitted(admission, by: process, in: number, limit: limit) }
+        // Which of two servers has admitted it, where one has forgotten the other's, nobody knows of what was under way.
+        if let loss, began < loss.back { return }
+        let place = loss.map { "the server after loss \($0.number)" } ?? "the server"
         limits.admissions["\(place) in window \(number)", default: 0] += 1
-        guard let count = limits.admissions["\(place) in window \(number)"], count > bound else { return }
-        violated("limit: \(place) admitted \(count) in window \(number), bound \(bound)")
+        guard let count = limits.admissions["\(place) in window \(number)"], count > limit else { return }
+        violated("limit: \(place) admitted \(count) in window \(number), bound \(limit)")
     }
 
     // MARK: - Meters: rules that are never exhausted, so that all that is charged can be counted

@@ -12,7 +12,8 @@ public import HoldfastStore
 ///    session that exists is never "not found". Of a field that several change none has a value in the end that is older than an
 ///    acknowledged change, on whichever side of a partition.
 /// 3. *Nothing applied twice.* A message is in its conversation at most once, whatever became of its replies.
-/// 4. *Limits hold.* The server admits the limit in a window, and a process by itself at most its share.
+/// 4. *Limits hold.* The server admits the limit in a window, and a process by itself at most its share, by the number of instances that
+///    it must know of; over restarts with its folder, too.
 /// 5. *Nobody waits for long.* A call that has a deadline ends within 250 ms of it.
 ///
 /// It is told of the beginning of an operation before that begins, and of its end after it, so that what its steps order was so in fact.
@@ -49,7 +50,7 @@ public struct Ledger: Sendable {
     }
 
     public var durability = Durability()
-    /// Among how many processes limits are divided.
+    /// Among how many processes limits are divided, where nobody counts them.
     let processes: Int
 
     public init(processes: Int) { self.processes = processes }

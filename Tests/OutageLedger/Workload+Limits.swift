@@ -22,8 +22,12 @@ extension Workload {
     /// Charges, as calls and by operations with a name, as each meter says.
     func check() async throws(StoreError) {
         let began = note { $0.now() }
+        let (wasAway, generation) = (isAway, services.failover.health.generation)
+        let backlog = services.limits.backlog
         let decision = try await services.limits.check([Self.rule], for: .user("shared"))
-        note { $0.decided(decision, name, limit: Self.rule.limit, window: Self.rule.window, began: began) }
+        let isSettled = wasAway && isAway && services.failover.health.generation == generation
+        let admission = Ledger.Admission(at: uptime, charged: backlog.handedOver + backlog.lost, isKept: isSettled)
+        note { $0.decided(decision, name, limit: Self.rule.limit, window: Self.rule.window, began: began, admission) }
     }
 
     func charge(_ operation: OperationID) async throws(StoreError) {

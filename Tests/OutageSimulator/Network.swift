@@ -1,5 +1,7 @@
+import Holdfast
 import HoldfastStore
 import HoldfastTesting
+import OutageLedger
 
 /// The calls that are on their way between processes and the server, each held until the schedule lets it go on.
 ///
@@ -83,19 +85,20 @@ final class SimulatedLink: Store {
         case mute
     }
 
-    let name: String
+    let process: Ledger.Process
+    var name: String { "\(process.number).\(process.generation)" }
     private let server: EmbeddedStore
     private let network: Network
     private let time: ManualTime
+    /// Told of the leases that are renewed, where processes count each other.
+    private let register: InstanceRegister?
     private let current = Locked(State.up)
 
     static let timeout = Duration.seconds(5)
 
-    init(_ name: String, to server: EmbeddedStore, over network: Network, time: ManualTime) {
-        self.name = name
-        self.server = server
-        self.network = network
-        self.time = time
+    init(_ process: Ledger.Process, in world: World) {
+        self.process = process
+        (server, network, time, register) = (world.server, world.network, world.time, world.register)
     }
 
     var state: State {
@@ -114,7 +117,15 @@ final class SimulatedLink: Store {
     }
 
     func run<Output>(_ procedure: Procedure<Output>) async throws(StoreError) -> Output {
-        try await call(isRead: false) { (server) throws(StoreError) in try await server.run(procedure) }
+        let isRenewal = procedure.script === InstanceProcedures.renew
+        var holders = 0
+        let output = try await call(isRead: false) { (server) throws(StoreError) -> Output in
+            let output = try await server.run(procedure)
+            if isRenewal, let register { holders = register.renewed(by: process) }
+            return output
+        }
+        if isRenewal, let register { register.heard(of: holders, by: process) }
+        return output
     }
 
     func withSubscription<Result: Sendable>(

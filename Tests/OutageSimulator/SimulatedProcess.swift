@@ -22,9 +22,12 @@ final class SimulatedProcess: Sendable {
     let failover: Failover
     let services: Workload.Services
     var cache: Cache { services.cache }
+    var instances: Instances { services.limits.instances }
     /// Whether the server has heard of all that was decided here, but for the cache's changes.
     var hasHandedOver: Bool { failover.outbox.isEmpty && services.limits.backlog.keys == 0 }
     var name: Ledger.Process { Ledger.Process(number, generation: generation) }
+    /// Whether it counts the others, or is told how many there are.
+    private let counts: Bool
     private let disk: SimulatedDisk?
     private let watch = Locked<Task<Void, Never>?>(nil)
 
@@ -33,9 +36,10 @@ final class SimulatedProcess: Sendable {
         self.number = number
         self.generation = generation
         self.durable = durable
+        counts = world.register != nil
         let (time, random) = (world.time, world.random)
-        link = SimulatedLink("\(number).\(generation)", to: world.server, over: world.network, time: time)
         let name = Ledger.Process(number, generation: generation)
+        link = SimulatedLink(name, in: world)
         disk = durable.disk.map { [link] in SimulatedDisk($0, of: link, in: world.network, time: time) }
         failover = Failover(
             server: link, local: EmbeddedStore(.init(seed: random()), time: time), outbox: Outbox(keptIn: disk, time: time),
@@ -50,18 +54,26 @@ final class SimulatedProcess: Sendable {
             sessions: Sessions(failover: failover) { SessionID(high: random(), low: random()) },
             limits: RateLimiter(
                 failover,
-                instances: Instances(failover: failover, namespace: Namespace(), configuration: .init(fixed: World.processes))),
+                instances: Instances(
+                    failover: failover, configuration: .init(fixed: world.register == nil ? World.processes : nil),
+                    id: link.name)),
             idempotency: Idempotency(failover: failover, namespace: Namespace()))
     }
 
-    /// Recalls what its predecessor left, and begins to watch the server.
+    /// Recalls what its predecessor left, and begins to watch the server; where processes count each other it also holds a lease, and writes down
+    /// what its limits admit by themselves.
     func start() {
-        let task = Task { [failover, disk] in
+        let task = Task { [failover, disk, limits = services.limits, counts] in
             if let disk {
                 try? await failover.outbox.load(into: failover.local)
                 disk.isHeld = true
             }
-            await failover.run()
+            guard counts else { return await failover.run() }
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await failover.run() }
+                group.addTask { await limits.instances.run() }
+                group.addTask { await limits.run() }
+            }
         }
         watch.withLock { $0 = task }
     }
@@ -86,10 +98,14 @@ struct World: Sendable {
     let server: EmbeddedStore
     /// Randomness for the program under test; the schedule has its own.
     let random: @Sendable () -> UInt64
+    /// Where processes count each other by their leases.
+    let register: InstanceRegister?
 
-    init(seed: UInt64) {
+    /// - Parameter count: told of each process how many it must know of, where they count each other.
+    init(seed: UInt64, count: InstanceRegister.Observer?) {
         let source = Locked(RandomSource(seed: seed))
         random = { source.withLock { $0.next() } }
         server = EmbeddedStore(.init(seed: seed), time: time)
+        register = count.map { [time] in InstanceRegister(time: time, observer: $0) }
     }
 }

@@ -29,16 +29,21 @@ final class Simulation {
     private let isDurable: Bool
     /// How often the server is killed and forgets everything, of a thousand things that happen.
     private let forgetting: Int
+    /// Whether processes count each other by their leases, by which limits are then divided.
+    private let areCounted: Bool
 
     private static let aboutFields: [Workload.Action] =
         [.create, .read, .look, .look, .rotate] + Array(repeating: .update, count: 8)
+
+    /// Where it is counted how many share a limit.
+    private static let aboutShares: [Workload.Action] = Array(repeating: .check, count: 8) + [.checkUnnamed, .charge]
 
     init(seed: UInt64, trace: @escaping @Sendable (String) -> Void) {
         ledger.withLock { $0.trace = trace }
         var random = RandomSource(seed: seed)
         // Drawn beside the others, so that they stay what they were.
         var other = RandomSource(seed: ~seed)
-        world = World(seed: random.next())
+        let worldSeed = random.next()
         let share = Int.random(in: 2...10, using: &random)
         let some = Workload.Action.allCases.filter { _ in Int.random(in: 0..<10, using: &random) < share }
         faults = ([0, 10, 40, 100].randomElement(using: &random) ?? 0, [0, 3, 15].randomElement(using: &random) ?? 0)
@@ -47,7 +52,13 @@ final class Simulation {
         forgetting = UInt64.random(in: 0..<5, using: &other) == 0 ? 5 : 0
         // One field must be changed on both sides of a partition several times: elsewhere that is too seldom.
         let isAboutFields = UInt64.random(in: 0..<6, using: &other) == 0
-        actions = isAboutFields ? Self.aboutFields : some.isEmpty ? Workload.Action.allCases : some
+        areCounted = UInt64.random(in: 0..<4, using: &other) == 0
+        let drawn = isAboutFields ? Self.aboutFields : some.isEmpty ? Workload.Action.allCases : some
+        actions = areCounted ? drawn + Self.aboutShares : drawn
+        let observer: InstanceRegister.Observer = { [ledger] process, count in
+            ledger.withLock { $0.knows(process, instances: count) }
+        }
+        world = World(seed: worldSeed, count: areCounted ? observer : nil)
         self.random = random
         self.trace = trace
         ledger.withLock { [isDurable] in
@@ -60,6 +71,7 @@ final class Simulation {
     func run() -> [Ledger.Violation] {
         for number in 0..<World.processes {
             let disk = isDurable ? EmbeddedStore(.init(seed: UInt64(number)), time: world.time) : nil
+            world.register?.starts(Ledger.Process(number))
             processes.append(started(number, generation: 0, .init(disk: disk)))
         }
         prepare()
@@ -187,9 +199,17 @@ final class Simulation {
         let old = processes[place]
         trace("\(old.link.name) crashes")
         let isClean = old.failover.outbox.isEmpty && old.cache.pendingChanges == 0
-        ledger.withLock { $0.crash(old.name, withWork: !isClean, sums: old.services.limits.backlog.keys > 0) }
+        let (backlog, new) = (old.services.limits.backlog, Ledger.Process(old.number, generation: old.generation + 1))
+        // What was admitted in the last second may be gone.
+        let written = world.time.uptime - .seconds(1)
+        ledger.withLock { [areCounted, isDurable] ledger in
+            ledger.crash(old.name, withWork: !isClean, sums: backlog.keys > 0)
+            guard areCounted, isDurable else { return }
+            ledger.succeeds(new, old.name, writtenUntil: written, charged: backlog.handedOver + backlog.lost)
+        }
         old.crash(world.network)
         loop.drain()
+        world.register?.starts(new, after: isDurable ? old.name : nil)
         processes[place] = started(old.number, generation: old.generation + 1, old.durable)
     }
 
@@ -203,6 +223,7 @@ final class Simulation {
         let server = world.server
         Task { _ = try await server.execute(.server(.flushdb)) }
         loop.drain()
+        world.register?.serverForgets()
         ledger.withLock { $0.serverIsBack() }
     }
 
@@ -243,7 +264,19 @@ final class Simulation {
             return false
         }
         world.time.advance(by: processes[0].cache.configuration.near.ttl + .seconds(1))
-        return settle { self.isIdle && self.processes.allSatisfy { $0.failover.localSince == nil } }
+        guard settle({ self.isIdle && self.processes.allSatisfy { $0.failover.localSince == nil } }) else { return false }
+        return countEachOther()
+    }
+
+    /// Whoever is there is counted by everybody again, and whoever crashed not any more.
+    private func countEachOther() -> Bool {
+        let isCounted = { (process: SimulatedProcess) in
+            process.instances.source == .counted && process.instances.count == World.processes
+        }
+        guard areCounted, !settle({ self.processes.allSatisfy(isCounted) }) else { return true }
+        let counts = processes.map { "\($0.link.name): \($0.instances.count)" }.joined(separator: ", ")
+        ledger.withLock { $0.violated("stuck: all links are mended, and \(World.processes) processes count \(counts)") }
+        return false
     }
 
     private var isIdle: Bool { inFlight.withLock { $0.values.allSatisfy { $0 == 0 } } }

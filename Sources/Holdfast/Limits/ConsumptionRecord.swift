@@ -113,7 +113,8 @@ extension LocalConsumption.Entry {
         let charge = RateLimitCharge(rule, for: subject)
         guard (try? charge.validate()) != nil else { return nil }
         let span = clock.uptime(at: Timestamp(milliseconds: end)) - clock.uptime
-        self.init(charge, amount: Int(amount), counting: span, from: clock)
+        // By how many is known to whoever recalls it.
+        self.init(charge, amount: Int(amount), counting: span, from: clock, sharedBy: .max)
         self.takenBack = Int(takenBack)
     }
 }

@@ -133,7 +133,8 @@ extension LocalConsumption {
             var entries: [Key: Entry] = [:]
             let began = min(now.uptime, record.batch?.made ?? now.uptime(at: record.moment))
             for var entry in record.charges {
-                entry.began = began
+                // In the local state it is from now on what this process's share makes of it.
+                (entry.began, entry.instances) = (began, instances)
                 let key = record.names.rateLimitKey(entry.charge.rule, entry.charge.subject)
                 if entry.end > now.uptime {
                     entries[key] = entry

@@ -174,7 +174,7 @@ extension LocalConsumption {
     func counting(
         _ entries: [Entry], _ newer: [Int], in names: Namespace, from local: any Store, sharedBy instances: Int
     ) async throws(StoreError) -> ([Int], Timestamp) {
-        let peek = try RateLimitCall(entries.map { $0.charge.unbounded(sharedBy: instances) }, in: names)
+        let peek = try RateLimitCall(entries.map { $0.charge.unbounded(sharedBy: min($0.instances, instances)) }, in: names)
         let answer = try await local.run(peek.procedure(RateLimitProcedures.peek, sharedBy: 1))
         let now = now
         let amounts = zip(zip(entries, newer), answer.states).map { (entry, state) in

@@ -30,14 +30,20 @@ final class LocalConsumption: Sendable {
         var recent: RecentConsumption
         /// What was given back of it by a call that the server hears of by itself: the local state holds less by this.
         var takenBack = 0
+        /// By how many the limits were divided when it was admitted; where that has changed, the least. GCRA's state is a moment, which
+        /// is so many calls as the share says that wrote it: read by a smaller share it would be fewer.
+        var instances: Int
         /// Whether its row is among the `stale`, of which the folder knows an older state.
         var isStale = false
         /// Whether the folder may have a row of it.
         var isWritten = false
 
-        /// - Parameter span: how long it counts from now on.
-        init(_ charge: RateLimitCharge, amount: Int, counting span: Duration, from now: Moment) {
+        /// - Parameters:
+        ///   - span: how long it counts from now on.
+        ///   - instances: by how many the limits are divided.
+        init(_ charge: RateLimitCharge, amount: Int, counting span: Duration, from now: Moment, sharedBy instances: Int) {
             (self.charge, self.amount, began, lead) = (charge, amount, now.uptime, now.lead)
+            self.instances = instances
             end = now.uptime + span
             recent = RecentConsumption(amount, at: now.uptime, counting: span)
         }
@@ -45,6 +51,7 @@ final class LocalConsumption: Sendable {
         mutating func add(_ other: Entry, at uptime: Duration) {
             amount = min(amount + other.amount, RateLimit.maximumLimit)
             charge = other.charge
+            instances = min(instances, other.instances)
             end = max(end, other.end)
             recent.add(other.amount, at: uptime, counting: other.end - uptime)
         }
@@ -163,13 +170,15 @@ final class LocalConsumption: Sendable {
 
     /// Adds what a call consumed.
     ///
-    /// - Parameter moment: when it was decided, by the local store.
-    func add(_ call: RateLimitCall, in names: Namespace, at moment: Timestamp) {
+    /// - Parameters:
+    ///   - moment: when it was decided, by the local store.
+    ///   - instances: by how many the limits were divided then.
+    func add(_ call: RateLimitCall, in names: Namespace, at moment: Timestamp, sharedBy instances: Int) {
         let now = now
         state.withLock { state in
             for (key, charge) in zip(call.keys, call.charges) where charge.cost > 0 {
                 let span = charge.rule.span(ofChargeAt: moment, cost: charge.cost)
-                let entry = Entry(charge, amount: charge.cost, counting: span, from: now)
+                let entry = Entry(charge, amount: charge.cost, counting: span, from: now, sharedBy: instances)
                 state.add(entry, key, names, isDurable: isDurable, at: now.uptime)
             }
         }

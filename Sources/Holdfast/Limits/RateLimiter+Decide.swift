@@ -99,7 +99,8 @@ extension RateLimiter {
         case .sum where mode == .refund: try failover.outbox.checkRoom()
         case .sum: try consumption.checkRoom(for: call, in: namespace)
         }
-        let answer = try await store.run(try call.procedure(mode.script, sharedBy: instances.count))
+        let sharing = instances.count
+        let answer = try await store.run(try call.procedure(mode.script, sharedBy: sharing))
         guard mode != .check || answer.states.allSatisfy(\.hasRoom) else { return answer }
         switch kept {
         case .nothing: break
@@ -111,7 +112,7 @@ extension RateLimiter {
             guard !rest.isEmpty else { break }
             let call = try RateLimitCall(rest, in: namespace, once: ownName)
             try await handOverLater(mode, call, at: answer.at, sent: nil)
-        case .sum: consumption.add(call, in: namespace, at: answer.at)
+        case .sum: consumption.add(call, in: namespace, at: answer.at, sharedBy: sharing)
         }
         return answer
     }

@@ -567,6 +567,34 @@ import Testing
         #expect(try await state.scoped(to: "acme").limits.check([rule], for: .user("ann")).limit == 5)
     }
 
+    /// Calls that fail one by one are decided by the share of a process that takes itself for the only one; then the renewal of its lease,
+    /// the first call that goes through, tells of three others, and only after it is charged what was admitted.
+    @Test(arguments: RateLimit.Algorithm.allCases)
+    func whatWasAdmittedIsChargedInFullWhenMoreInstancesAreKnownByThen(_ algorithm: RateLimit.Algorithm) async throws {
+        let time = ManualTime()
+        let truth = EmbeddedStore(time: time)
+        let server = FaultyStore(truth)
+        let failover = Failover(
+            server: server, local: EmbeddedStore(time: time),
+            configuration: .init(thresholds: .init(failures: 100, successes: 1)), time: time)
+        let state = AgentState(failover: failover)
+        for _ in 0..<3 { try await Instances(failover: Failover(local: truth, time: time)).renew() }
+        let rule = RateLimit("twenty", algorithm, limit: 20, per: .seconds(3600))
+        let ann = RateLimitSubject.user("ann")
+        server.fail(with: StoreError(.connectionFailed))
+        for _ in 0..<10 {
+            let decision = try await state.limits.check([rule], for: ann)
+            #expect(decision.isAllowed && decision.by.isLocal && decision.limit == 20)
+        }
+        server.recover()
+        try await state.instances.renew()
+        #expect(state.instances.count == 4)
+        #expect(await failover.handOver())
+        #expect(state.limits.backlog.keys == 0)
+        let peek = try await state.limits.peek([RateLimitCharge(rule, for: ann, cost: 0)])
+        #expect(peek.by == .server && peek.rules[0].used == 10)
+    }
+
     @Test func anOutageThatComesAndGoesOpensOneShareOnly() async throws {
         let outage = Outage(RateLimit("twenty", .slidingCounter, limit: 20, per: .seconds(3600)))
         for expected in [5, 0, 0] {
