@@ -1,4 +1,5 @@
 import HoldfastStore
+import NIOPosix
 import TestServers
 import Testing
 
@@ -259,6 +260,53 @@ import Testing
         }
         #expect(try await store.withConnection { try await id($0) } != nil)
         await store.shutdown()
+    }
+
+    @Test func oneThatCouldNotBeMadeIsNotTriedAgainBehindItsCaller() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server)
+        server.kill()
+        try await store.withConnection { connection in
+            let first = await failure { try await connection(.get(key)) }
+            #expect(first?.code == .connectionFailed && first?.effect == StoreError.Effect.none, "\(first as Any)")
+            try await server.restart()
+            for _ in 0..<2 {
+                let later = await failure { try await connection(.get(key)) }
+                #expect(later?.code == .connectionLost && later?.effect == StoreError.Effect.none, "\(later as Any)")
+            }
+        }
+        #expect(store.poolCounts.idle == 0)
+        await store.shutdown()
+    }
+
+    /// Another server was found while the connection was being made, and it leads there; then the attempt of before fails.
+    @Test func anAttemptThatDoesNotCountAnyMoreEndsNothing() async throws {
+        let path = try await SharedRedis.server().socketPath
+        let (released, release) = AsyncStream.makeStream(of: Void.self)
+        let (asked, hasFailed) = (Locked(0), Locked(false))
+        let connector = try Connector(
+            RedisConfiguration().patient,
+            to: .found { () async throws(StoreError) -> ServerAddress in
+                let number = asked.withLock { asked in
+                    asked += 1
+                    return asked
+                }
+                guard number == 1 else { return .unixSocket(path: path) }
+                for await _ in released {}
+                hasFailed.withLock { $0 = true }
+                throw StoreError(.connectionFailed)
+            })
+        let connection = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next(), isExclusive: true)
+        let call = Task { await connection.one { $0.command(["PING"]) } }
+        try await eventually("it is being made") { asked.withLock { $0 } == 1 }
+        connection.renew(isGraceful: true)
+        #expect(try await call.value.get() == .status("PONG"))
+        release.finish()
+        try await eventually("the first attempt has failed") { hasFailed.withLock { $0 } }
+        // It is told of on the event loop, by which each of these is answered.
+        for _ in 0..<1000 { #expect(try await connection.one { $0.command(["PING"]) }.get() == .status("PONG")) }
+        await connection.close()
     }
 
     @Test func manyCallersShareFewConnectionsAndAllHaveTheirTurn() async throws {

@@ -308,12 +308,14 @@ final class Connection: Sendable {
         let abandoned = state.withLock { state in
             guard state.attempt == attempt else { return [Queue.Abandoned]() }
             state.statistics.failedAttempts += 1
-            return state.queue.connectingFailed(error, now: now) { failures in
+            let abandoned = state.queue.connectingFailed(error, now: now) { failures in
                 UInt64(backoff.pause(afterFailures: failures, fraction: fraction).clampedNanoseconds)
             }
+            // Who waits has just been taken out.
+            if isExclusive { _ = state.queue.close(Self.exclusiveLoss) }
+            return abandoned
         }
         for gone in abandoned { gone.waiter.fail(gone.effect == .none ? error : error.withUnknownEffect()) }
-        if isExclusive { closeWithoutWaiting() }
     }
 
     /// Sets what is called, once, when the connection that is there, or the next one, is lost or left.
