@@ -96,10 +96,14 @@ extension Cluster {
                     switch result {
                     case .success(let answers):
                         replies[item.place] = answers[place]
-                        guard let error = answers[place].refusal, let node = link?.node,
+                        guard let error = answers[place].refusal, let node = link?.node else { continue }
+                        guard
                             let redirection = await redirection(
                                 error, item.slot, runsScript: item.operation.runsScript, from: item.target, at: node)
-                        else { continue }
+                        else {
+                            failure = failure ?? item.journey.end(with: error)
+                            continue
+                        }
                         step = next(&item.journey, after: redirection)
                         if case .end = step { failure = failure ?? item.journey.end(with: error) }
                     case .failure(let error):
