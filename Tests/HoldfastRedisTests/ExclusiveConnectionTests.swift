@@ -378,6 +378,41 @@ import Testing
         await store.shutdown()
     }
 
+    /// The pool asks those that idle whether their server is there, here all the time, and many, so that each round takes long. Whoever takes one
+    /// meanwhile has it for himself: one more command in his transaction would be one more answer.
+    @Test func nobodyIsAskedForASignOfLifeInAnothersTransaction() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let count = 64
+        let store = try connect(server) { configuration in
+            configuration.keepAlive = .milliseconds(1)
+            configuration.maximumConnections = count
+        }
+        // All are taken at once, so that all idle afterwards.
+        let isReleased = Locked(false)
+        let holders = (0..<count).map { _ in
+            Task {
+                try await store.withConnection { connection in
+                    try await connection(.ping)
+                    try await eventually("it is released") { isReleased.withLock { $0 } }
+                }
+            }
+        }
+        try await eventually("all are taken") { store.poolCounts.leased == count }
+        isReleased.withLock { $0 = true }
+        for holder in holders { try await holder.value }
+        #expect(store.poolCounts.idle == count)
+        for _ in 0..<500 {
+            try await store.withConnection { connection in
+                #expect(try await connection(.raw("MULTI")) == .ok)
+                for _ in 0..<4 { #expect(try await connection(.raw("ECHO", "word")) == .status("QUEUED")) }
+                let results = try await connection(.raw("EXEC")).elements
+                #expect(results == [Reply](repeating: .bytes("word"), count: 4))
+            }
+        }
+        await store.shutdown()
+    }
+
     @Test func aKeptConnectionWhoseServerFellSilentIsFoundOut() async throws {
         let server = try await RedisProcess.start()
         defer { server.stop() }
