@@ -314,6 +314,16 @@ import Testing
         try await listener.close()
     }
 
+    /// Something else listens there: nothing but first words was sent to it.
+    @Test func aPeerThatSpeaksAnotherLanguageWasSentNothing() async throws {
+        let peer = try await ScriptedPeer.start(greeting: "HTTP/1.1 400 Bad Request\r\n\r\n") { _ in nil }
+        let store = try RedisStore(RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: peer.port)).patient)
+        let error = await failure { try await store(.incr(Key(raw: "n"))) }
+        #expect(error?.code == .protocolViolation && error?.effect == StoreError.Effect.none, "\(error as Any)")
+        await store.shutdown()
+        try await peer.stop()
+    }
+
     @Test func aWrongPasswordIsARefusalAndNoOutage() async throws {
         var options = RedisProcess.Options()
         options.password = "right"
