@@ -118,6 +118,44 @@ import Testing
         try await cluster.stop()
     }
 
+    /// A peer that lets everybody listen to shard channels, where it answers at all; `subscribed` is told who was asked.
+    private func stage(
+        _ number: Int, _ subscribed: Locked<[Int]>, answers: Bool = true, publishing: @escaping @Sendable () -> String = { "" }
+    ) -> ScriptedPeer.Script {
+        @Sendable func confirmation(_ word: String, _ name: String) -> String {
+            ">3\r\n$\(word.utf8.count)\r\n\(word)\r\n$\(name.utf8.count)\r\n\(name)\r\n:1\r\n"
+        }
+        return { command in
+            switch command[0] {
+            case "SSUBSCRIBE":
+                subscribed.withLock { $0.append(number) }
+                return answers ? confirmation("ssubscribe", command[1]) + publishing() : ""
+            case "SUNSUBSCRIBE": return confirmation("sunsubscribe", command[1])
+            default: return "+PONG\r\n"
+            }
+        }
+    }
+
+    /// Its connection is closed, as that of any node that nobody needs, while he still waits for its confirmation.
+    @Test func aNewListenerWhoseNodeLeavesTheClusterBeginsAtTheNextOne() async throws {
+        let channels = [try key(in: 0...5000), try key(in: 6000...10000)].map { Channel($0.bytes) }
+        let subscribed = Locked<[Int]>([])
+        let cluster = try await ScriptedCluster.start([
+            stage(0, subscribed), stage(1, subscribed, answers: false), stage(2, subscribed),
+        ])
+        let store = try RedisStore(cluster.configuration { $0.refreshInterval = .milliseconds(1) })
+        // Somebody has to listen, or nobody looks where slots are.
+        try await store.withSubscription(to: [.shardChannel(channels[0])]) { _ in
+            let listening = Task { try await store.withSubscription(to: [.shardChannel(channels[1])]) { _ in } }
+            try await eventually("he waits") { subscribed.withLock { $0 } == [0, 1] }
+            cluster.table.withLock { $0 = [(0...5460, 0), (5461...16383, 2)] }
+            try await listening.value
+        }
+        #expect(subscribed.withLock { $0 } == [0, 1, 2])
+        await store.shutdown()
+        try await cluster.stop()
+    }
+
     // MARK: - Silent nodes
 
     /// What is not idempotent is not sent again, but later calls go to who has taken the slots over.

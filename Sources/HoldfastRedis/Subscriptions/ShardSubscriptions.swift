@@ -79,7 +79,9 @@ final class ShardSubscriptions: Sendable {
                     hasBegun = true
                 }
             } catch {
-                if error.code == .shuttingDown || error.code == .cancelled { throw error }
+                // Otherwise it was the end of one hub only, whose node left the cluster before anybody listened there (``look()``).
+                let isFinal = error.code == .shuttingDown && state.withLock { $0.isClosed }
+                if isFinal || error.code == .cancelled { throw error }
                 failures += 1
                 let pause: Duration
                 if hasBegun {
@@ -87,8 +89,9 @@ final class ShardSubscriptions: Sendable {
                 } else {
                     // As any command does that a node cannot carry out yet, and no longer.
                     let word = ReplyError(error.message)
+                    let redirection = error.code == .shuttingDown ? Redirection.wait : Redirection(word, host: "")
                     let step =
-                        Redirection(word, host: "").map { journey.next(after: $0, now: Uptime.nanoseconds) }
+                        redirection.map { journey.next(after: $0, now: Uptime.nanoseconds) }
                         ?? journey.next(after: error, now: Uptime.nanoseconds)
                     guard case .go(_, let span, _) = step else { throw error }
                     pause = span
