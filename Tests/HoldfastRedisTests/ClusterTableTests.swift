@@ -156,6 +156,58 @@ import Testing
         try await cluster.stop()
     }
 
+    /// More than the usual buffer holds comes at once, and he has asked for a larger one.
+    @Test func whatAListenerMissesIsWhatHeHasAgreedTo() async throws {
+        let channel = Channel(try key(in: 0...8191).bytes)
+        let (name, count) = (channel.bytes.lossyString, 20_000)
+        let subscribed = Locked<[Int]>([])
+        let burst = { @Sendable () -> String in
+            (0..<count).map { number in
+                let word = "\(number)"
+                return ">3\r\n$8\r\nsmessage\r\n$\(name.utf8.count)\r\n\(name)\r\n$\(word.utf8.count)\r\n\(word)\r\n"
+            }.joined()
+        }
+        let cluster = try await ScriptedCluster.start([stage(0, subscribed, publishing: burst), stage(1, subscribed)])
+        let store = try RedisStore(cluster.configuration())
+        try await store.withSubscription(to: [.shardChannel(channel)], whenFull: .dropNewest(limit: count)) { subscription in
+            var events = subscription.makeAsyncIterator()
+            for number in 0..<count {
+                let event = await events.next()
+                guard event == .message(channel: channel, payload: Bytes("\(number)")) else {
+                    Issue.record("\(number): \(event as Any)")
+                    return
+                }
+            }
+        }
+        await store.shutdown()
+        try await cluster.stop()
+    }
+
+    /// Nobody has to run for that: the listener's own inbox says at once what is dropped.
+    @Test func whatIsForwardedIsDroppedByTheListenersOwnRule() async {
+        let channel = Channel("c")
+        let (subscription, inbox) = Subscription.make(whenFull: .dropNewest(limit: 3000))
+        let (end, relay) = Subscription.make(forwardingTo: inbox)
+        for number in 0..<3002 { relay.deliver(Bytes("\(number)"), on: channel) }
+        relay.announceGap()
+        relay.finish()
+        #expect(await end.first { _ in true } == nil)
+        #expect(!relay.deliver("late", on: channel))
+        relay.announceGap(missed: 7)
+        inbox.finish()
+        var events: [Subscription.Event] = []
+        for await event in subscription { events.append(event) }
+        #expect(events.first == .gap(missed: nil) && events.last == .gap(missed: 2) && events.count == 3002)
+        let (ending, strict) = Subscription.make(whenFull: .end(limit: 1))
+        let (_, other) = Subscription.make(forwardingTo: strict)
+        #expect(other.deliver("1", on: channel))
+        other.deliver("2", on: channel)
+        #expect(!other.deliver("3", on: channel))
+        var last: [Subscription.Event] = []
+        for await event in ending { last.append(event) }
+        #expect(last == [.message(channel: channel, payload: "1"), .gap(missed: nil)])
+    }
+
     // MARK: - Silent nodes
 
     /// What is not idempotent is not sent again, but later calls go to who has taken the slots over.

@@ -110,18 +110,14 @@ final class ShardSubscriptions: Sendable {
         guard let shard = map.shard(ofSlot: slot) else { throw Cluster.unserved(slot) }
         let node = map.shards[shard].primary
         let hub = try hub(to: node)
-        let (events, own) = Subscription.make()
+        // What it hears goes straight to the listener's inbox; only its end is its own.
+        let (end, own) = Subscription.make(forwardingTo: inbox)
         try await hub.add(own, to: [.shardChannel(channel)])
         defer { hub.remove(own, from: [.shardChannel(channel)]) }
         take(Place(node: node, slot: slot, inbox: own))
         defer { leave(own) }
         begun()
-        for await event in events {
-            switch event {
-            case .message(let channel, let payload): inbox.deliver(payload, on: channel)
-            case .gap(let missed): inbox.announceGap(missed: missed)
-            }
-        }
+        for await _ in end {}
         if state.withLock({ $0.isClosed }) { throw StoreError(.shuttingDown) }
     }
 
