@@ -99,6 +99,22 @@ import Testing
         #expect(wait("GET", "a") == 0)
     }
 
+    @Test func aPipelineWaitsAsLongAsAllItsCommandsTogether() async throws {
+        func wait(_ words: [Bytes]...) -> UInt64 { BlockingCommands.wait(of: words.map { .raw($0) }) }
+        #expect(wait(["BLPOP", "a", "1"], ["GET", "a"], ["BLPOP", "b", "0.5"]) == 1_500_000_000)
+        #expect(wait(["BLPOP", "a", "1"], ["BLPOP", "b", "0"], ["WAIT", "1", "30"]) == .max)
+        #expect(wait() == 0)
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        // 5 s; with the longest of its waits alone it would time out after 4.
+        let store = try connect(server) { $0.commandTimeout = .seconds(3) }
+        try await store.withConnection { connection in
+            let pops = [Operation](repeating: .raw(["BLPOP", "queue", "1"]), count: 5)
+            #expect(try await connection.execute(Batch(.pipeline, pops)) == [Reply](repeating: .null, count: 5))
+        }
+        await store.shutdown()
+    }
+
     /// Known of other clients: the pop that nobody waits for any more takes the job that comes next.
     @Test(arguments: [ErrorCode.cancelled, .deadlineExceeded])
     func aBlockingPopThatIsGivenUpTakesNothing(_ end: ErrorCode) async throws {

@@ -108,9 +108,8 @@ public final class RedisConnection: Store {
         }
         switch batch.mode {
         case .pipeline:
-            let wait = operations.reduce(UInt64(0)) { max($0, BlockingCommands.wait(of: $1)) }
             do {
-                let replies = try await base.many(operations.count, extra: wait) { writer in
+                let replies = try await base.many(operations.count, extra: BlockingCommands.wait(of: operations)) { writer in
                     for operation in operations { operation.write(to: &writer) }
                 }.get()
                 for reply in replies { look(at: reply) }
