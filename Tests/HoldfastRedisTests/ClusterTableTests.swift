@@ -76,6 +76,51 @@ import Testing
         #expect(inquiry.best?.answer == 7)
     }
 
+    // MARK: - Nodes without slots
+
+    @Test func allMembersAreReadByAddressAndName() {
+        let lines = [
+            "07c3 127.0.0.1:30004@31004,host4,shard-id=69bc slave e7d1 0 1426238317239 4 connected",
+            "67ed 10.0.0.2:30002@31002 master - 0 1426238316232 2 connected 5461-10922",
+            "6ec2 ::1:30003@31003, myself,master - 0 0 3",
+            "824f :0@0 master,noaddr", "short", "",
+        ]
+        let nodes: [RedisConfiguration.Node] = [
+            .init(host: "127.0.0.1", port: 30004), .init(host: "host4", port: 30004), .init(host: "10.0.0.2", port: 30002),
+            .init(host: "::1", port: 30003),
+        ]
+        #expect(ClusterNodes(.bytes(Bytes(lines.joined(separator: "\n")))).all == Set(nodes))
+        #expect(ClusterNodes(.error(ReplyError("NOPERM"))).all.isEmpty)
+    }
+
+    /// Its first slot is on its way to it. A script's word is only taken for a node that the cluster knows.
+    @Test(arguments: [true, false]) func aScriptIsSentOnToANewNodeWithoutSlots(isMember: Bool) async throws {
+        let asked = Locked<[String]>([])
+        let new = try await ScriptedPeer.start { command in
+            asked.withLock { $0.append(command[0]) }
+            return command[0] == "EVAL" ? ":1\r\n" : "+OK\r\n"
+        }
+        let port = new.port
+        let slot = ClusterSlot.of(Key(raw: "k"))
+        let line = "67ed 127.0.0.1:\(isMember ? port : 1)@1 master - 0 0 2 connected\n"
+        let cluster = try await ScriptedCluster.start([
+            { command in
+                switch command[0] {
+                case "EVAL": "-ASK \(slot) 127.0.0.1:\(port)\r\n"
+                case "CLUSTER": "$\(line.utf8.count)\r\n\(line)\r\n"
+                default: "+OK\r\n"
+                }
+            }
+        ])
+        let store = try RedisStore(cluster.configuration())
+        let reply = try await store.execute(.raw(["EVAL", "return 1", "1", "k"]))
+        if isMember { #expect(reply == .integer(1)) } else { #expect(reply.refusal?.prefix == "ASK") }
+        #expect(asked.withLock { $0.contains("EVAL") } == isMember)
+        await store.shutdown()
+        try await cluster.stop()
+        try await new.stop()
+    }
+
     // MARK: - Subscriptions
 
     /// A node that has left the cluster stays connected, and would never pass a message on. Nothing but the listener uses the store.
