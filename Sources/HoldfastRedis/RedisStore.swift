@@ -116,9 +116,12 @@ public final class RedisStore: Store {
         switch topology {
         case .server(let server):
             // The hot path of all: nothing between the caller and the connection.
-            let first = await server.connection.one({ operation.write(to: &$0) })
+            let connection = server.connection
+            let first = await connection.one({ operation.write(to: &$0) })
             if case .success(let reply) = first, !server.isRefusal(reply, of: operation) { return reply }
-            let result = await server.again(first, isIdempotent: operation.isIdempotent) { operation.write(to: &$0) }
+            let result = await server.again(first, on: connection, isIdempotent: operation.isIdempotent) {
+                operation.write(to: &$0)
+            }
             do { return try result.get() } catch { throw error.during(operation.name) }
         case .cluster(let cluster):
             do { return try await cluster.execute(operation) } catch { throw error.during(operation.name) }

@@ -76,6 +76,51 @@ import Testing
         #expect(inquiry.best?.answer == 7)
     }
 
+    // MARK: - Nodes without slots
+
+    @Test func allMembersAreReadByAddressAndName() {
+        let lines = [
+            "07c3 127.0.0.1:30004@31004,host4,shard-id=69bc slave e7d1 0 1426238317239 4 connected",
+            "67ed 10.0.0.2:30002@31002 master - 0 1426238316232 2 connected 5461-10922",
+            "6ec2 ::1:30003@31003, myself,master - 0 0 3",
+            "824f :0@0 master,noaddr", "short", "",
+        ]
+        let nodes: [RedisConfiguration.Node] = [
+            .init(host: "127.0.0.1", port: 30004), .init(host: "host4", port: 30004), .init(host: "10.0.0.2", port: 30002),
+            .init(host: "::1", port: 30003),
+        ]
+        #expect(ClusterNodes(.bytes(Bytes(lines.joined(separator: "\n")))).all == Set(nodes))
+        #expect(ClusterNodes(.error(ReplyError("NOPERM"))).all.isEmpty)
+    }
+
+    /// Its first slot is on its way to it. A script's word is only taken for a node that the cluster knows.
+    @Test(arguments: [true, false]) func aScriptIsSentOnToANewNodeWithoutSlots(isMember: Bool) async throws {
+        let asked = Locked<[String]>([])
+        let new = try await ScriptedPeer.start { command in
+            asked.withLock { $0.append(command[0]) }
+            return command[0] == "EVAL" ? ":1\r\n" : "+OK\r\n"
+        }
+        let port = new.port
+        let slot = ClusterSlot.of(Key(raw: "k"))
+        let line = "67ed 127.0.0.1:\(isMember ? port : 1)@1 master - 0 0 2 connected\n"
+        let cluster = try await ScriptedCluster.start([
+            { command in
+                switch command[0] {
+                case "EVAL": "-ASK \(slot) 127.0.0.1:\(port)\r\n"
+                case "CLUSTER": "$\(line.utf8.count)\r\n\(line)\r\n"
+                default: "+OK\r\n"
+                }
+            }
+        ])
+        let store = try RedisStore(cluster.configuration())
+        let reply = try await store.execute(.raw(["EVAL", "return 1", "1", "k"]))
+        if isMember { #expect(reply == .integer(1)) } else { #expect(reply.refusal?.prefix == "ASK") }
+        #expect(asked.withLock { $0.contains("EVAL") } == isMember)
+        await store.shutdown()
+        try await cluster.stop()
+        try await new.stop()
+    }
+
     // MARK: - Subscriptions
 
     /// A node that has left the cluster stays connected, and would never pass a message on. Nothing but the listener uses the store.
@@ -116,6 +161,96 @@ import Testing
         #expect(news == .gap(missed: nil))
         await store.shutdown()
         try await cluster.stop()
+    }
+
+    /// A peer that lets everybody listen to shard channels, where it answers at all; `subscribed` is told who was asked.
+    private func stage(
+        _ number: Int, _ subscribed: Locked<[Int]>, answers: Bool = true, publishing: @escaping @Sendable () -> String = { "" }
+    ) -> ScriptedPeer.Script {
+        @Sendable func confirmation(_ word: String, _ name: String) -> String {
+            ">3\r\n$\(word.utf8.count)\r\n\(word)\r\n$\(name.utf8.count)\r\n\(name)\r\n:1\r\n"
+        }
+        return { command in
+            switch command[0] {
+            case "SSUBSCRIBE":
+                subscribed.withLock { $0.append(number) }
+                return answers ? confirmation("ssubscribe", command[1]) + publishing() : ""
+            case "SUNSUBSCRIBE": return confirmation("sunsubscribe", command[1])
+            default: return "+PONG\r\n"
+            }
+        }
+    }
+
+    /// Its connection is closed, as that of any node that nobody needs, while he still waits for its confirmation.
+    @Test func aNewListenerWhoseNodeLeavesTheClusterBeginsAtTheNextOne() async throws {
+        let channels = [try key(in: 0...5000), try key(in: 6000...10000)].map { Channel($0.bytes) }
+        let subscribed = Locked<[Int]>([])
+        let cluster = try await ScriptedCluster.start([
+            stage(0, subscribed), stage(1, subscribed, answers: false), stage(2, subscribed),
+        ])
+        let store = try RedisStore(cluster.configuration { $0.refreshInterval = .milliseconds(1) })
+        // Somebody has to listen, or nobody looks where slots are.
+        try await store.withSubscription(to: [.shardChannel(channels[0])]) { _ in
+            let listening = Task { try await store.withSubscription(to: [.shardChannel(channels[1])]) { _ in } }
+            try await eventually("he waits") { subscribed.withLock { $0 } == [0, 1] }
+            cluster.table.withLock { $0 = [(0...5460, 0), (5461...16383, 2)] }
+            try await listening.value
+        }
+        #expect(subscribed.withLock { $0 } == [0, 1, 2])
+        await store.shutdown()
+        try await cluster.stop()
+    }
+
+    /// More than the usual buffer holds comes at once, and he has asked for a larger one.
+    @Test func whatAListenerMissesIsWhatHeHasAgreedTo() async throws {
+        let channel = Channel(try key(in: 0...8191).bytes)
+        let (name, count) = (channel.bytes.lossyString, 20_000)
+        let subscribed = Locked<[Int]>([])
+        let burst = { @Sendable () -> String in
+            (0..<count).map { number in
+                let word = "\(number)"
+                return ">3\r\n$8\r\nsmessage\r\n$\(name.utf8.count)\r\n\(name)\r\n$\(word.utf8.count)\r\n\(word)\r\n"
+            }.joined()
+        }
+        let cluster = try await ScriptedCluster.start([stage(0, subscribed, publishing: burst), stage(1, subscribed)])
+        let store = try RedisStore(cluster.configuration())
+        try await store.withSubscription(to: [.shardChannel(channel)], whenFull: .dropNewest(limit: count)) { subscription in
+            var events = subscription.makeAsyncIterator()
+            for number in 0..<count {
+                let event = await events.next()
+                guard event == .message(channel: channel, payload: Bytes("\(number)")) else {
+                    Issue.record("\(number): \(event as Any)")
+                    return
+                }
+            }
+        }
+        await store.shutdown()
+        try await cluster.stop()
+    }
+
+    /// Nobody has to run for that: the listener's own inbox says at once what is dropped.
+    @Test func whatIsForwardedIsDroppedByTheListenersOwnRule() async {
+        let channel = Channel("c")
+        let (subscription, inbox) = Subscription.make(whenFull: .dropNewest(limit: 3000))
+        let (end, relay) = Subscription.make(forwardingTo: inbox)
+        for number in 0..<3002 { relay.deliver(Bytes("\(number)"), on: channel) }
+        relay.announceGap()
+        relay.finish()
+        #expect(await end.first { _ in true } == nil)
+        #expect(!relay.deliver("late", on: channel))
+        relay.announceGap(missed: 7)
+        inbox.finish()
+        var events: [Subscription.Event] = []
+        for await event in subscription { events.append(event) }
+        #expect(events.first == .gap(missed: nil) && events.last == .gap(missed: 2) && events.count == 3002)
+        let (ending, strict) = Subscription.make(whenFull: .end(limit: 1))
+        let (_, other) = Subscription.make(forwardingTo: strict)
+        #expect(other.deliver("1", on: channel))
+        other.deliver("2", on: channel)
+        #expect(!other.deliver("3", on: channel))
+        var last: [Subscription.Event] = []
+        for await event in ending { last.append(event) }
+        #expect(last == [.message(channel: channel, payload: "1"), .gap(missed: nil)])
     }
 
     // MARK: - Silent nodes

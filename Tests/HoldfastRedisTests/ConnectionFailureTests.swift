@@ -314,6 +314,16 @@ import Testing
         try await listener.close()
     }
 
+    /// Something else listens there: nothing but first words was sent to it.
+    @Test func aPeerThatSpeaksAnotherLanguageWasSentNothing() async throws {
+        let peer = try await ScriptedPeer.start(greeting: "HTTP/1.1 400 Bad Request\r\n\r\n") { _ in nil }
+        let store = try RedisStore(RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: peer.port)).patient)
+        let error = await failure { try await store(.incr(Key(raw: "n"))) }
+        #expect(error?.code == .protocolViolation && error?.effect == StoreError.Effect.none, "\(error as Any)")
+        await store.shutdown()
+        try await peer.stop()
+    }
+
     @Test func aWrongPasswordIsARefusalAndNoOutage() async throws {
         var options = RedisProcess.Options()
         options.password = "right"
@@ -467,6 +477,31 @@ import Testing
         #expect(await failure { try await store(.ping) }?.code == .shuttingDown)
         server.resume()
         await ending.value
+        var counts: [Int] = []
+        for task in waiting { counts.append(Int(try await task.value)) }
+        #expect(counts.sorted() == Array(1...10))
+    }
+
+    /// The second allows less, and begins while the first still waits.
+    @Test func aSecondShutdownDoesNotCutTheFirstShort() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server, timeout: .seconds(60))
+        try await store(.ping)
+        guard case .server(let link) = store.topology else { return }
+        server.pause()
+        let waiting = (0..<10).map { _ in Task { try await store(.incr(Key(raw: "n"))) } }
+        try await eventually("they are sent") { store.outstanding == 10 }
+        let graces: [Duration] = [.seconds(60), .milliseconds(1)]
+        var endings: [Task<Void, Never>] = []
+        for (number, grace) in graces.enumerated() {
+            endings.append(Task { await store.shutdown(finishingWithin: grace) })
+            try await eventually("it waits") { link.connections[0].state.withLock { $0.finishing.count } == number + 1 }
+        }
+        // Of the loop, on which the second one's time is over long before this.
+        try await link.connections[0].eventLoop.scheduleTask(in: .milliseconds(50)) {}.futureResult.get()
+        server.resume()
+        for ending in endings { await ending.value }
         var counts: [Int] = []
         for task in waiting { counts.append(Int(try await task.value)) }
         #expect(counts.sorted() == Array(1...10))

@@ -46,6 +46,33 @@ import Testing
         try await cluster.stop()
     }
 
+    /// The node of all keys is away. The other one, which knows who serves what, answers or does not.
+    @Test(arguments: [false, true]) func aPipelineOfWhichNothingWasSentIsSaidToBeSo(isSilent: Bool) async throws {
+        let silent = Locked<Set<Int>>([])
+        let cluster = try await ScriptedCluster.start(silent: silent, [{ _ in "+OK\r\n" }, { _ in ":1\r\n" }])
+        cluster.table.withLock { $0 = [(0...16383, 1)] }
+        try await cluster.peers[1].stop()
+        var configuration = cluster.configuration { $0.refreshInterval = .seconds(3600) }
+        configuration.commandTimeout = .milliseconds(300)
+        let store = try RedisStore(configuration)
+        guard case .cluster(let nodes) = store.topology else { return }
+        try await eventually("the slot table is there") {
+            _ = await nodes.refresh()
+            return nodes.hasMap()
+        }
+        if isSilent { silent.withLock { $0 = [0] } }
+        let operations = [Operation.raw(["INCR", "a"]), .raw(["INCR", "b"])]
+        let error = await #expect(throws: StoreError.self) { try await store.execute(Batch(.pipeline, operations)) }
+        #expect(error?.isServerFailure == true && error?.effect == StoreError.Effect.none, "\(error as Any)")
+        let cancelled = await Task { () -> StoreError? in
+            withUnsafeCurrentTask { $0?.cancel() }
+            return await #expect(throws: StoreError.self) { try await store.execute(Batch(.pipeline, operations)) }
+        }.value
+        #expect(cancelled?.code == .cancelled && cancelled?.effect == StoreError.Effect.none, "\(cancelled as Any)")
+        await store.shutdown()
+        try await cluster.peers[0].stop()
+    }
+
     // MARK: - EVALSHA, then EVAL
 
     /// Loses the answer to the first EVALSHA where told to, then does not know the script, then refuses it.

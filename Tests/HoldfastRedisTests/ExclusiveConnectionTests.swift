@@ -1,4 +1,5 @@
 import HoldfastStore
+import NIOPosix
 import TestServers
 import Testing
 
@@ -96,6 +97,22 @@ import Testing
         #expect(wait("BLPOP", "a", "1e300") == .max)
         #expect(wait("BLPOP", "a", "-1") == 0)
         #expect(wait("GET", "a") == 0)
+    }
+
+    @Test func aPipelineWaitsAsLongAsAllItsCommandsTogether() async throws {
+        func wait(_ words: [Bytes]...) -> UInt64 { BlockingCommands.wait(of: words.map { .raw($0) }) }
+        #expect(wait(["BLPOP", "a", "1"], ["GET", "a"], ["BLPOP", "b", "0.5"]) == 1_500_000_000)
+        #expect(wait(["BLPOP", "a", "1"], ["BLPOP", "b", "0"], ["WAIT", "1", "30"]) == .max)
+        #expect(wait() == 0)
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        // 5 s; with the longest of its waits alone it would time out after 4.
+        let store = try connect(server) { $0.commandTimeout = .seconds(3) }
+        try await store.withConnection { connection in
+            let pops = [Operation](repeating: .raw(["BLPOP", "queue", "1"]), count: 5)
+            #expect(try await connection.execute(Batch(.pipeline, pops)) == [Reply](repeating: .null, count: 5))
+        }
+        await store.shutdown()
     }
 
     /// Known of other clients: the pop that nobody waits for any more takes the job that comes next.
@@ -261,6 +278,53 @@ import Testing
         await store.shutdown()
     }
 
+    @Test func oneThatCouldNotBeMadeIsNotTriedAgainBehindItsCaller() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let store = try connect(server)
+        server.kill()
+        try await store.withConnection { connection in
+            let first = await failure { try await connection(.get(key)) }
+            #expect(first?.code == .connectionFailed && first?.effect == StoreError.Effect.none, "\(first as Any)")
+            try await server.restart()
+            for _ in 0..<2 {
+                let later = await failure { try await connection(.get(key)) }
+                #expect(later?.code == .connectionLost && later?.effect == StoreError.Effect.none, "\(later as Any)")
+            }
+        }
+        #expect(store.poolCounts.idle == 0)
+        await store.shutdown()
+    }
+
+    /// Another server was found while the connection was being made, and it leads there; then the attempt of before fails.
+    @Test func anAttemptThatDoesNotCountAnyMoreEndsNothing() async throws {
+        let path = try await SharedRedis.server().socketPath
+        let (released, release) = AsyncStream.makeStream(of: Void.self)
+        let (asked, hasFailed) = (Locked(0), Locked(false))
+        let connector = try Connector(
+            RedisConfiguration().patient,
+            to: .found { () async throws(StoreError) -> ServerAddress in
+                let number = asked.withLock { asked in
+                    asked += 1
+                    return asked
+                }
+                guard number == 1 else { return .unixSocket(path: path) }
+                for await _ in released {}
+                hasFailed.withLock { $0 = true }
+                throw StoreError(.connectionFailed)
+            })
+        let connection = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next(), isExclusive: true)
+        let call = Task { await connection.one { $0.command(["PING"]) } }
+        try await eventually("it is being made") { asked.withLock { $0 } == 1 }
+        connection.renew(isGraceful: true)
+        #expect(try await call.value.get() == .status("PONG"))
+        release.finish()
+        try await eventually("the first attempt has failed") { hasFailed.withLock { $0 } }
+        // It is told of on the event loop, by which each of these is answered.
+        for _ in 0..<1000 { #expect(try await connection.one { $0.command(["PING"]) }.get() == .status("PONG")) }
+        await connection.close()
+    }
+
     @Test func manyCallersShareFewConnectionsAndAllHaveTheirTurn() async throws {
         let server = try await RedisProcess.start()
         defer { server.stop() }
@@ -326,6 +390,41 @@ import Testing
         try await eventually("it is closed") { store.poolCounts.idle == 0 }
         try await eventually("the server sees it") {
             try await store(.raw("CLIENT", "LIST")).bytes?.lossyString.split(separator: "\n").count == 1
+        }
+        await store.shutdown()
+    }
+
+    /// The pool asks those that idle whether their server is there, here all the time, and many, so that each round takes long. Whoever takes one
+    /// meanwhile has it for himself: one more command in his transaction would be one more answer.
+    @Test func nobodyIsAskedForASignOfLifeInAnothersTransaction() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let count = 64
+        let store = try connect(server) { configuration in
+            configuration.keepAlive = .milliseconds(1)
+            configuration.maximumConnections = count
+        }
+        // All are taken at once, so that all idle afterwards.
+        let isReleased = Locked(false)
+        let holders = (0..<count).map { _ in
+            Task {
+                try await store.withConnection { connection in
+                    try await connection(.ping)
+                    try await eventually("it is released") { isReleased.withLock { $0 } }
+                }
+            }
+        }
+        try await eventually("all are taken") { store.poolCounts.leased == count }
+        isReleased.withLock { $0 = true }
+        for holder in holders { try await holder.value }
+        #expect(store.poolCounts.idle == count)
+        for _ in 0..<500 {
+            try await store.withConnection { connection in
+                #expect(try await connection(.raw("MULTI")) == .ok)
+                for _ in 0..<4 { #expect(try await connection(.raw("ECHO", "word")) == .status("QUEUED")) }
+                let results = try await connection(.raw("EXEC")).elements
+                #expect(results == [Reply](repeating: .bytes("word"), count: 4))
+            }
         }
         await store.shutdown()
     }

@@ -113,4 +113,72 @@ import Testing
             }
         }
     }
+
+    // MARK: - Answers to the repetition
+
+    private static let failing = "-MISCONF Errors writing to the AOF file\r\n"
+
+    /// A peer that carries out a batch and closes the connection in place of the first answer to its last command, where told to. From then
+    /// on it cannot write: it answers `SET` so, or `EXEC`.
+    private func failure(
+        of mode: Batch.Mode, onCluster: Bool, isLost: Bool, set: String, exec: String
+    ) async throws -> Result<[Reply], StoreError> {
+        let (last, isFailing) = (mode == .transaction ? "EXEC" : "SET", Locked(!isLost))
+        let script: ScriptedPeer.Script = { command in
+            let wasFailing = isFailing.withLock { isFailing in
+                defer { if command[0] == last { isFailing = true } }
+                return isFailing
+            }
+            switch command[0] {
+            case "SET" where wasFailing: return set
+            case "EXEC" where wasFailing: return exec
+            case last: return nil
+            default: return "+OK\r\n"
+            }
+        }
+        let cluster = try await ScriptedCluster.start([script])
+        let alone = RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: cluster.peers[0].port)).patient
+        let store = try RedisStore(onCluster ? cluster.configuration() : alone)
+        let result: Result<[Reply], StoreError>
+        do throws(StoreError) {
+            result = .success(try await store.execute(Batch(mode, [.strings(.get(Self.other)), Self.reset])))
+        } catch {
+            result = .failure(error)
+        }
+        await store.shutdown()
+        try await cluster.stop()
+        return result
+    }
+
+    /// The refusal speaks of the repetition only.
+    @Test(arguments: [false, true])
+    func aPipelineWhoseRepetitionIsRefusedMayHaveHappened(onCluster: Bool) async throws {
+        let lost = try await failure(of: .pipeline, onCluster: onCluster, isLost: true, set: Self.failing, exec: "")
+        guard case .failure(let error) = lost else {
+            Issue.record("\(lost)")
+            return
+        }
+        #expect(error.code == .storageFailed && error.effect == .unknown, "\(error)")
+        let once = try await failure(of: .pipeline, onCluster: onCluster, isLost: false, set: Self.failing, exec: "")
+        #expect(try once.get()[1].refusal?.prefix == "MISCONF", "one attempt, and its answers are the truth")
+    }
+
+    @Test(arguments: [false, true])
+    func aTransactionWhoseRepetitionIsRefusedMayHaveHappened(onCluster: Bool) async throws {
+        let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n"
+        let refused = "-EXECABORT Transaction discarded because of: MISCONF Errors writing to the AOF file\r\n"
+        for (set, exec, code) in [
+            (Self.failing, aborted, .storageFailed), ("+QUEUED\r\n", refused, .commandFailed),
+            ("+QUEUED\r\n", Self.failing, .storageFailed),
+        ] as [(String, String, ErrorCode)] {
+            for isLost in [true, false] {
+                let result = try await failure(of: .transaction, onCluster: onCluster, isLost: isLost, set: set, exec: exec)
+                guard case .failure(let error) = result else {
+                    Issue.record("\(result)")
+                    continue
+                }
+                #expect(error.code == code && error.effect == (isLost ? .unknown : .none), "\(error), lost: \(isLost)")
+            }
+        }
+    }
 }

@@ -1,4 +1,5 @@
 import HoldfastStore
+import NIOCore
 import NIOPosix
 import TestServers
 import Testing
@@ -35,6 +36,39 @@ import Testing
         }
         #expect(store.statistics.connected == 1)
         await store.shutdown()
+    }
+
+    /// A channel says in the middle of a write, in the same call, that it can be written to again.
+    @Test func whatIsSentInTheMiddleOfAWriteGoesBehindIt() async throws {
+        let server = try await RedisProcess.start()
+        defer { server.stop() }
+        let address = ServerAddress.tcp(host: "127.0.0.1", port: server.port)
+        let connector = try Connector(RedisConfiguration().patient, to: .fixed(address))
+        let connection = Connection(connector, on: MultiThreadedEventLoopGroup.singleton.next())
+        _ = try await connection.one { $0.command(["PING"]) }.get()
+        let channel = try #require(connection.state.withLock { $0.line?.channel })
+        // Whether what was taken in the middle of a write goes through the channel.
+        let isBehind = Locked<Bool?>(nil)
+        let interruption = { @Sendable () -> Void in
+            let way = connection.state.withLock { state -> Connection.Way? in
+                let deadline = Connection.Queue.Deadline(moment: .max)
+                _ = state.queue.submit(.nobody, ticket: .max, now: 0, deadline: deadline, replies: nil) { $0.command(["PING"]) }
+                state.queue.isWritable = true
+                var bytes: [UInt8] = []
+                return state.takeOnLoop(&bytes)
+            }
+            isBehind.withLock { $0 = $0 ?? way.map { $0.socket == nil } }
+        }
+        try await channel.eventLoop.submit {
+            try channel.pipeline.syncOperations.addHandler(Interruption(interruption), position: .first)
+        }.get()
+        server.pause()
+        let value = Bytes([UInt8](repeating: 7, count: 16 << 20))
+        let writing = Task { await connection.one { $0.command(["SET", "large", value]) } }
+        try await eventually("the socket does not take all of it") { isBehind.withLock { $0 } != nil }
+        #expect(isBehind.withLock { $0 } == true)
+        await connection.close()
+        _ = await writing.value
     }
 
     /// The event loop may not have heard of it yet: what would be lost on it is not sent.
@@ -102,6 +136,20 @@ import Testing
         }
         #expect(store.statistics.connected == 1)
         await store.shutdown()
+    }
+}
+
+/// Stands in a connection's pipeline, and does something in the middle of each write: before it has reached the socket.
+private final class Interruption: ChannelOutboundHandler {
+    typealias OutboundIn = ByteBuffer
+
+    private let body: @Sendable () -> Void
+
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+
+    func flush(context: ChannelHandlerContext) {
+        body()
+        context.flush()
     }
 }
 

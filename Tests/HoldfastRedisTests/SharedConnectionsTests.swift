@@ -31,6 +31,36 @@ import Testing
         await store.shutdown()
     }
 
+    /// Over another connection the second attempt could pass the first, which the network may still have.
+    @Test(arguments: ["SET", "GET", "EXEC", "EVALSHA"])
+    func aCallIsRepeatedOverTheConnectionOfItsFirstAttempt(losing name: String) async throws {
+        let isLost = Locked(false)
+        let peer = try await ScriptedPeer.start { command in
+            let loses = isLost.withLock { isLost in
+                defer { isLost = isLost || command[0] == name }
+                return !isLost && command[0] == name
+            }
+            if loses { return nil }
+            return command[0] == "EXEC" ? "*2\r\n+OK\r\n+OK\r\n" : "+OK\r\n"
+        }
+        var configuration = RedisConfiguration(endpoint: .tcp(host: "127.0.0.1", port: peer.port)).patient
+        configuration.sharedConnections = 3
+        let store = try RedisStore(configuration)
+        let set = Operation.strings(.set(Key(raw: "k"), "v", SetOptions()))
+        switch name {
+        case "SET": _ = try await store.execute(set)
+        case "GET": _ = try await store.execute(Batch(.pipeline, [.raw(["GET", "a"]), .raw(["GET", "b"])]))
+        case "EXEC": _ = try await store.execute(Batch(.transaction, [.raw(["GET", "a"]), set]))
+        default:
+            let script = Script("test.again", version: 1, isIdempotent: true, lua: "return 'OK'") { _, _, _, _ in .ok }
+            _ = try await store.run(Procedure(script, keys: [Key(raw: "k")], arguments: []) { $0.bytes })
+        }
+        guard case .server(let link) = store.topology else { return }
+        #expect(link.connections.map(\.statistics.connected).sorted() == [0, 0, 2])
+        await store.shutdown()
+        try await peer.stop()
+    }
+
     @Test func callersOnALoopStayOnItsConnection() async throws {
         let server = try await RedisProcess.start()
         defer { server.stop() }

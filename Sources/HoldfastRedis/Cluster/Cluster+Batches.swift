@@ -85,8 +85,10 @@ extension Cluster {
         guard !items.isEmpty else { return }
         if !hasMap() { try await refresh().get() }
         var pending = items
+        // Of any of them, so far.
+        var mayHaveHappened = false
         while true {
-            guard !Task.isCancelled else { throw StoreError(.cancelled, effect: .unknown) }
+            guard !Task.isCancelled else { throw StoreError(.cancelled, effect: mayHaveHappened ? .unknown : .none) }
             var (again, pause, refresh) = ([PipelineItem](), Duration.zero, Journey.Refresh.none)
             var failure: StoreError?
             for (link, group, result) in await round(pending) {
@@ -96,13 +98,22 @@ extension Cluster {
                     switch result {
                     case .success(let answers):
                         replies[item.place] = answers[place]
-                        guard let error = answers[place].refusal, let node = link?.node,
+                        guard let error = answers[place].refusal, let node = link?.node else {
+                            if !item.isRead { mayHaveHappened = true }
+                            continue
+                        }
+                        guard
                             let redirection = await redirection(
                                 error, item.slot, runsScript: item.operation.runsScript, from: item.target, at: node)
-                        else { continue }
+                        else {
+                            if item.operation.runsScript { mayHaveHappened = true }
+                            failure = failure ?? item.journey.end(with: error)
+                            continue
+                        }
                         step = next(&item.journey, after: redirection)
                         if case .end = step { failure = failure ?? item.journey.end(with: error) }
                     case .failure(let error):
+                        if error.effect == .unknown { mayHaveHappened = true }
                         step = link == nil ? next(&item.journey, after: .wait) : next(&item.journey, after: error)
                         if case .end = step { failure = failure ?? item.journey.end(with: error) }
                     }
@@ -112,11 +123,9 @@ extension Cluster {
                     (pause, refresh) = (max(pause, after), max(refresh, asks))
                 }
             }
-            if let failure {
-                throw StoreError(failure.code, failure.message, effect: items.count > 1 ? .unknown : failure.effect)
-            }
+            if let failure { throw mayHaveHappened ? failure.withUnknownEffect() : failure }
             guard !again.isEmpty else { return }
-            if let obstacle = await prepare(pause, refresh) { throw obstacle.withUnknownEffect() }
+            if let obstacle = await prepare(pause, refresh) { throw mayHaveHappened ? obstacle.withUnknownEffect() : obstacle }
             pending = again.sorted { $0.place < $1.place }
         }
     }

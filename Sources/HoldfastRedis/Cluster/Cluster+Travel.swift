@@ -70,7 +70,7 @@ extension Cluster {
     }
 
     /// Where an error line sends a call. That of a script, which may have done its work and answer anything, is only followed to where the
-    /// slot table of the node that answered leads, or to a node that is in it: never to an address that it names by itself. Nor from a node
+    /// slot table of the node that answered leads, or to a node that this one knows: never to an address that it names by itself. Nor from a node
     /// that was only asked: a script that sends itself round would be carried out again and again.
     func redirection(
         _ error: ReplyError, _ slot: Int?, runsScript: Bool, from target: Journey.Target, at node: Node
@@ -78,7 +78,11 @@ extension Cluster {
         guard let redirection = Redirection(error, host: node.host) else { return nil }
         guard runsScript else { return redirection }
         guard redirection != .wait, !target.asks, case .success(let map) = await slots(of: node) else { return nil }
-        if case .ask(let next) = redirection { return map.nodes.contains(next) ? redirection : nil }
+        if case .ask(let next) = redirection {
+            // A new node has no slots before its first has arrived, and the table is of slots.
+            if map.nodes.contains(next) { return redirection }
+            return await members(by: node).contains(next) ? redirection : nil
+        }
         guard let slot, let shard = map.shard(ofSlot: slot), map.shards[shard].primary != node else { return nil }
         return .moved(slot: slot, map.shards[shard].primary)
     }

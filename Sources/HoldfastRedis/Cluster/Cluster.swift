@@ -314,6 +314,13 @@ final class Cluster: Sendable {
         }
     }
 
+    /// All nodes that a node knows, those without slots included; none where it does not say.
+    func members(by node: Node) async -> Set<Node> {
+        let link = state.withLock { self.link(to: node, &$0) }
+        guard case .success(let reply) = await link.connection.one({ $0.command(["CLUSTER", "NODES"]) }) else { return [] }
+        return ClusterNodes(reply).all
+    }
+
     private static func failure(_ failure: StoreError?) -> StoreError {
         guard let failure else { return StoreError(.connectionFailed, "No node of the cluster answered in time") }
         // Nothing of the caller's was sent.

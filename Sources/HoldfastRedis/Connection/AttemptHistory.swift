@@ -16,10 +16,20 @@ struct AttemptHistory: Sendable {
 
     /// The same where the last attempt was answered with an error line; nil where that line is the whole truth.
     ///
-    /// A server that is in no state to serve speaks of this attempt only. An error of the command itself holds for all of them.
+    /// A server that is in no state to serve speaks of this attempt only, as it does where it refuses EXEC itself for that ("EXECABORT …
+    /// because of: MISCONF …"). An error of the command itself holds for all of them.
     func end(with error: ReplyError) -> StoreError? {
         let failure = StoreError(error, scriptMayHaveRun: true)
-        return mayHaveHappened && failure.isServerFailure ? failure : nil
+        return mayHaveHappened && (failure.isServerFailure || error.prefix == "EXECABORT") ? failure : nil
+    }
+
+    /// The same for a pipeline, where the last attempt was answered so.
+    func end(with replies: [Reply]) -> StoreError? {
+        guard mayHaveHappened else { return nil }
+        for case .error(let line) in replies {
+            if let error = end(with: line) { return error }
+        }
+        return nil
     }
 
     /// What the whole call ends with where its last attempt ended so.

@@ -58,5 +58,5 @@ extension Connection: ConnectionReceiver {
     }
 
     /// Its state (watched keys, an open transaction) went with it, so it is not made again behind the caller's back.
-    private static let exclusiveLoss = StoreError(.connectionLost, "The connection for exclusive use was lost", effect: .none)
+    static let exclusiveLoss = StoreError(.connectionLost, "The connection for exclusive use was lost", effect: .none)
 }

@@ -70,6 +70,9 @@ extension Connection {
             sent = count
         }
         if sent == bytes.count { return }
+        // Noted before: the channel may write some of it at once and say, still in that call, that it takes more. What is sent then must not
+        // pass the rest by way of the socket.
+        state.withLock { $0.line?.hasBacklog = true }
         // This is the event loop, so nothing has to be asked or handed over.
         way.channel.pipeline.syncOperations.writeAndFlush(NIOAny(ByteBuffer(bytes: bytes[sent...])), promise: nil)
         let backlog = try? way.channel.syncOptions?.getOption(.bufferedWritableBytes)

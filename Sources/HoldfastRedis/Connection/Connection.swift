@@ -45,8 +45,9 @@ final class Connection: Sendable {
         var statistics = ClientStatistics()
         /// Called once when the connection that is there is there no more.
         var whenLost: (@Sendable () -> Void)?
-        /// Who waits for ``close(finishingWithin:)``.
-        var finished: CheckedContinuation<Void, Never>?
+        /// Who waits in ``close(finishingWithin:)``, and until when all of them do: the latest that one of them allows.
+        var finishing: [CheckedContinuation<Void, Never>] = []
+        var finishesBy = NIODeadline.uptimeNanoseconds(0)
     }
 
     let state: Locked<State>
@@ -199,25 +200,32 @@ final class Connection: Sendable {
     }
 
     /// Ends the connection when what waits has been answered, or when the time is over: what waits then fails. All later calls fail.
+    ///
+    /// Who closes it meanwhile with a time of his own cuts none off that another has allowed; who allows none ends it at once.
     func close(finishingWithin grace: Duration) async {
         await withCheckedContinuation { (finished: CheckedContinuation<Void, Never>) in
+            let end = NIODeadline.now() + .nanoseconds(grace.clampedNanoseconds)
             let waits = state.withLock { state in
                 state.queue.finish()
-                guard !state.queue.isFinished, state.finished == nil, grace > .zero else { return false }
-                state.finished = finished
+                guard !state.queue.isFinished, grace > .zero else { return false }
+                state.finishing.append(finished)
+                state.finishesBy = max(state.finishesBy, end)
                 return true
             }
             guard waits else { return finished.resume() }
-            eventLoop.scheduleTask(in: .nanoseconds(grace.clampedNanoseconds)) { self.takeFinished()?.resume() }
+            eventLoop.scheduleTask(deadline: end) { self.endFinishing() }
         }
         await close()
     }
 
-    private func takeFinished() -> CheckedContinuation<Void, Never>? {
-        state.withLock { state in
-            defer { state.finished = nil }
-            return state.finished
+    /// Lets those go on who wait for the end, where all has been answered or the time is over.
+    private func endFinishing() {
+        let finished = state.withLock { state -> [CheckedContinuation<Void, Never>] in
+            guard state.queue.isFinished || NIODeadline.now() >= state.finishesBy else { return [] }
+            defer { state.finishing = [] }
+            return state.finishing
         }
+        for continuation in finished { continuation.resume() }
     }
 
     /// Ends the connection. What waits fails, and so do all later calls.
@@ -308,12 +316,14 @@ final class Connection: Sendable {
         let abandoned = state.withLock { state in
             guard state.attempt == attempt else { return [Queue.Abandoned]() }
             state.statistics.failedAttempts += 1
-            return state.queue.connectingFailed(error, now: now) { failures in
+            let abandoned = state.queue.connectingFailed(error, now: now) { failures in
                 UInt64(backoff.pause(afterFailures: failures, fraction: fraction).clampedNanoseconds)
             }
+            // Who waits has just been taken out.
+            if isExclusive { _ = state.queue.close(Self.exclusiveLoss) }
+            return abandoned
         }
         for gone in abandoned { gone.waiter.fail(gone.effect == .none ? error : error.withUnknownEffect()) }
-        if isExclusive { closeWithoutWaiting() }
     }
 
     /// Sets what is called, once, when the connection that is there, or the next one, is lost or left.
@@ -390,7 +400,7 @@ final class Connection: Sendable {
         }
         stalled?.close(promise: nil)
         if let sent = expired.first(where: { $0.effect == .unknown }) { endIfExclusive(sent.effect) }
-        if isFinished { takeFinished()?.resume() }
+        if isFinished { endFinishing() }
         if goesOn { scheduleTick() }
     }
 }

@@ -129,7 +129,10 @@ struct Connector: Sendable {
     }
 
     private func failure(_ error: any Error, at address: ServerAddress) -> StoreError {
-        if let error = error as? StoreError { return error }
+        // What is no RESP may have come after anything; here nothing but the handshake was sent.
+        if let error = error as? StoreError {
+            return StoreError(error.code, error.message, effect: .none, operation: error.operation, field: error.field)
+        }
         let text = String(describing: error)
         let reason = tlsReason(error, text)
         guard let advice = advice(on: error, text) else {

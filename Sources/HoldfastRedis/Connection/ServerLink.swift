@@ -25,7 +25,7 @@ final class ServerLink: Sendable {
         retries = connector.configuration.retriesOnTimeout
     }
 
-    /// The connection for the next call: the one of this event loop, where it has one, otherwise each in its turn.
+    /// The connection for the next call, for all its attempts: the one of this event loop, where it has one, otherwise each in its turn.
     var connection: Connection { others.isEmpty ? first : next() }
 
     var connections: [Connection] { [first] + others }
@@ -68,21 +68,26 @@ final class ServerLink: Sendable {
     func send(
         isIdempotent: Bool, _ history: inout AttemptHistory, _ encode: (inout CommandWriter) -> Void
     ) async -> Result<Reply, StoreError> {
-        await again(await connection.one(encode), isIdempotent: isIdempotent, &history, encode)
+        let connection = connection
+        return await again(await connection.one(encode), on: connection, isIdempotent: isIdempotent, &history, encode)
     }
 
     /// Sends a command once more where its first result asks for that: what a demoted primary refused, what was provably not sent, and
     /// what is idempotent.
+    ///
+    /// - Parameter connection: the one that the first attempt went over. Another one would not wait for it: what the network has kept of the
+    ///   first could come after the second, and after calls that were made when that one had its answer.
     func again(
-        _ first: Result<Reply, StoreError>, isIdempotent: @autoclosure () -> Bool, _ encode: (inout CommandWriter) -> Void
+        _ first: Result<Reply, StoreError>, on connection: Connection, isIdempotent: @autoclosure () -> Bool,
+        _ encode: (inout CommandWriter) -> Void
     ) async -> Result<Reply, StoreError> {
         var history = AttemptHistory()
-        return await again(first, isIdempotent: isIdempotent(), &history, encode)
+        return await again(first, on: connection, isIdempotent: isIdempotent(), &history, encode)
     }
 
     private func again(
-        _ first: Result<Reply, StoreError>, isIdempotent: @autoclosure () -> Bool, _ history: inout AttemptHistory,
-        _ encode: (inout CommandWriter) -> Void
+        _ first: Result<Reply, StoreError>, on connection: Connection, isIdempotent: @autoclosure () -> Bool,
+        _ history: inout AttemptHistory, _ encode: (inout CommandWriter) -> Void
     ) async -> Result<Reply, StoreError> {
         switch first {
         case .success(let reply):
@@ -98,28 +103,34 @@ final class ServerLink: Sendable {
     /// What a demoted primary refused is sent once more, in order, together with what was read behind the first refusal: it saw the old
     /// values.
     func pipeline(_ operations: [Operation]) async throws(StoreError) -> [Reply] {
-        var replies = try await sendAll(operations).get()
-        guard follower != nil else { return replies }
-        guard let first = replies.indices.first(where: { isRefusal(replies[$0], of: operations[$0]) }) else { return replies }
-        let again = (first..<replies.count).filter { isRefusal(replies[$0], of: operations[$0]) || operations[$0].isRead }
-        follower?.demoted()
-        switch await sendAll(again.map { operations[$0] }) {
-        case .success(let later):
-            for (place, reply) in zip(again, later) { replies[place] = reply }
-        case .failure(let error):
-            // That it was refused once is not the truth any more where it may have happened since.
-            if error.effect == .unknown { throw error }
+        let connection = connection
+        var history = AttemptHistory()
+        var replies = try await sendAll(operations, over: connection, &history).get()
+        if follower != nil, let first = replies.indices.first(where: { isRefusal(replies[$0], of: operations[$0]) }) {
+            let again = (first..<replies.count).filter { isRefusal(replies[$0], of: operations[$0]) || operations[$0].isRead }
+            follower?.demoted()
+            switch await sendAll(again.map { operations[$0] }, over: connection, &history) {
+            case .success(let later):
+                for (place, reply) in zip(again, later) { replies[place] = reply }
+            case .failure(let error):
+                // That it was refused once is not the truth any more where it may have happened since.
+                if error.effect == .unknown { throw error }
+            }
         }
+        if let error = history.end(with: replies) { throw error }
         return replies
     }
 
     func transaction(_ operations: [Operation]) async throws(StoreError) -> [Reply] {
-        var replies = try await sendTransaction(operations).get()
+        let connection = connection
+        var history = AttemptHistory()
+        var replies = try await sendTransaction(operations, over: connection, &history).get()
         // Refused while it was queued, it has done nothing.
         if let refusal = TransactionReplies.refusal(replies), isDemoted(by: .error(refusal)) {
             follower?.demoted()
-            replies = try await sendTransaction(operations).get()
+            replies = try await sendTransaction(operations, over: connection, &history).get()
         }
+        if let refusal = TransactionReplies.refusal(replies), let error = history.end(with: refusal) { throw error }
         return try TransactionReplies.results(replies, count: operations.count)
     }
 
@@ -138,29 +149,37 @@ final class ServerLink: Sendable {
         return false
     }
 
-    private func sendAll(_ operations: [Operation]) async -> Result<[Reply], StoreError> {
-        await sendMany(operations.count, isIdempotent: operations.areIdempotent) { writer in
+    private func sendAll(
+        _ operations: [Operation], over connection: Connection, _ history: inout AttemptHistory
+    ) async -> Result<[Reply], StoreError> {
+        await sendMany(operations.count, over: connection, isIdempotent: operations.areIdempotent, &history) { writer in
             // By index: going over the operations themselves would copy each.
             for index in operations.indices { operations[index].write(to: &writer) }
         }
     }
 
-    private func sendTransaction(_ operations: [Operation]) async -> Result<[Reply], StoreError> {
-        await sendMany(operations.count + 2, isIdempotent: operations.areIdempotent) { writer in
+    private func sendTransaction(
+        _ operations: [Operation], over connection: Connection, _ history: inout AttemptHistory
+    ) async -> Result<[Reply], StoreError> {
+        await sendMany(operations.count + 2, over: connection, isIdempotent: operations.areIdempotent, &history) { writer in
             writer.command(["MULTI"])
             for operation in operations { operation.write(to: &writer) }
             writer.command(["EXEC"])
         }
     }
 
+    /// What the answers mean after what happened before is for the caller to say.
     private func sendMany(
-        _ count: Int, isIdempotent: @autoclosure () -> Bool, _ encode: (inout CommandWriter) -> Void
+        _ count: Int, over connection: Connection, isIdempotent: @autoclosure () -> Bool, _ history: inout AttemptHistory,
+        _ encode: (inout CommandWriter) -> Void
     ) async -> Result<[Reply], StoreError> {
-        let result = await connection.many(count, encode)
-        guard case .failure(let error) = result, repeats(error, isIdempotent: isIdempotent()) else { return result }
-        var history = AttemptHistory()
-        history.add(error)
-        return await connection.many(count, encode).mapError(history.end)
+        var result = await connection.many(count, encode)
+        if case .failure(let error) = result, repeats(error, isIdempotent: isIdempotent()) {
+            history.add(error)
+            result = await connection.many(count, encode)
+        }
+        guard case .failure(let error) = result else { return result }
+        return .failure(history.end(with: error))
     }
 
     /// Whether a call that failed so may be sent once more.

@@ -15,6 +15,14 @@ enum BlockingCommands {
         }
     }
 
+    /// One after the other, as a pipeline is carried out.
+    static func wait(of operations: [Operation]) -> UInt64 {
+        operations.reduce(0) { sum, operation in
+            let (longer, isBeyond) = sum.addingReportingOverflow(wait(of: operation))
+            return isBeyond ? .max : longer
+        }
+    }
+
     private static func seconds(_ argument: Bytes?) -> UInt64 { nanoseconds(argument?.double.map { $0 * 1e9 }) }
     private static func milliseconds(_ argument: Bytes?) -> UInt64 { nanoseconds(argument?.double.map { $0 * 1e6 }) }
 

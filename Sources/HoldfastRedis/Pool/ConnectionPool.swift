@@ -140,14 +140,16 @@ final class ConnectionPool: Sendable {
     /// Closes what has not been used for long, and asks the others whether their server is still there: one that does not answer is
     /// closed by its own timeout.
     private func sweep() {
-        let (expired, kept) = state.withLock { state in
+        let (expired, goesOn) = state.withLock { state in
             let expired = state.queue.takeExpired(now: Uptime.nanoseconds)
+            // Under the lock, so that nobody gets one between this look and its question, which would then wait behind his BLPOP and expire, or
+            // be an answer too many in his EXEC. A connection's own lock is always taken inside this one, and asking waits for nothing.
+            for connection in state.queue.idleConnections { connection.ping() }
             state.isSweeping = state.queue.idleCount > 0
-            return (expired, state.queue.idleConnections)
+            return (expired, state.isSweeping)
         }
         for connection in expired { connection.closeWithoutWaiting() }
-        for connection in kept { connection.ping() }
-        if !kept.isEmpty { scheduleSweep() }
+        if goesOn { scheduleSweep() }
     }
 
     /// Keeps none of those that exist, because the server is not the one to talk to any more: what idles is closed, what is taken will be when

@@ -5,8 +5,8 @@ public import HoldfastStore
 /// All raw commands are allowed but those that are not answered by exactly one reply (SUBSCRIBE, MONITOR, SHUTDOWN…). A command that
 /// waits on the server (BLPOP, XREAD BLOCK, WAIT…) may do so as long as it says, with the command timeout on top.
 ///
-/// Nothing is ever sent twice here, and a lost connection is not made again: what it knew (watched keys, an open transaction) is gone,
-/// so every later call fails with ``HoldfastStore/ErrorCode/connectionLost``. A call that was sent and is then cancelled, or times out,
+/// Nothing is ever sent twice here, and a lost connection, or one that could not be made, is not made again: what it knew (watched keys,
+/// an open transaction) is gone, so every later call fails with ``HoldfastStore/ErrorCode/connectionLost``. A call that was sent and is then cancelled, or times out,
 /// ends the connection, so that a blocking pop that nobody waits for takes nothing: the server sees the end and forgets the command. An
 /// element that it popped before that is lost, as with every client; use LMOVE-like commands where it must not be.
 ///
@@ -108,9 +108,8 @@ public final class RedisConnection: Store {
         }
         switch batch.mode {
         case .pipeline:
-            let wait = operations.reduce(UInt64(0)) { max($0, BlockingCommands.wait(of: $1)) }
             do {
-                let replies = try await base.many(operations.count, extra: wait) { writer in
+                let replies = try await base.many(operations.count, extra: BlockingCommands.wait(of: operations)) { writer in
                     for operation in operations { operation.write(to: &writer) }
                 }.get()
                 for reply in replies { look(at: reply) }

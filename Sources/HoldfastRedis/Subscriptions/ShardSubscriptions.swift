@@ -79,7 +79,9 @@ final class ShardSubscriptions: Sendable {
                     hasBegun = true
                 }
             } catch {
-                if error.code == .shuttingDown || error.code == .cancelled { throw error }
+                // Otherwise it was the end of one hub only, whose node left the cluster before anybody listened there (``look()``).
+                let isFinal = error.code == .shuttingDown && state.withLock { $0.isClosed }
+                if isFinal || error.code == .cancelled { throw error }
                 failures += 1
                 let pause: Duration
                 if hasBegun {
@@ -87,8 +89,9 @@ final class ShardSubscriptions: Sendable {
                 } else {
                     // As any command does that a node cannot carry out yet, and no longer.
                     let word = ReplyError(error.message)
+                    let redirection = error.code == .shuttingDown ? Redirection.wait : Redirection(word, host: "")
                     let step =
-                        Redirection(word, host: "").map { journey.next(after: $0, now: Uptime.nanoseconds) }
+                        redirection.map { journey.next(after: $0, now: Uptime.nanoseconds) }
                         ?? journey.next(after: error, now: Uptime.nanoseconds)
                     guard case .go(_, let span, _) = step else { throw error }
                     pause = span
@@ -107,18 +110,14 @@ final class ShardSubscriptions: Sendable {
         guard let shard = map.shard(ofSlot: slot) else { throw Cluster.unserved(slot) }
         let node = map.shards[shard].primary
         let hub = try hub(to: node)
-        let (events, own) = Subscription.make()
+        // What it hears goes straight to the listener's inbox; only its end is its own.
+        let (end, own) = Subscription.make(forwardingTo: inbox)
         try await hub.add(own, to: [.shardChannel(channel)])
         defer { hub.remove(own, from: [.shardChannel(channel)]) }
         take(Place(node: node, slot: slot, inbox: own))
         defer { leave(own) }
         begun()
-        for await event in events {
-            switch event {
-            case .message(let channel, let payload): inbox.deliver(payload, on: channel)
-            case .gap(let missed): inbox.announceGap(missed: missed)
-            }
-        }
+        for await _ in end {}
         if state.withLock({ $0.isClosed }) { throw StoreError(.shuttingDown) }
     }
 

@@ -64,4 +64,11 @@ public struct Subscription: AsyncSequence, Sendable {
         let inbox = SubscriptionInbox(overflow)
         return (Subscription(inbox: inbox), inbox)
     }
+
+    /// An inbox that passes on at once what it is given, so that the other one's ``Overflow`` alone says what becomes of it. It has an end of
+    /// its own, which the sequence waits for; the other one does not end with it.
+    package static func make(forwardingTo other: SubscriptionInbox) -> (Subscription, SubscriptionInbox) {
+        let inbox = SubscriptionInbox(.standard, forwardingTo: other)
+        return (Subscription(inbox: inbox), inbox)
+    }
 }

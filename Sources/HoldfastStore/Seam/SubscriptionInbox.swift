@@ -49,14 +49,20 @@ public final class SubscriptionInbox: Sendable {
     }
 
     private let overflow: Subscription.Overflow
+    /// Who gets everything in its place.
+    private let target: SubscriptionInbox?
     private let state = Locked(State())
 
-    init(_ overflow: Subscription.Overflow) { self.overflow = overflow }
+    init(_ overflow: Subscription.Overflow, forwardingTo target: SubscriptionInbox? = nil) {
+        self.overflow = overflow
+        self.target = target
+    }
 
     /// Adds one message; false when the subscription has ended.
     @discardableResult
     public func deliver(_ payload: Bytes, on channel: Channel) -> Bool {
-        hand { state in state.add(.message(channel: channel, payload: payload), overflow) }
+        if let target { return !isFinished && target.deliver(payload, on: channel) }
+        return hand { state in state.add(.message(channel: channel, payload: payload), overflow) }
     }
 
     /// Tells the reader that messages may have been missed here, in front of what is still to be delivered: that many, or nil for an
@@ -65,6 +71,10 @@ public final class SubscriptionInbox: Sendable {
     /// What is buffered was published before the gap and stays readable, behind the announcement: order between the two is given
     /// up so that the announcement cannot be lost.
     public func announceGap(missed: Int? = nil) {
+        if let target {
+            if !isFinished { target.announceGap(missed: missed) }
+            return
+        }
         hand { state in state.missed = missed.flatMap { missed in state.missed.map { $0 + missed } } }
     }
 
@@ -77,6 +87,8 @@ public final class SubscriptionInbox: Sendable {
         }
         reader?.resume(returning: nil)
     }
+
+    private var isFinished: Bool { state.withLock { $0.isFinished } }
 
     @discardableResult
     private func hand(_ change: (inout State) -> Void) -> Bool {
