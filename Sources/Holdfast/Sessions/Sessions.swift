@@ -16,8 +16,8 @@ public import HoldfastStore
 ///   name, from which its id comes, says so itself until it is indexed: whoever reads or changes it first does that before (two round trips
 ///   more), or ends it where all of the user's sessions were revoked since. The other order would let a concurrent reader of the index find an entry without a session, take it for a left-over and remove it, and the session
 ///   would then live without being found by ``revokeAll(userID:keeping:)``.
-/// - A crash between removing and unindexing leaves an entry without a session. Whoever reads the index removes it; that is safe
-///   because an id that is gone never comes back.
+/// - A crash between removing and unindexing leaves an entry without a session. Whoever reads the index removes it, and looks once more
+///   behind that whether the session is there: an id that was ended never comes back, but one that lay in a process that was cut off may.
 /// - The index is ordered by the moment at which each session ends in any case, which never changes, so sliding needs no second
 ///   write and no entry can end before its session.
 ///
@@ -172,6 +172,15 @@ public struct Sessions: Sendable {
     }
 
     // MARK: - Inside
+
+    /// Does what must not stop half-way: without the caller's deadline, and not cancelled with it. The caller leaves all the same.
+    func toItsEnd<Output: Sendable>(
+        _ work: @escaping @Sendable () async throws(StoreError) -> Output
+    ) async throws(StoreError) -> Output {
+        let promise = Promise<Output>()
+        Task.detached { await promise.settle(by: work) }
+        return try await promise.wait(failover.time)
+    }
 
     /// What an outage means for a call that does not only end sessions.
     var outagePolicy: OutagePolicy { configuration.outage == .closed ? .fail : .localThenReplay }
