@@ -28,11 +28,11 @@ extension Sessions {
                 if try await end(id, ifVersion: old.version, epitaph: Self.epitaph(operation)).value { return copy }
             } catch {
                 // With a name, what stays is found by the repetition; it may be the only one that is left.
-                if operation == nil || error.effect == .none { try await discard(copy.id) }
+                if operation == nil || error.effect == .none { await abandon(copy.id) }
                 if error.code == .preconditionFailed { continue }
                 throw error
             }
-            if operation == nil { try await discard(copy.id) }
+            if operation == nil { await abandon(copy.id) }
             return try await outcome(of: id, operation)
         }
         throw StoreError(.conflict, "The session is changed too often to be copied", field: "id")
@@ -102,6 +102,12 @@ extension Sessions {
     }
 
     private static var gone: StoreError { StoreError(.notFound, "There is no such session", field: "id") }
+
+    /// Ends the copy of a rotation that has failed, also where that was because its caller has no time left: it is told how the rotation failed,
+    /// which may have ended the old id, and not that nothing could be done any more.
+    private func abandon(_ copy: SessionID) async {
+        try? await toItsEnd { () async throws(StoreError) in try await discard(copy) }
+    }
 
     /// Best effort: its id has been told to nobody, so what stays ends by itself.
     private func discard(_ copy: SessionID) async throws(StoreError) {
