@@ -8,6 +8,9 @@ extension Sessions {
     /// that was copied: a change that came in between makes the copy be taken again, and a session that was ended meanwhile stays
     /// ended, under both ids. A crash in between leaves the old id valid and a copy whose id nobody has been told.
     ///
+    /// What a process that is cut off has accepted for the old id, and has not handed over by then, is not in the copy: it becomes dead letters
+    /// there (``/HoldfastStore/ErrorCode/conflict``).
+    ///
     /// The copy tells the ids that the session had before, the last eight: a ``revokeAll(userID:keeping:)`` that keeps one of them, and comes
     /// later, or was decided in a process that was cut off, keeps it.
     ///
@@ -48,6 +51,9 @@ extension Sessions {
     private static func epitaph(_ operation: OperationID?) -> Bytes {
         operation.map { Bytes("rotated:\($0.text)") } ?? "rotated"
     }
+
+    /// Whether a tombstone says that its session goes on under another id.
+    static func isRotation(_ epitaph: Bytes) -> Bool { epitaph.starts(with: "rotated".utf8) }
 
     private struct Original {
         let version: Int64

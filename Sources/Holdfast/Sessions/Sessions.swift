@@ -48,7 +48,7 @@ public struct Sessions: Sendable {
         self.init(
             failover, SessionKeys(names: namespace), configuration, near, acknowledged, ServerClock(failover.time), makeID)
         if failover.server == nil { return }
-        SessionReplay.register(in: failover.outbox)
+        SessionReplay.register(in: failover.outbox, serverClock)
         // What was kept for the outage is of no use once the server answers; the next outage begins with what is read until then.
         let (old, outbox) = (OldCopies(in: failover.local), failover.outbox)
         failover.whenReturnIsCertain {
