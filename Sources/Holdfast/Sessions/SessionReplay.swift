@@ -16,9 +16,12 @@ enum SessionReplay {
         SessionProcedures.extend.identifier: SessionProcedures.extend, "session.extend@2": SessionProcedures.extend,
     ]
 
+    /// The names of what brings a session; the first is of an older version, and the same but for what the procedure does with it.
+    private static let merges = ["session.merge@1", SessionProcedures.merge.identifier]
+
     /// All of what waits about sessions is one of these.
     static let actions: [String] =
-        [SessionProcedures.merge.identifier, SessionProcedures.delete.identifier, revokeAll, firstRevokeAll] + Array(marked.keys)
+        merges + [SessionProcedures.delete.identifier, revokeAll, firstRevokeAll] + Array(marked.keys)
 
     /// - Parameter clock: what expiries are compared with.
     static func register(in outbox: Outbox, _ clock: ServerClock) {
@@ -30,7 +33,6 @@ enum SessionReplay {
             here { (entry, away) throws(StoreError) in try await step(entry.mappingKeys(away.key), away.store) }
         }
         let all = [
-            ReplayAction(SessionProcedures.merge.identifier, recall: here(recallMerge), carryOut: merge),
             ReplayAction(SessionProcedures.delete.identifier, endures: true, recall: again(delete), carryOut: delete),
             ReplayAction(revokeAll, endures: true, recall: here(recallRevocation), carryOut: revoke),
             ReplayAction(firstRevokeAll, endures: true, recall: here(recallRevocation), carryOut: revoke),
@@ -48,7 +50,8 @@ enum SessionReplay {
                 }
             }
         }
-        for action in all + marked { outbox.register(action) }
+        let merges = merges.map { name in ReplayAction(name, recall: here(recallMerge), carryOut: merge) }
+        for action in all + marked + merges { outbox.register(action) }
     }
 
     /// - Parameter moment: when it is accepted, by the server's clock as far as it is known.
@@ -115,10 +118,7 @@ enum SessionReplay {
         let waiting = outbox.entry(named: Outbox.name("session.merge", of: session, in: outbox.epoch))
         let dead = outbox.deadLetters(limit: .max).map(\.entry)
         return ([waiting].compactMap(\.self) + dead).contains { entry in
-            guard entry.action == SessionProcedures.merge.identifier, entry.keys.first == session, entry.arguments.count > 3
-            else {
-                return false
-            }
+            guard merges.contains(entry.action), entry.keys.first == session, entry.arguments.count > 3 else { return false }
             return Array(entry.arguments[3...]).fieldValue("expires")?.integer ?? 0 > now.milliseconds
         }
     }
