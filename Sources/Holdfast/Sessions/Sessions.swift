@@ -304,7 +304,8 @@ public struct Sessions: Sendable {
     private func confirmAbsence(of id: SessionID, in store: any Store) async throws(StoreError) {
         near.drop(keys.session(id))
         guard failover.server != nil, let made = id.madeAway else { return }
-        let age = failover.time.now - made
+        // Both by the server's clock, as far as either process has heard it: their own may be hours apart.
+        let age = serverClock.now - made
         // One from the future, but for what clocks differ by, was made by nobody.
         guard (.seconds(-300)..<failover.outbox.configuration.longestOutage).contains(age) else { return }
         if let stone = try await store(.get(keys.pair(id)[1])), SessionProcedures.momentBefore(stone) == nil { return }
