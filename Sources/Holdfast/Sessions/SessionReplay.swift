@@ -41,7 +41,7 @@ enum SessionReplay {
             // Here by the clock that the session's copy here goes by.
             let recall = again { (entry, local) throws(StoreError) in _ = try await redo(entry, local, at: entry.accepted) }
             return ReplayAction(name, recall: recall) { [weak outbox] (entry, server) throws(StoreError) in
-                if try await redo(entry, server, at: entry.moment) { return }
+                if try await redo(entry, server, at: entry.moment, now: clock.now) { return }
                 // Its reply was lost, and it has come to the other id too.
                 if entry.keys.count > 2, try await server(.exists(entry.keys[2])) { return }
                 if try await wasEnded(entry.keys[1], in: server) { return }
@@ -125,12 +125,16 @@ enum SessionReplay {
 
     /// As of its acceptance. What a merge has brought in the meantime comes before it: the expiry too.
     ///
+    /// - Parameter now: when it is done; nil for its acceptance.
     /// - Returns: false where there is no such session.
     private static func redo(
-        _ entry: OutboxEntry, _ store: any Store, at moment: Timestamp
+        _ entry: OutboxEntry, _ store: any Store, at moment: Timestamp, now: Timestamp? = nil
     ) async throws(StoreError) -> Bool {
         guard let script = marked[entry.action], entry.keys.count > 1 else { throw unreadable(entry) }
-        let arguments = entry.bearsMoment ? Array(entry.arguments.dropFirst()) : entry.arguments
+        var terms = entry.bearsMoment ? Array(entry.arguments.dropFirst()) : entry.arguments
+        // Its marker is kept from now on. Counted from its acceptance it may have ended, and a lost reply would double what is retried.
+        if let now, terms.count > 1, let kept = terms[1].integer { terms[1] = Bytes(kept + max(0, (now - moment).milliseconds)) }
+        let arguments = terms
         func run(at moment: Timestamp?) async throws(StoreError) -> Reply {
             try await store.run(Procedure(script, keys: entry.keys, arguments: arguments, now: moment) { $0 })
         }

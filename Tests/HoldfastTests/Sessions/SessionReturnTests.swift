@@ -180,6 +180,24 @@ import Testing
         #expect(try await fleet.process().sessions.get(id).value?.messages.map(\.content) == ["hello"])
     }
 
+    /// As a letter that was retried late: its marker would have ended before it is written, were it kept from the message's acceptance on.
+    @Test func aMessageThatComesLateIsThereOnce() async throws {
+        let process = fleet.process()
+        let id = try await process.sessions.create(userID: "u", kind: .conversation, ttl: .seconds(7200)).id
+        await process.cut()
+        let keys = process.sessions.keys.keys(id, once: .random())
+        let (accepted, message) = (fleet.time.now, Bytes(#"{"content":"hello","role":"user"}"#))
+        try await process.failover.outbox.add(
+            Outbox.Item("session.append@2", keys: keys, arguments: [Bytes(accepted.milliseconds), "1000000", "600000", message]))
+        fleet.time.advance(by: .seconds(3600))
+        process.line.recover()
+        process.line.fail(call: process.line.calls + 1, with: StoreError(.connectionLost, effect: .unknown), .afterEffect)
+        #expect(await code { try await process.failover.outbox.replay(on: process.line) } == .connectionLost)
+        await process.mend()
+        let messages = try #require(try await fleet.process().sessions.get(id).value).messages
+        #expect(messages.map(\.content) == ["hello"] && messages.map(\.sent) == [accepted])
+    }
+
     // MARK: - After a restart
 
     /// What waits of a session has room for its end also in a process that begins in the outage.
