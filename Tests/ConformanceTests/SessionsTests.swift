@@ -274,6 +274,29 @@ import Testing
         #expect(try await fixture.end(of: fixture.hash(new.id)) == .integer(new.expires.milliseconds))
     }
 
+    /// Brought by a process whose clock is behind: its tombstone has ended by then, if it had one.
+    @Test(arguments: Backend.available)
+    func whatIsMergedEndsInAnyCase(_ backend: Backend) async throws {
+        let fixture = try await Fixture(backend)
+        let (id, now) = (SessionID.random(), try await fixture.sessions.create(userID: "u").created)
+        let key = fixture.hash(id)
+        func merge(endsIn span: Duration) async throws -> Int64 {
+            let fields: [Bytes] = [
+                "user", "u", "kind", "user", "created", Bytes(now.milliseconds), "accessed", Bytes(now.milliseconds), "expires",
+                Bytes((now + .seconds(600)).milliseconds), "ends", Bytes((now + span).milliseconds), "idle", "600000", "version",
+                "1",
+            ]
+            return try await fixture.store.run(
+                Procedure(SessionProcedures.merge, keys: [key, key.companion("deleted")], arguments: fields) { $0.integer })
+        }
+        #expect(try await merge(endsIn: .seconds(-1)) == 0)
+        #expect(try await fixture.store(.exists(key)) == false)
+        #expect(try await merge(endsIn: .seconds(60)) == 1)
+        let end = now + .seconds(60)
+        #expect(try await fixture.end(of: key) == .integer(end.milliseconds))
+        #expect(try await fixture.sessions.get(id, touch: false).value?.expires == end)
+    }
+
     @Test(arguments: Backend.available)
     func anotherTypeAtTheKeyIsATypedError(_ backend: Backend) async throws {
         let fixture = try await Fixture(backend)

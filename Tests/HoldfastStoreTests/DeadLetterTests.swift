@@ -92,6 +92,21 @@ import Testing
         #expect(outbox.status.bytes == 0)
     }
 
+    /// Retried after four days, and handed over after four more: its marker, or a tombstone that it must meet, may have ended.
+    @Test(arguments: [false, true]) func aLetterThatIsRetriedIsNoYounger(restarts: Bool) async throws {
+        let kept = EmbeddedStore(time: f.time)
+        let first = try await outbox(keptIn: kept)
+        let accepted = first.deadLetters().map(\.entry.accepted)
+        f.time.advance(by: .seconds(4 * 86_400))
+        for number in [1, 2] as [Int64] { #expect(try await first.retry(number)) }
+        #expect(first.entries().map(\.accepted) == accepted && first.status.oldest == accepted.first)
+        f.time.advance(by: .seconds(4 * 86_400))
+        let last = try await restarts ? reloaded(kept) : first
+        try await last.replay(on: f.server)
+        #expect(last.deadLetters().map(\.code) == ["too-old", "too-old"] && last.isEmpty)
+        #expect(try await f.list() == [])
+    }
+
     @Test func manyWhoRetryOneLetterRetryItOnce() async throws {
         let outbox = try await outbox(keptIn: EmbeddedStore(time: f.time))
         let retried = try await withThrowingTaskGroup(of: Bool.self) { group in

@@ -48,7 +48,8 @@ extension Ledger {
             user: user, created: created, createdAt: session.created, endTries: isMet ? [now()] : [], latest: session.expires)
     }
 
-    /// Under its new id a session has all that the server had of it; under its old one it has ended.
+    /// Under its new id a session has all that the server had of it; under its old one it has ended. What others have accepted for that by
+    /// themselves, and had not handed over by then, binds nobody any more: it is on no id, and they have it as dead letters.
     public mutating func rotated(_ old: SessionID, to session: Session, by process: Process, began: Step) {
         if crashed.contains(process) { return }
         ended([old], by: process, .server, began: began)

@@ -5,8 +5,9 @@ public import HoldfastStore
 /// All 128 bits are random; no version or variant bits are set, so it is written like a UUID but is none of a numbered version.
 /// Whoever has the id has the session: it is printed masked (`description`), and written out only where asked for (``text``).
 ///
-/// An id that was made while the server was away has 9 more characters, a hyphen and the second in which it was made: so that other
-/// processes, which do not find it on the server yet, can tell that from an id of a session that has ended.
+/// An id that was made while the server was away has 9 more characters, a hyphen and the second in which it was made, by the server's clock
+/// as far as that was known: so that other processes, which do not find it on the server yet, can tell that from an id of a session that
+/// has ended.
 public struct SessionID: Hashable, Sendable {
     /// The 36 characters, or 45. A secret: for cookies and keys, not for logs.
     public let text: String

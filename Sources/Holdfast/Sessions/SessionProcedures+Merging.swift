@@ -5,13 +5,14 @@ extension SessionProcedures {
     ///
     /// Of each data field the later change counts, by its stamp; the session lives as long as the longer-lived of the two allows; a
     /// tombstone wins over everything, one of ``endBefore`` over what was created until its moment. Messages are not merged, they are appended by themselves. A session that the server does not have
-    /// is written as it is. Doing it again changes nothing. It is among its user's when it is brought, so it is not `pending` any more.
+    /// is written as it is, and ends when it ends in any case at the latest: no tombstone of it stays longer. Doing it again changes nothing. It is among its user's when it is brought, so it is not `pending` any more.
     ///
     /// KEYS: the session, its tombstone. ARGV: fields and values by turns, as stored. Result: 1; 0 where the session has been ended or has
     /// expired; `refused` with `damaged`. Cost: O(fields).
     public static let merge = Script(
-        "session.merge", version: 1, isIdempotent: true,
+        "session.merge", version: 2, isIdempotent: true,
         lua: writing + """
+            local function text(number) return string.format('%.0f', number) end
             local function mine(name)
               for i = #ARGV - 1, 2, -2 do
                 if ARGV[i] == name then return ARGV[i + 1] end
@@ -28,14 +29,15 @@ extension SessionProcedures {
               end
             end
             if redis.call('EXISTS', KEYS[1]) == 0 then
-              local expires = mine('expires')
-              if not (tonumber(expires) and tonumber(expires) > now) then return 0 end
+              local expires = tonumber(mine('expires'))
+              expires = expires and math.min(expires, tonumber(mine('ends')) or expires)
+              if not (expires and expires > now) then return 0 end
               if stone then redis.call('DEL', KEYS[2]) end
               write(ARGV, 2)
-              redis.call('PEXPIREAT', KEYS[1], expires)
+              redis.call('HSET', KEYS[1], 'expires', text(expires))
+              redis.call('PEXPIREAT', KEYS[1], text(expires))
               return 1
             end
-            local function text(number) return string.format('%.0f', number) end
             local meta = redis.pcall('HMGET', KEYS[1], 'expires', 'ends', 'accessed', 'version', 'size', 'fields', 'stones')
             if meta.err then return {'refused', 'damaged'} end
             local expires, ends, accessed, version = tonumber(meta[1]), tonumber(meta[2]), tonumber(meta[3]), tonumber(meta[4])
@@ -89,9 +91,10 @@ extension SessionProcedures {
             }
         }
         guard store.exists(keys[0]) else {
-            guard let expires = mine["expires"]?.integer, expires > now.milliseconds else { return .integer(0) }
+            guard let expires = mine["expires"]?.integer.map({ min($0, mine["ends"]?.integer ?? $0) }), expires > now.milliseconds
+            else { return .integer(0) }
             store.delete(keys[1])
-            try store.hset(keys[0], fields)
+            try store.hset(keys[0], fields + [HashField("expires", Bytes(expires))])
             store.expire(keys[0], at: Timestamp(milliseconds: expires))
             return .integer(1)
         }

@@ -16,11 +16,15 @@ enum SessionReplay {
         SessionProcedures.extend.identifier: SessionProcedures.extend, "session.extend@2": SessionProcedures.extend,
     ]
 
+    /// The names of what brings a session; the first is of an older version, and the same but for what the procedure does with it.
+    private static let merges = ["session.merge@1", SessionProcedures.merge.identifier]
+
     /// All of what waits about sessions is one of these.
     static let actions: [String] =
-        [SessionProcedures.merge.identifier, SessionProcedures.delete.identifier, revokeAll, firstRevokeAll] + Array(marked.keys)
+        merges + [SessionProcedures.delete.identifier, revokeAll, firstRevokeAll] + Array(marked.keys)
 
-    static func register(in outbox: Outbox) {
+    /// - Parameter clock: what expiries are compared with.
+    static func register(in outbox: Outbox, _ clock: ServerClock) {
         // Weakly, because it has the actions.
         func here(_ step: @escaping @Sendable (OutboxEntry, Away) async throws(StoreError) -> Void) -> ReplayAction.Step {
             { [weak outbox] (entry, local) throws(StoreError) in try await step(entry, Away(local, epoch: outbox?.epoch ?? 0)) }
@@ -29,19 +33,25 @@ enum SessionReplay {
             here { (entry, away) throws(StoreError) in try await step(entry.mappingKeys(away.key), away.store) }
         }
         let all = [
-            ReplayAction(SessionProcedures.merge.identifier, recall: here(recallMerge), carryOut: merge),
             ReplayAction(SessionProcedures.delete.identifier, endures: true, recall: again(delete), carryOut: delete),
             ReplayAction(revokeAll, endures: true, recall: here(recallRevocation), carryOut: revoke),
             ReplayAction(firstRevokeAll, endures: true, recall: here(recallRevocation), carryOut: revoke),
         ]
         let marked = marked.keys.map { name in
             // Here by the clock that the session's copy here goes by.
-            let recall = again { (entry, local) throws(StoreError) in try await redo(entry, local, at: entry.accepted) }
-            return ReplayAction(name, recall: recall) { (entry, server) throws(StoreError) in
-                try await redo(entry, server, at: entry.moment)
+            let recall = again { (entry, local) throws(StoreError) in _ = try await redo(entry, local, at: entry.accepted) }
+            return ReplayAction(name, recall: recall) { [weak outbox] (entry, server) throws(StoreError) in
+                if try await redo(entry, server, at: entry.moment, now: clock.now) { return }
+                // Its reply was lost, and it has come to the other id too.
+                if entry.keys.count > 2, try await server(.exists(entry.keys[2])) { return }
+                if try await wasEnded(entry.keys[1], in: server) { return }
+                if let outbox, isUnmerged(entry.keys[0], in: outbox, at: clock.now) {
+                    throw StoreError(.notFound, "What waited of the session itself has not come to the server")
+                }
             }
         }
-        for action in all + marked { outbox.register(action) }
+        let merges = merges.map { name in ReplayAction(name, recall: here(recallMerge), carryOut: merge) }
+        for action in all + marked + merges { outbox.register(action) }
     }
 
     /// - Parameter moment: when it is accepted, by the server's clock as far as it is known.
@@ -69,7 +79,11 @@ enum SessionReplay {
         let reply = try await store.run(
             Procedure(SessionProcedures.merge, keys: pair, arguments: Array(entry.arguments[3...])) { $0 })
         if let list = reply.list, list.first == "refused" { throw .damagedSession(id) }
-        guard reply.integer == 1 else { return }
+        guard reply.integer == 1 else {
+            // Without a tombstone it has expired.
+            _ = try await wasEnded(pair[1], in: store)
+            return
+        }
         // A reader of the index may have found the entry without its session meanwhile and removed it: then once more, or, where a
         // revocation has not found it either, not at all.
         if try await store(.zscore(entry.keys[2], entry.arguments[0])) != nil { return }
@@ -86,18 +100,50 @@ enum SessionReplay {
             })
     }
 
+    /// Whether a session was ended that something was accepted for: that is stronger.
+    ///
+    /// - Throws: where it was given another id instead, because what was accepted is then on none: it becomes a dead letter.
+    private static func wasEnded(_ tombstone: Key, in store: any Store) async throws(StoreError) -> Bool {
+        guard let epitaph = try await store(.get(tombstone)) else { return false }
+        guard !Sessions.isRotation(epitaph) else {
+            throw StoreError(.conflict, "The session was given another id before the server heard of this")
+        }
+        return true
+    }
+
+    /// Whether what waits of a session, or is a dead letter, would still be written there: then what was accepted for it, and does not find it, is
+    /// not over. Looks at every dead letter.
+    private static func isUnmerged(_ session: Key, in outbox: Outbox, at now: Timestamp) -> Bool {
+        // One that has died in this hand-over waits until that is over.
+        let waiting = outbox.entry(named: Outbox.name("session.merge", of: session, in: outbox.epoch))
+        let dead = outbox.deadLetters(limit: .max).map(\.entry)
+        return ([waiting].compactMap(\.self) + dead).contains { entry in
+            guard merges.contains(entry.action), entry.keys.first == session, entry.arguments.count > 3 else { return false }
+            return Array(entry.arguments[3...]).fieldValue("expires")?.integer ?? 0 > now.milliseconds
+        }
+    }
+
     /// As of its acceptance. What a merge has brought in the meantime comes before it: the expiry too.
-    private static func redo(_ entry: OutboxEntry, _ store: any Store, at moment: Timestamp) async throws(StoreError) {
-        guard let script = marked[entry.action] else { throw unreadable(entry) }
-        let arguments = entry.bearsMoment ? Array(entry.arguments.dropFirst()) : entry.arguments
+    ///
+    /// - Parameter now: when it is done; nil for its acceptance.
+    /// - Returns: false where there is no such session.
+    private static func redo(
+        _ entry: OutboxEntry, _ store: any Store, at moment: Timestamp, now: Timestamp? = nil
+    ) async throws(StoreError) -> Bool {
+        guard let script = marked[entry.action], entry.keys.count > 1 else { throw unreadable(entry) }
+        var terms = entry.bearsMoment ? Array(entry.arguments.dropFirst()) : entry.arguments
+        // Its marker is kept from now on. Counted from its acceptance it may have ended, and a lost reply would double what is retried.
+        if let now, terms.count > 1, let kept = terms[1].integer { terms[1] = Bytes(kept + max(0, (now - moment).milliseconds)) }
+        let arguments = terms
         func run(at moment: Timestamp?) async throws(StoreError) -> Reply {
             try await store.run(Procedure(script, keys: entry.keys, arguments: arguments, now: moment) { $0 })
         }
         var reply = try await run(at: moment)
-        // Null: it was ended meanwhile, which is stronger. Or the clock that it was accepted by is ahead of the server's, and the session ends
-        // before that moment: then as of now.
+        // Null: it is not there any more. Or the clock that it was accepted by is ahead of the server's, and the session ends before that moment:
+        // then as of now.
         if reply.isNull { reply = try await run(at: nil) }
-        guard let list = reply.list, list.first == "refused" else { return }
+        guard let list = reply.list else { return false }
+        guard list.first == "refused" else { return true }
         throw StoreError(.commandFailed, "The session does not take it (\(list.dropFirst().first?.lossyString ?? ""))")
     }
 

@@ -33,7 +33,7 @@ extension Sessions {
             case (nil, false): try await create(makeID(), arguments, in: store, ticket)
             case (nil, true):
                 try Self.created(
-                    await SessionsHere(self, decider).create(makeID().madeAway(at: failover.time.now), arguments),
+                    await SessionsHere(self, decider).create(makeID().madeAway(at: serverClock.now), arguments),
                     isNamed: false)
             }
         }.value

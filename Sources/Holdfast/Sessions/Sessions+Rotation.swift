@@ -8,6 +8,9 @@ extension Sessions {
     /// that was copied: a change that came in between makes the copy be taken again, and a session that was ended meanwhile stays
     /// ended, under both ids. A crash in between leaves the old id valid and a copy whose id nobody has been told.
     ///
+    /// What a process that is cut off has accepted for the old id, and has not handed over by then, is not in the copy: it becomes dead letters
+    /// there (``/HoldfastStore/ErrorCode/conflict``).
+    ///
     /// The copy tells the ids that the session had before, the last eight: a ``revokeAll(userID:keeping:)`` that keeps one of them, and comes
     /// later, or was decided in a process that was cut off, keeps it.
     ///
@@ -28,11 +31,11 @@ extension Sessions {
                 if try await end(id, ifVersion: old.version, epitaph: Self.epitaph(operation)).value { return copy }
             } catch {
                 // With a name, what stays is found by the repetition; it may be the only one that is left.
-                if operation == nil || error.effect == .none { try await discard(copy.id) }
+                if operation == nil || error.effect == .none { await abandon(copy.id) }
                 if error.code == .preconditionFailed { continue }
                 throw error
             }
-            if operation == nil { try await discard(copy.id) }
+            if operation == nil { await abandon(copy.id) }
             return try await outcome(of: id, operation)
         }
         throw StoreError(.conflict, "The session is changed too often to be copied", field: "id")
@@ -48,6 +51,9 @@ extension Sessions {
     private static func epitaph(_ operation: OperationID?) -> Bytes {
         operation.map { Bytes("rotated:\($0.text)") } ?? "rotated"
     }
+
+    /// Whether a tombstone says that its session goes on under another id.
+    static func isRotation(_ epitaph: Bytes) -> Bool { epitaph.starts(with: "rotated".utf8) }
 
     private struct Original {
         let version: Int64
@@ -102,6 +108,12 @@ extension Sessions {
     }
 
     private static var gone: StoreError { StoreError(.notFound, "There is no such session", field: "id") }
+
+    /// Ends the copy of a rotation that has failed, also where that was because its caller has no time left: it is told how the rotation failed,
+    /// which may have ended the old id, and not that nothing could be done any more.
+    private func abandon(_ copy: SessionID) async {
+        try? await toItsEnd { () async throws(StoreError) in try await discard(copy) }
+    }
 
     /// Best effort: its id has been told to nobody, so what stays ends by itself.
     private func discard(_ copy: SessionID) async throws(StoreError) {

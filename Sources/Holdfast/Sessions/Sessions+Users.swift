@@ -17,7 +17,7 @@ extension Sessions {
     /// What lists read and revocations end at once.
     static let maximumPage = 200
 
-    /// The live sessions of a user, page by page. Two round trips: the index, then the sessions together; a third where entries of
+    /// The live sessions of a user, page by page. Two round trips: the index, then the sessions together; two more where entries of
     /// sessions that have gone are removed.
     ///
     /// Looking does not let them stay longer. Their ids are secrets: show ``SessionID/masked``. A page can be shorter than `limit`
@@ -43,12 +43,13 @@ extension Sessions {
                 case .gone: gone.append(Bytes(id.text))
                 }
             }
-            if !gone.isEmpty { _ = try await store(.zrem(index, gone)) }
+            if !gone.isEmpty { _ = try await removeEntries(gone, from: index, in: store) }
             return SessionPage(sessions: sessions, damaged: damaged, cursor: next?.text)
         }.value
     }
 
-    /// How many live sessions a user has. One round trip for the index and one for each 200 sessions.
+    /// How many live sessions a user has. One round trip for the index and one for each 200 sessions; two more for each page of which entries
+    /// are removed.
     ///
     /// - Throws: ``/HoldfastStore/ErrorCode/invalidArgument``; ``/HoldfastStore/ErrorCode/unavailable`` while the server is away.
     public func count(userID: String) async throws(StoreError) -> Decided<Int> {
@@ -179,8 +180,6 @@ extension Sessions {
     }
 
     /// Counts the entries of an index whose sessions are there and removes the others.
-    ///
-    /// Removing is safe at any time: a session is in its index only after it was written, and one that is gone never comes back.
     func sift(_ index: Key, in store: any Store) async throws(StoreError) -> (live: Int, removed: Int) {
         var (live, removed) = (0, 0)
         while true {
@@ -193,8 +192,54 @@ extension Sessions {
             for (member, id) in zip(members, ids) {
                 if id != nil, answers.next() == true { live += 1 } else { gone.append(member) }
             }
-            if !gone.isEmpty { removed += try await store(.zrem(index, gone)) }
+            if !gone.isEmpty {
+                let outcome = try await removeEntries(gone, from: index, in: store)
+                live += outcome.live
+                removed += outcome.removed
+            }
             guard members.count == Self.maximumPage else { return (live, removed) }
         }
+    }
+
+    /// Removes entries of an index whose sessions were not there when they were asked for.
+    ///
+    /// A session that was created is in its index only after it was written, and one that was ended never comes back. But a process that was
+    /// cut off enters what it brings first (``SessionReplay``), and may write the session between the question and the removal:
+    ///
+    ///     here: is it there? No.                                         Remove its entry.
+    ///     there:                  Write it. Is its entry there? Yes.
+    ///
+    /// So they are asked for once more behind the removal: whoever writes one after that finds the entry gone, and enters it. One that is there
+    /// is entered again, or ended where all of the user's sessions were revoked since it was created: a revocation in between has missed it. That
+    /// ends one that an earlier revocation has kept, too, as its hand-over does that finds its entry gone. All of it is done whatever becomes of the caller.
+    ///
+    /// - Returns: how many are there after all, and how many were removed.
+    private func removeEntries(
+        _ members: [Bytes], from index: Key, in store: any Store
+    ) async throws(StoreError) -> (live: Int, removed: Int) {
+        try await toItsEnd { () async throws(StoreError) in
+            let removed = try await store(.zrem(index, members))
+            let ids = members.compactMap { try? SessionID($0.lossyString) }
+            let found = try await store.pipeline(ids.map { Command<Bool>.exists(keys.session($0)) })
+            var live = 0
+            for (id, isThere) in zip(ids, found) where isThere {
+                if try await enterAgain(id, into: index, in: store) { live += 1 }
+            }
+            return (live: live, removed: max(0, removed - live))
+        }
+    }
+
+    /// - Returns: false where it is none, or has been ended.
+    private func enterAgain(_ id: SessionID, into index: Key, in store: any Store) async throws(StoreError) -> Bool {
+        let span = try await store(.hmget(keys.session(id), ["ends", "created"]))
+        guard span.count == 2, let ends = span[0], let created = span[1] else { return false }
+        let size = try await store.run(
+            Procedure(
+                SessionProcedures.indexAdd, keys: [index, index.companion("revoked")],
+                arguments: [Bytes(id.text), ends, created]
+            ) { $0.integer })
+        if size >= 0 { return true }
+        _ = try await remove(id, in: store)
+        return false
     }
 }

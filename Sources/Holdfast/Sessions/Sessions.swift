@@ -16,8 +16,8 @@ public import HoldfastStore
 ///   name, from which its id comes, says so itself until it is indexed: whoever reads or changes it first does that before (two round trips
 ///   more), or ends it where all of the user's sessions were revoked since. The other order would let a concurrent reader of the index find an entry without a session, take it for a left-over and remove it, and the session
 ///   would then live without being found by ``revokeAll(userID:keeping:)``.
-/// - A crash between removing and unindexing leaves an entry without a session. Whoever reads the index removes it; that is safe
-///   because an id that is gone never comes back.
+/// - A crash between removing and unindexing leaves an entry without a session. Whoever reads the index removes it, and looks once more
+///   behind that whether the session is there: an id that was ended never comes back, but one that lay in a process that was cut off may.
 /// - The index is ordered by the moment at which each session ends in any case, which never changes, so sliding needs no second
 ///   write and no entry can end before its session.
 ///
@@ -48,7 +48,7 @@ public struct Sessions: Sendable {
         self.init(
             failover, SessionKeys(names: namespace), configuration, near, acknowledged, ServerClock(failover.time), makeID)
         if failover.server == nil { return }
-        SessionReplay.register(in: failover.outbox)
+        SessionReplay.register(in: failover.outbox, serverClock)
         // What was kept for the outage is of no use once the server answers; the next outage begins with what is read until then.
         let (old, outbox) = (OldCopies(in: failover.local), failover.outbox)
         failover.whenReturnIsCertain {
@@ -173,6 +173,15 @@ public struct Sessions: Sendable {
 
     // MARK: - Inside
 
+    /// Does what must not stop half-way: without the caller's deadline, and not cancelled with it. The caller leaves all the same.
+    func toItsEnd<Output: Sendable>(
+        _ work: @escaping @Sendable () async throws(StoreError) -> Output
+    ) async throws(StoreError) -> Output {
+        let promise = Promise<Output>()
+        Task.detached { await promise.settle(by: work) }
+        return try await promise.wait(failover.time)
+    }
+
     /// What an outage means for a call that does not only end sessions.
     var outagePolicy: OutagePolicy { configuration.outage == .closed ? .fail : .localThenReplay }
 
@@ -295,7 +304,8 @@ public struct Sessions: Sendable {
     private func confirmAbsence(of id: SessionID, in store: any Store) async throws(StoreError) {
         near.drop(keys.session(id))
         guard failover.server != nil, let made = id.madeAway else { return }
-        let age = failover.time.now - made
+        // Both by the server's clock, as far as either process has heard it: their own may be hours apart.
+        let age = serverClock.now - made
         // One from the future, but for what clocks differ by, was made by nobody.
         guard (.seconds(-300)..<failover.outbox.configuration.longestOutage).contains(age) else { return }
         if let stone = try await store(.get(keys.pair(id)[1])), SessionProcedures.momentBefore(stone) == nil { return }

@@ -318,7 +318,8 @@ extension [Bytes] {
 
 extension SessionFields {
     /// What the server is given of a session that lies here: without the messages that were appended here, which follow by themselves;
-    /// and its moments by the server's clock, but for those that came from there.
+    /// and its moments by the server's clock, but for those that came from there. It never expires after it ends in any case: by this process's
+    /// clock that may be another moment.
     static func merged(_ stored: [Bytes], serverIsAhead lead: Duration) -> [Bytes] {
         let base = stored.fieldValue("base")?.integer ?? 0
         var rest = stored.droppingFields(["base", "seen", "first", "next", "size"])
@@ -326,6 +327,9 @@ extension SessionFields {
         let ours: Set<Bytes> = isMadeHere ? ["accessed", "expires", "ends"] : ["accessed", "expires"]
         for place in stride(from: 0, to: rest.count - 1, by: 2) where ours.contains(rest[place]) {
             if let moment = rest[place + 1].integer { rest[place + 1] = Bytes(moment + lead.milliseconds) }
+        }
+        if let expires = rest.fieldValue("expires")?.integer, let ends = rest.fieldValue("ends")?.integer, expires > ends {
+            rest = rest.droppingFields(["expires"]) + ["expires", Bytes(ends)]
         }
         rest = stride(from: 0, to: rest.count - 1, by: 2).flatMap { place -> [Bytes] in
             let isNew = rest[place].starts(with: "m:".utf8) && rest[place].dropFirst(2).integer ?? 0 >= base

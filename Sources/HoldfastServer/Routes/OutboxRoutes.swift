@@ -145,7 +145,7 @@ enum OutboxAnswer {
 
     private static let entryMembers: [Schema.Member] = [
         .required("number", .integer(atLeast: 1)),
-        .required("action", Schema.string.described("What it does, with the version of that.", example: "session.merge@1")),
+        .required("action", Schema.string.described("What it does, with the version of that.", example: "session.merge@2")),
         .required("accepted", .dateTime),
     ]
     static let entrySchema = Schema.object(entryMembers).named("OutboxEntry")

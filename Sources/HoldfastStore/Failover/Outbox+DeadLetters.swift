@@ -4,7 +4,7 @@
 // decided about again. What a failed write may have done all the same is undone as soon as the folder works (`settleFolder`).
 
 extension Outbox {
-    /// Dead letters, in the order in which they were accepted.
+    /// Dead letters, in the order in which they were accepted, or retried.
     ///
     /// - Parameter number: only those behind this one.
     public func deadLetters(after number: Int64 = 0, limit: Int = 100) -> [DeadLetter] {
@@ -14,9 +14,11 @@ extension Outbox {
         }
     }
 
-    /// Puts a dead letter back among those that wait, as accepted now; false where there is none of this number.
+    /// Puts a dead letter back among those that wait; false where there is none of this number.
     ///
-    /// It comes after all that waits. The error's cause should be mended first: otherwise it dies again.
+    /// It comes after all that waits, under another number, and has waited since it was accepted first: what markers and tombstones on the server
+    /// are kept for does not begin anew. So one that waited longer than ``Configuration/longestOutage`` dies again; and so does one whose
+    /// cause was not mended.
     /// - Throws: ``ErrorCode/storageFailed`` where the folder fails; it is a dead letter still.
     @discardableResult
     public func retry(_ number: Int64) async throws(StoreError) -> Bool {
@@ -26,7 +28,7 @@ extension Outbox {
                 let old = letter.entry
                 let item = Item(old.action, keys: old.keys, arguments: old.arguments, about: old.subject)
                 defer { state.next += 1 }
-                return (letter, OutboxEntry(state.next, item, at: Moment(self.time)))
+                return (letter, OutboxEntry(state.next, item, at: Moment(self.time), inPlaceOf: old))
             }
             guard let (letter, entry) = found else { return false }
             try await self.keep(removing: letter, adding: entry)

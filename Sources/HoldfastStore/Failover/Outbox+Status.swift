@@ -5,7 +5,7 @@ extension Outbox {
     public struct Status: Sendable, Hashable {
         /// How many entries wait.
         public let backlog: Int
-        /// When the one was accepted that waits longest; nil where none waits.
+        /// When the first in their order was accepted, which waits longest but for dead letters that were retried; nil where none waits.
         public let oldest: Timestamp?
         /// About what entries and dead letters take.
         public let bytes: Int

@@ -217,7 +217,12 @@ public final class Outbox: Sendable {
     /// How many entries of an action wait.
     public func count(of action: String) -> Int { state.withLock { $0.counts[action] ?? 0 } }
 
-    public func contains(named name: Bytes) -> Bool { state.withLock { $0.names[name] != nil } }
+    public func contains(named name: Bytes) -> Bool { entry(named: name) != nil }
+
+    /// What waits under a name.
+    public func entry(named name: Bytes) -> OutboxEntry? {
+        state.withLock { state in state.names[name].flatMap { state.entries[$0]?.entry } }
+    }
 
     /// The entries of an action that wait, in their order. Looks at every entry.
     public func entries(of action: String) -> [OutboxEntry] {

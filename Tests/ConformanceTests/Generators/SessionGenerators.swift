@@ -28,7 +28,8 @@ let sessionGenerators: [ProcedureGenerator] = [
         )
     },
     ProcedureGenerator(SessionProcedures.merge) { g in
-        let (expires, ends) = (Bytes(g.moment().milliseconds), Bytes(g.now.milliseconds + 100_000))
+        let expires = Bytes(g.moment().milliseconds)
+        let ends = Bytes(g.chance(0.7) ? g.now.milliseconds + 100_000 : g.moment().milliseconds)
         var fields: [Bytes] = [
             "user", Bytes(g.id()), "ends", ends, "idle", g.span(), "accessed", Bytes(g.moment().milliseconds), "version",
             Bytes(Int64(g.int(1...9))), "size", "20", "fields", "1", "stones", "1",

@@ -68,6 +68,39 @@ import Testing
         #expect(rotated.data["a"] == 1)
     }
 
+    /// Why a caller has no time left.
+    enum Leaving: CaseIterable {
+        case deadline, cancellation
+
+        var code: ErrorCode { self == .deadline ? .deadlineExceeded : .cancelled }
+    }
+
+    /// The caller leaves while the old id is being ended, and the server does that: it may have happened, although nothing more can be asked
+    /// for by this caller, and the copy whose id nobody was told does not stay.
+    @Test(arguments: Leaving.allCases) func aRotationWhoseCallerLeavesIsNotToldAsUndone(_ leaving: Leaving) async throws {
+        let time = fleet.time
+        let server = HookedStore(fleet.server)
+        let line = FaultyStore(server)
+        // As a connection does, before anything is sent.
+        let door = InterceptedStore(line) { _ throws(StoreError) in try CallContext.checkTime(time) }
+        let failover = Failover(server: door, local: EmbeddedStore(time: time), time: time)
+        let sessions = Sessions(failover: failover)
+        let old = try await sessions.create(userID: "u").id
+        server.hook(after: "session.delete") {
+            if leaving == .deadline { time.advance(by: .seconds(2)) } else { cancelCurrentTask() }
+        }
+        // Read, copied, entered, ended.
+        line.fail(call: line.calls + 4, with: StoreError(leaving.code, effect: .unknown), .afterEffect)
+        let context = CallContext(deadline: time.uptime + .seconds(1))
+        let error = await Task {
+            await failure { try await context.run { () async throws(StoreError) in try await sessions.rotate(old) } }
+        }.value
+        #expect(error?.code == leaving.code && error?.effect == .unknown)
+        #expect(try await sessions.get(old).value == nil)
+        for _ in 0..<100_000 where try await sessions.count(userID: "u").value > 0 { await Task.yield() }
+        #expect(try await sessions.count(userID: "u").value == 0)
+    }
+
     /// Being used in an outage changes no version.
     @Test func aTouchThatIsHandedOverChangesNoVersion() async throws {
         let process = fleet.process()
@@ -82,3 +115,6 @@ import Testing
         #expect(there.version == changed.version + 1 && there.expires > changed.expires)
     }
 }
+
+/// Of the task whose call it is in.
+private func cancelCurrentTask() { withUnsafeCurrentTask { (task) -> Void in task?.cancel() } }

@@ -29,6 +29,22 @@ import Testing
         }
     }
 
+    /// The clock of the process that made it, or of the one that is asked for it, is an hour or some days ahead or behind; both have heard the server.
+    @Test(arguments: [(3600, 0), (0, -3600), (-8 * 86_400, 0), (0, 8 * 86_400)] as [(Int64, Int64)])
+    func whoDoesNotFindAnIdFromAnOutageDoesNotTakeItForAnEndedOne(maker: Int64, asked: Int64) async throws {
+        func process(_ skew: Int64) -> SessionProcess {
+            fleet.process(time: ManualTime(now: fleet.time.now + .seconds(skew)))
+        }
+        let (away, other) = (process(maker), process(asked))
+        for each in [away, other] { _ = try await each.sessions.create(userID: "v") }
+        await away.cut()
+        let id = try await away.sessions.create(userID: "u").id
+        #expect(await code { try await other.sessions.get(id) } == .unavailable)
+        #expect(await code { try await other.sessions.update(id, set: ["a": 1]) } == .unavailable)
+        await away.mend()
+        #expect(try await other.sessions.get(id).value?.id == id)
+    }
+
     @Test func anIdFromAnOutageIsNotFoundOnceItWasEnded() async throws {
         let (away, other) = (fleet.process(), fleet.process())
         await away.cut()

@@ -143,6 +143,28 @@ import Testing
         #expect(try await other.sessions.count(userID: "u").value == 4)
     }
 
+    /// This process's clock is behind, so that it lets a session live on that was ended elsewhere, and whose tombstone ended with the moment
+    /// at which it would have ended in any case.
+    @Test(arguments: [0, -3600]) func aLogoutHoldsBeyondTheAbsoluteEnd(skew: Int64) async throws {
+        let time = ManualTime(now: fleet.time.now + .seconds(skew))
+        let (away, other) = (fleet.process(time: time), fleet.process())
+        func advance(_ seconds: Int64) { for clock in [time, fleet.time] { clock.advance(by: .seconds(seconds)) } }
+        let id = try await away.sessions.create(userID: "u", ttl: .seconds(600), absoluteTTL: .seconds(1200)).id
+        await away.cut()
+        #expect(try await other.sessions.delete(id).value)
+        for _ in 0..<2 {
+            advance(550)
+            try await away.sessions.extend(id)
+        }
+        let entry = try #require(away.failover.outbox.entries().first)
+        #expect(Array(entry.arguments.dropFirst(3)).fieldValue("expires") == entry.arguments[1], "when it ends in any case")
+        advance(150)
+        #expect(try await fleet.server(.exists(away.sessions.keys.pair(id)[1])) == false, "its tombstone has ended")
+        await away.mend()
+        #expect(try await other.sessions.get(id).value == nil)
+        #expect(try await other.sessions.count(userID: "u").value == 0)
+    }
+
     /// An entry of the form that has no moment by the server's clock, in the folder of a process whose clock was ahead by more than the session
     /// has left.
     @Test func whatAnOlderVersionAcceptedByAWrongClockIsNotLost() async throws {
@@ -156,6 +178,24 @@ import Testing
             Outbox.Item("session.append@1", keys: keys, arguments: ["1000000", "600000", message]))
         await process.mend()
         #expect(try await fleet.process().sessions.get(id).value?.messages.map(\.content) == ["hello"])
+    }
+
+    /// As a letter that was retried late: its marker would have ended before it is written, were it kept from the message's acceptance on.
+    @Test func aMessageThatComesLateIsThereOnce() async throws {
+        let process = fleet.process()
+        let id = try await process.sessions.create(userID: "u", kind: .conversation, ttl: .seconds(7200)).id
+        await process.cut()
+        let keys = process.sessions.keys.keys(id, once: .random())
+        let (accepted, message) = (fleet.time.now, Bytes(#"{"content":"hello","role":"user"}"#))
+        try await process.failover.outbox.add(
+            Outbox.Item("session.append@2", keys: keys, arguments: [Bytes(accepted.milliseconds), "1000000", "600000", message]))
+        fleet.time.advance(by: .seconds(3600))
+        process.line.recover()
+        process.line.fail(call: process.line.calls + 1, with: StoreError(.connectionLost, effect: .unknown), .afterEffect)
+        #expect(await code { try await process.failover.outbox.replay(on: process.line) } == .connectionLost)
+        await process.mend()
+        let messages = try #require(try await fleet.process().sessions.get(id).value).messages
+        #expect(messages.map(\.content) == ["hello"] && messages.map(\.sent) == [accepted])
     }
 
     // MARK: - After a restart

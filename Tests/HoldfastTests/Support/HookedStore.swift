@@ -1,7 +1,7 @@
 import HoldfastStore
 import Testing
 
-/// A store at whose procedures a test does something else first, or afterwards and before the caller goes on: what two callers do
+/// A store at whose procedures and commands a test does something else first, or afterwards and before the caller goes on: what two callers do
 /// between each other's steps, without two tasks.
 final class HookedStore: Store {
     typealias Action = @Sendable () async throws -> Void
@@ -21,12 +21,12 @@ final class HookedStore: Store {
 
     init(_ base: any Store) { self.base = base }
 
-    /// Before procedures whose name begins so. There is one hook at a time.
+    /// Before procedures, or single commands (in capitals), whose name begins so. There is one hook at a time.
     func hook(before procedure: String, skipping: Int = 0, times: Int = 1, _ action: @escaping Action) {
         hook.withLock { $0 = Hook(moment: .before, procedure: procedure, skipping: skipping, times: times, action: action) }
     }
 
-    /// After procedures whose name begins so.
+    /// After those whose name begins so.
     func hook(after procedure: String, skipping: Int = 0, times: Int = 1, _ action: @escaping Action) {
         hook.withLock { $0 = Hook(moment: .after, procedure: procedure, skipping: skipping, times: times, action: action) }
     }
@@ -53,7 +53,12 @@ final class HookedStore: Store {
         return output
     }
 
-    func execute(_ operation: Operation) async throws(StoreError) -> Reply { try await base.execute(operation) }
+    func execute(_ operation: Operation) async throws(StoreError) -> Reply {
+        await pass(.before, operation.name)
+        let reply = try await base.execute(operation)
+        await pass(.after, operation.name)
+        return reply
+    }
 
     func execute(_ batch: Batch) async throws(StoreError) -> [Reply] { try await base.execute(batch) }
 
