@@ -278,6 +278,7 @@ struct FaultStage: Sendable {
                     try await workload.doesItsWork(with: process.witness)
                     return process.services.failover.localSince == nil
                 } catch {
+                    print("LASTERR", process.name, error)
                     return false
                 }
             }

@@ -108,7 +108,7 @@ import Testing
         defer { server.stop() }
         // 5 s; with the longest of its waits alone it would time out after 4.
         let store = try connect(server) { $0.commandTimeout = .seconds(3) }
-        try await store.withConnection { connection in
+        try await store.withConnection { (connection) async throws in
             let pops = [Operation](repeating: .raw(["BLPOP", "queue", "1"]), count: 5)
             #expect(try await connection.execute(Batch(.pipeline, pops)) == [Reply](repeating: .null, count: 5))
         }

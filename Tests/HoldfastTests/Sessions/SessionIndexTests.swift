@@ -41,7 +41,7 @@ import Testing
             try await maker.failover.outbox.replay(on: server)
             #expect(maker.failover.outbox.isEmpty)
             guard isRevoked else { return }
-            reading.remote.hook(after: "ZREM") {
+            reading.remote.hook(after: "ZREM") { () async throws in
                 time.advance(by: .seconds(1))
                 #expect(try await other.sessions.revokeAll(userID: "u").value == 0)
             }
