@@ -35,7 +35,7 @@ struct FaultStage: Sendable {
         let services: Workload.Services
         let place: Place
         /// A session of its own, which nobody ends.
-        var witness = SessionID(high: 0, low: 0)
+        var witness = FaultStage.none
         /// Its returns from outages when it last saw that on the server, and what it had met when the fault began.
         var returns = 0
         var failures = 0
@@ -229,13 +229,16 @@ struct FaultStage: Sendable {
         }
     }
 
+    /// The witness of a process that has none yet.
+    private static let none = SessionID(high: 0, low: 0)
+
     /// Both have seen a session of their own; just before a fault.
     func see() async throws {
         for (place, process) in processes.enumerated() {
             let (workload, failover) = (workload(of: process), process.services.failover)
             var witness = process.witness
             try await eventually(within: .seconds(120), "process \(place) sees a session of its own") {
-                if witness.text == SessionID(high: 0, low: 0).text {
+                if witness == Self.none {
                     guard let made = try? await workload.witness() else { return false }
                     witness = made
                 }
@@ -273,12 +276,13 @@ struct FaultStage: Sendable {
     func workTogether() async throws {
         for process in processes {
             let workload = workload(of: process)
+            var witness = process.witness
             try await eventually(within: .seconds(120), "process \(process.name.number) works again") {
                 do throws(StoreError) {
-                    try await workload.doesItsWork(with: process.witness)
+                    if witness == Self.none { witness = try await workload.witness() }
+                    try await workload.doesItsWork(with: witness)
                     return process.services.failover.localSince == nil
                 } catch {
-                    print("LASTERR", process.name, error)
                     return false
                 }
             }
@@ -310,7 +314,8 @@ struct FaultStage: Sendable {
         if isDurable, known < instances {
             ledger.withLock { $0.violated("limit: \(name.name) goes by \(known) instances, its predecessor by \(instances)") }
         }
-        new.witness = old.witness
+        // Without the folder it has not seen it, and a server that forgets has it no more.
+        if isDurable { new.witness = old.witness }
         if failover.statistics.returns != old.returns { new.returns = -1 }
         participants.withLock { [new] in $0[number] = new }
     }
