@@ -9,10 +9,12 @@ extension LocalConsumption {
     /// What the folder knows is charged once it knows under which name: where it fails, that stays until it works again, and nothing is thrown.
     ///
     /// - Parameter instances: by how many the local store's limits are divided.
+    /// - Returns: false where the folder fails, and something stays for it.
     /// - Throws: the server's failure: what was not charged stays; or what ends the caller's wait.
+    @discardableResult
     func handOver(
         from local: any Store, to server: any Store, sharedBy instances: Int
-    ) async throws(StoreError) {
+    ) async throws(StoreError) -> Bool {
         try await handOvers.perform { () throws(StoreError) in
             try await self.chargeBatches(.max, from: local, to: server, sharedBy: instances)
         }
@@ -21,32 +23,34 @@ extension LocalConsumption {
     /// Begins to charge one batch, where nobody is at it. Nobody waits for it: the folder may be slow, and so may the server.
     func beginHandOver(from local: any Store, to server: any Store, sharedBy instances: Int) {
         guard handOvers.count == 0 else { return }
-        handOvers.begin { try? await self.chargeBatches(1, from: local, to: server, sharedBy: instances) }
+        handOvers.begin { _ = try? await self.chargeBatches(1, from: local, to: server, sharedBy: instances) }
     }
 
+    /// - Returns: false where the folder fails.
     private func chargeBatches(
         _ limit: Int, from local: any Store, to server: any Store, sharedBy instances: Int
-    ) async throws(StoreError) {
+    ) async throws(StoreError) -> Bool {
         // A batch that the server answers with an error comes again key by key.
         var left = min(limit, 2 * state.withLock { $0.entries })
         while left > 0 {
             var batches = take(min(left, Self.together))[...]
-            guard !batches.isEmpty else { return }
+            guard !batches.isEmpty else { return true }
             left -= batches.count
             // Those that were not come to.
             defer { for batch in batches { settle(batch, isDone: false) } }
             await keep(batches, from: local, sharedBy: instances)
             while let batch = batches.first {
                 do throws(StoreError) {
-                    guard try await charge(batch, from: local, to: server, sharedBy: instances) else { return }
+                    guard try await charge(batch, from: local, to: server, sharedBy: instances) else { return false }
                     settle(batch, isDone: true)
                 } catch {
                     if error.mayPassByItself { throw error }
-                    guard await giveUp(batch, error) else { return }
+                    guard await giveUp(batch, error) else { return false }
                 }
                 batches.removeFirst()
             }
         }
+        return true
     }
 
     /// How many batches are written in one step before they are sent, because the disk takes its time.

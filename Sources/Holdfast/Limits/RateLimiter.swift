@@ -82,6 +82,12 @@ public struct RateLimiter: Sendable {
                     try await consumption?.restore(rows, into: local, sharedBy: instances?.count ?? 1)
                 }
             }
+            // What is given back may be part of a sum, which the server must have first: it takes back no more than is charged there.
+            failover.outbox.register(before: RateLimitProcedures.refund.identifier) {
+                [weak consumption, weak instances] (server) throws(StoreError) in
+                guard let consumption, !consumption.isEmpty else { return true }
+                return try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
+            }
             // Weakly, because it has the failover that has the hook.
             failover.whenServerReturns { [weak instances] (server) throws(StoreError) in
                 try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)

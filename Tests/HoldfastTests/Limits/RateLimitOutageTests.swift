@@ -437,6 +437,44 @@ import Testing
         #expect(try await outage.other.peek(outage.ann).rules[0].used == 103)
     }
 
+    /// Admitted here without a name, and given back under one: the server has neither before the return.
+    @Test(arguments: RateLimit.Algorithm.allCases)
+    func aRefundWithANameOfWhatWasAdmittedHereIsNotLost(_ algorithm: RateLimit.Algorithm) async throws {
+        let rule = RateLimit("wide", algorithm, limit: 100_000, per: .seconds(30_000_000))
+        let outage = Outage(rule)
+        try await outage.cutOff()
+        #expect(try await outage.limiter.check(outage.ann, cost: 5).isAllowed)
+        try await outage.limiter.refund([RateLimitCharge(rule, for: outage.ann, cost: 5)], once: .random())
+        await outage.comeBack()
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == 0)
+        #expect(outage.failover.outbox.isEmpty && outage.limiter.consumption.isEmpty)
+    }
+
+    /// The same, and the reply of each call of the hand-over is lost in turn: the refund never comes before the sum.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func aRefundWaitsForTheSumThatItGivesBack(_ moment: FaultyStore.Moment) async throws {
+        var call = 0
+        var isStruck = true
+        while isStruck {
+            call += 1
+            let outage = Outage(Self.wide)
+            func charge(_ cost: Int) -> [RateLimitCharge] { [RateLimitCharge(Self.wide, for: outage.ann, cost: cost)] }
+            try await outage.cutOff()
+            try await outage.limiter.record(charge(5))
+            try await outage.limiter.refund(charge(3), once: OperationID(high: 1, low: 1))
+            try await outage.limiter.record(charge(4))
+            outage.server.recover()
+            let failing = outage.server.calls + call
+            outage.server.fail(call: failing, with: StoreError(.connectionLost, effect: .unknown), moment)
+            await outage.waitUntilBack()
+            isStruck = outage.server.calls >= failing
+            _ = try await outage.limiter.peek(outage.ann)
+            #expect(try await outage.other.peek(outage.ann).rules[0].used == 6, "call \(call)")
+        }
+        // A probe, the sum and the refund.
+        #expect(call > 3)
+    }
+
     /// The hand-over of a charge has failed once, in either way; then it is given back, and both reach the server.
     @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
     func aRefundOfWhatIsOnItsWayIsExactToo(_ moment: FaultyStore.Moment) async throws {
