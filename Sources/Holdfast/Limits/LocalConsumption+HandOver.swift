@@ -56,11 +56,15 @@ extension LocalConsumption {
     /// How many batches are written in one step before they are sent, because the disk takes its time.
     private static let together = 16
 
-    /// What becomes of a batch that the server answered with an error. Where nothing was done of it, each key is tried by itself.
+    /// What becomes of a batch that the server answered with an error. Where nothing was done of it, each key is tried by itself. Where it may
+    /// have been, now or by an earlier attempt, it stays whole, because it is known under its name only: as an entry of the outbox under that,
+    /// which is done again once, and where the server has not changed its mind becomes a dead letter.
     ///
+    /// - Parameter batch: as it was before this attempt.
     /// - Returns: false where the folder fails, and the batch stays for another time.
     private func giveUp(_ batch: Batch, _ error: StoreError) async -> Bool {
-        if batch.entries.count > 1, error.effect == .none {
+        let mayHaveHappened = batch.isTried || error.effect == .unknown
+        if batch.entries.count > 1, !mayHaveHappened {
             split(batch)
             return true
         }
@@ -68,7 +72,8 @@ extension LocalConsumption {
             let charges = batch.entries.values.map { RateLimitCharge($0.charge.rule, for: $0.charge.subject, cost: $0.amount) }
             let call = try RateLimitCall(charges, in: batch.names, once: batch.operation)
             let now = now
-            try await outbox.add(RateLimitReplay.item(.record, call, at: now.wall, now: now, sent: nil, in: outbox))
+            let sent = mayHaveHappened ? batch.made : nil
+            try await outbox.add(RateLimitReplay.item(.record, call, at: now.wall, now: now, sent: sent, in: outbox))
         } catch {
             guard error.code == .outboxFull else { return false }
             state.withLock { $0.lost += batch.entries.count }
@@ -161,14 +166,23 @@ extension LocalConsumption {
         guard !due.isEmpty else { return true }
         let call = try RateLimitCall(due, in: batch.names, once: batch.operation)
         guard await isKept(batch, from: local, sharedBy: instances) else { return false }
-        state.withLock { state in
-            guard let index = state.batches.firstIndex(where: { $0.operation == batch.operation }) else { return }
-            state.batches[index].isTried = true
+        note(batch, isTried: true)
+        do throws(StoreError) {
+            _ = try await server.run(call.blindProcedure(RateLimitProcedures.record))
+        } catch {
+            if error.effect == .none { note(batch, isTried: batch.isTried) }
+            throw error
         }
-        _ = try await server.run(call.blindProcedure(RateLimitProcedures.record))
         let units = due.reduce(0) { $0 + $1.cost }
         state.withLock { $0.handedOver += units }
         return true
+    }
+
+    private func note(_ batch: Batch, isTried: Bool) {
+        state.withLock { state in
+            guard let index = state.batches.firstIndex(where: { $0.operation == batch.operation }) else { return }
+            state.batches[index].isTried = isTried
+        }
     }
 
     /// How much of each still counts, by the local state, and when that was so. Where the wall clock was set meanwhile, which that goes by, what

@@ -188,6 +188,52 @@ import Testing
         #expect(try await outage.other.peek(users[3]).remaining == 9)
     }
 
+    /// The reply of a batch is lost, and the next attempt is answered with an error that says nothing of the first.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func aBatchThatMayHaveBeenChargedKeepsItsName(_ moment: FaultyStore.Moment) async throws {
+        let outage = Outage(Self.wide)
+        let users = (0..<3).map { RateLimitSubject.user("\($0)") }
+        try await outage.cutOff()
+        for user in users { #expect(try await outage.limiter.check(user).isAllowed) }
+        let consumption = outage.limiter.consumption
+        func handOver() async throws {
+            try await consumption.handOver(from: outage.failover.local, to: outage.server, sharedBy: 4)
+        }
+        outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), moment)
+        await #expect(throws: StoreError.self) { try await handOver() }
+        outage.server.fail(with: StoreError(.commandFailed))
+        try await handOver()
+        #expect(consumption.isEmpty && outage.failover.outbox.status.backlog == 1)
+        await outage.comeBack()
+        for user in users { #expect(try await outage.other.peek(user).rules[0].used == 1) }
+        #expect(outage.failover.outbox.isEmpty && outage.failover.outbox.deadLetters().isEmpty)
+    }
+
+    /// The first attempt may have been carried out, and was not; one of the keys holds something else on the server.
+    @Test func aBatchThatTheServerNeverTakesIsOneDeadLetter() async throws {
+        let outage = Outage(Self.wide)
+        let users = (0..<3).map { RateLimitSubject.user("\($0)") }
+        try await outage.cutOff()
+        for user in users { #expect(try await outage.limiter.check(user).isAllowed) }
+        let key = Namespace().rateLimitKey(Self.wide, users[1])
+        _ = try await outage.serverStore(.set(key, "something else"))
+        outage.server.recover()
+        let lost = StoreError(.connectionLost, effect: .unknown)
+        outage.server.fail(call: outage.server.calls + 1, with: lost)
+        await #expect(throws: lost) {
+            try await outage.limiter.consumption.handOver(from: outage.failover.local, to: outage.server, sharedBy: 4)
+        }
+        await outage.comeBack()
+        _ = try await outage.limiter.peek(outage.ann)
+        #expect(outage.limiter.consumption.isEmpty && outage.failover.outbox.isEmpty)
+        let letters = outage.failover.outbox.deadLetters()
+        #expect(letters.map(\.code) == ["wrong-type"] && letters.first?.entry.keys.count == 4)
+        _ = try await outage.serverStore(.del([key]))
+        #expect(try await outage.failover.outbox.retry(try #require(letters.first).entry.number))
+        _ = try await outage.limiter.peek(outage.ann)
+        for user in users { #expect(try await outage.other.peek(user).rules[0].used == 1) }
+    }
+
     // MARK: - Calls whose reply was lost
 
     private static let wide = RateLimit("wide", .slidingLog, limit: 1_000_000, per: .seconds(3600))
