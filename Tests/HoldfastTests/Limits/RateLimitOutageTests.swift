@@ -740,6 +740,58 @@ import Testing
         #expect(try await limiter.peek(ann).rules[0].used == 2)
     }
 
+    /// What a single failure left here is on its way to the server while its limit is reset.
+    @Test func aResetIsNotOvertakenByWhatIsBeingHandedOver() async throws {
+        let time = ManualTime()
+        let truth = EmbeddedStore(time: time)
+        let faulty = FaultyStore(truth)
+        let isHeld = Locked(false)
+        let (held, release) = AsyncStream<Void>.makeStream()
+        let server = InterceptedStore(faulty) { (call) throws(StoreError) in
+            guard case .procedure("limits.record@1") = call else { return }
+            isHeld.withLock { $0 = true }
+            for await _ in held {}
+        }
+        let failover = Failover(server: server, local: EmbeddedStore(time: time), time: time)
+        let limiter = RateLimiter(failover, configuration: .init(plan: RateLimitPlan(rules: [Self.wide]), denialMemory: .zero))
+        let ann = RateLimitSubject.user("ann")
+        faulty.fail(call: 1, with: StoreError(.timeout))
+        #expect(try await limiter.check(ann).by.isLocal)
+        let handOver = Task { try await limiter.consumption.handOver(from: failover.local, to: server, sharedBy: 1) }
+        while !isHeld.withLock({ $0 }) { await Task.yield() }
+        let isReset = Locked(false)
+        let reset = Task {
+            try await limiter.reset(ann)
+            isReset.withLock { $0 = true }
+        }
+        while limiter.consumption.handOvers.count < 2, !isReset.withLock({ $0 }) { await Task.yield() }
+        release.finish()
+        _ = try await handOver.value
+        try await reset.value
+        #expect(limiter.backlog.keys == 0 && limiter.backlog.handedOver == 1)
+        let truly = RateLimiter(Failover(local: truth, time: time))
+        #expect(try await truly.peek([RateLimitCharge(Self.wide, for: ann, cost: 0)]).rules[0].used == 0)
+        #expect(try await limiter.peek(ann).rules[0].used == 0)
+    }
+
+    /// After single failures: the reset is behind the refund, which is behind the sum, and nobody waits for each other.
+    @Test func aResetComesAfterARefundThatWaits() async throws {
+        let time = ManualTime()
+        let truth = EmbeddedStore(time: time)
+        let server = FaultyStore(truth)
+        let failover = Failover(server: server, local: EmbeddedStore(time: time), time: time)
+        let limiter = RateLimiter(failover, configuration: .init(plan: RateLimitPlan(rules: [Self.wide]), denialMemory: .zero))
+        let ann = RateLimitSubject.user("ann")
+        let charge = [RateLimitCharge(Self.wide, for: ann, cost: 3)]
+        server.fail(calls: [1, 2], with: StoreError(.timeout))
+        #expect(try await limiter.check(ann, cost: 5).by.isLocal)
+        #expect(try await limiter.refund(charge, once: .random()).by.isLocal)
+        #expect(limiter.backlog.units == 5 && failover.outbox.status.backlog == 1)
+        try await limiter.reset(ann)
+        #expect(failover.outbox.isEmpty && limiter.consumption.isEmpty && limiter.backlog.handedOver == 5)
+        #expect(try await limiter.peek(ann).rules[0].used == 0)
+    }
+
     @Test(arguments: [RateLimiter.OutageBehavior.open, .closed])
     func openAdmitsAndClosedDeniesWhileTheServerIsAway(_ behavior: RateLimiter.OutageBehavior) async throws {
         let outage = Outage(.ten(.fixedWindow), behavior)
