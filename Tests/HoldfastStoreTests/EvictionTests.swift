@@ -89,6 +89,16 @@ import Testing
         #expect(survivors(&keyspace, 50..<99) < 30)
     }
 
+    @Test func whatWasUsedBeforeTheClockWasSetBackGoesFirst() {
+        var keyspace = keyspace(.allKeysLRU)
+        for number in 0..<50 { _ = set(&keyspace, key(number)) }
+        keyspace.advance(to: Timestamp(milliseconds: keyspace.now.milliseconds - 500_000))
+        for number in 50..<99 { _ = set(&keyspace, key(number)) }
+        for number in 100..<125 { _ = set(&keyspace, key(number)) }
+        #expect(survivors(&keyspace, 50..<99) > 40)
+        #expect(survivors(&keyspace, 0..<50) < 35)
+    }
+
     @Test func theLeastFrequentlyUsedGoFirst() {
         var keyspace = keyspace(.allKeysLFU)
         for number in 0..<99 { _ = set(&keyspace, key(number)) }

@@ -28,6 +28,30 @@ import Testing
         #expect(try run(&keyspace, "PTTL k") == .integer(-2))
     }
 
+    /// The wall clock was an hour ahead, and is set right: time goes on from there, also for what was written before.
+    @Test func aClockThatIsSetBackIsFollowed() throws {
+        var keyspace = keyspace(at: 3_601_000)
+        _ = try run(&keyspace, "SET before v PX 500")
+        keyspace.advance(to: Timestamp(milliseconds: 1000))
+        _ = try run(&keyspace, "SET k v PX 5")
+        #expect(keyspace.nextExpiry == Timestamp(milliseconds: 1005))
+        keyspace.advance(to: Timestamp(milliseconds: 1005))
+        #expect(try run(&keyspace, "GET k") == .null)
+        #expect(try run(&keyspace, "PTTL before") == .integer(3_600_495))
+        keyspace.advance(to: Timestamp(milliseconds: 3_601_500))
+        #expect(keyspace.removeExpired(limit: 10) == 1 && keyspace.count == 0)
+        keyspace.checkInvariants()
+    }
+
+    /// Callers read the clock, and then come in another order.
+    @Test func whoWasOvertakenTurnsNoClockBack() {
+        var keyspace = keyspace(at: 5000)
+        keyspace.advance(to: Timestamp(milliseconds: 4000))
+        #expect(keyspace.now == Timestamp(milliseconds: 5000))
+        keyspace.advance(to: Timestamp(milliseconds: 3999))
+        #expect(keyspace.now == Timestamp(milliseconds: 3999))
+    }
+
     /// Each family's first look at an expired entry finds nothing, and writes begin anew without its expiry.
     @Test(arguments: [
         ("SET k v", "APPEND k x", Reply.integer(1)), ("RPUSH k a b", "RPUSH k x", .integer(1)),

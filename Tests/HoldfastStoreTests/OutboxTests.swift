@@ -92,6 +92,45 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
         #expect(outbox.isEmpty && outbox.status.handedOver == 1500 && outbox.status.bytes == 0)
     }
 
+    /// The first takes its time, and the fourth has a key in common with it, and one with the third.
+    @Test func entriesThatShareAKeyAreCarriedOutInOrder() async throws {
+        let outbox = f.outbox()
+        let order = Locked<[Int64]>([])
+        outbox.register(
+            ReplayAction("test.note@1") { (entry, _) throws(StoreError) in
+                if entry.number == 1 { for _ in 0..<1000 { await Task.yield() } }
+                order.withLock { $0.append(entry.number) }
+            })
+        for keys in [["a"], ["b"], ["b", "c"], ["c", "a"], ["d"]] {
+            try await outbox.add(Outbox.Item("test.note@1", keys: keys.map(key)))
+        }
+        try await outbox.replay(on: f.server)
+        #expect(order.withLock { $0.filter { $0 < 5 } } == [1, 2, 3, 4])
+        #expect(order.withLock { $0.count } == 5)
+    }
+
+    /// What must come before an entry is done before it; where it cannot be, the entry waits and nobody else does.
+    @Test func whatMustComeBeforeAnEntryDoes() async throws {
+        let outbox = f.outbox()
+        let isPossible = Locked(false)
+        outbox.register(before: "test.add@1") { (server) throws(StoreError) in
+            guard isPossible.withLock({ $0 }) else { return false }
+            _ = try await server(.rpush(key("list"), ["before"]))
+            return true
+        }
+        try await outbox.add(Counter.item("added"))
+        try await outbox.add(Outbox.Item("test.set@1", keys: [key("k")], arguments: ["set"]))
+        try await outbox.replay(on: f.server)
+        #expect(try await f.truth(.get(key("k"))) == "set")
+        #expect(try await f.list() == [] && outbox.status.backlog == 1)
+        isPossible.withLock { $0 = true }
+        f.server.fail(call: f.server.calls + 1, with: lost)
+        await #expect(throws: lost) { try await outbox.replay(on: f.server) }
+        #expect(outbox.status.backlog == 1)
+        try await outbox.replay(on: f.server)
+        #expect(try await f.list() == ["before", "added"] && outbox.isEmpty)
+    }
+
     /// The reply of each call is lost in turn, before and after its effect: every entry has its effect once, in order.
     @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
     func eachLostReplyIsMadeGood(_ moment: FaultyStore.Moment) async throws {

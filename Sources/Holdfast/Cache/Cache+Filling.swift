@@ -164,7 +164,8 @@ extension Cache {
     /// An entry past its TTL that is still within its fail-safe time.
     private func stale<Value: Codable & Sendable>(_ found: Decided<CacheLookup>, _ type: Value.Type) -> Resolved<Value>? {
         guard let bytes = found.value.bytes, let envelope = try? Envelope(decoding: bytes), let expiry = envelope.expiry,
-            core.now < expiry + envelope.grace, let value = try? CacheCodec.decode(type, from: envelope)
+            core.speaks(envelope.stamp, by: found.by), core.now < expiry + envelope.grace,
+            let value = try? CacheCodec.decode(type, from: envelope)
         else { return nil }
         return Resolved(value: value, source: .stale(age: max(.zero, core.now - expiry), by: found.by))
     }

@@ -73,7 +73,9 @@ extension Cache {
             try await store.pipeline(.getrange(entry, 0, Envelope.fixedHeaderSize - 1), .pttl(entry))
         }
         return decided.map { header, left in
-            guard let left = left.remaining, let grace = Envelope.grace(inHeader: header) else { return nil }
+            guard let left = left.remaining, let grace = Envelope.grace(inHeader: header),
+                let stamp = Envelope.stamp(inHeader: header), core.speaks(stamp, by: decided.by)
+            else { return nil }
             let fresh = left - grace
             return fresh > .zero ? fresh : nil
         }

@@ -173,9 +173,14 @@ import HoldfastStore
         announce(.everything(prefix: prefix))
     }
 
+    /// Whether an entry with this stamp says anything, fresh or stale: one of this process's own store that the server has heard of does not.
+    func speaks(_ stamp: Int64, by decider: Decider) -> Bool {
+        !decider.isLocal || CacheVersion(stamp: stamp).moment > stamps.withLock { $0.heard }
+    }
+
     /// Whether an entry may be served as it is.
     func isFresh(_ envelope: Envelope, by decider: Decider) -> Bool {
-        if decider.isLocal, CacheVersion(stamp: envelope.stamp).moment <= stamps.withLock({ $0.heard }) { return false }
+        guard speaks(envelope.stamp, by: decider) else { return false }
         // Without fail-safe time the store's own clock ends an entry; only one that is kept beyond its TTL needs our clock.
         guard envelope.grace > .zero, let expiry = envelope.expiry else { return true }
         return now < expiry

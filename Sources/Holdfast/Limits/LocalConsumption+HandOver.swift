@@ -9,10 +9,12 @@ extension LocalConsumption {
     /// What the folder knows is charged once it knows under which name: where it fails, that stays until it works again, and nothing is thrown.
     ///
     /// - Parameter instances: by how many the local store's limits are divided.
+    /// - Returns: false where the folder fails, and something stays for it.
     /// - Throws: the server's failure: what was not charged stays; or what ends the caller's wait.
+    @discardableResult
     func handOver(
         from local: any Store, to server: any Store, sharedBy instances: Int
-    ) async throws(StoreError) {
+    ) async throws(StoreError) -> Bool {
         try await handOvers.perform { () throws(StoreError) in
             try await self.chargeBatches(.max, from: local, to: server, sharedBy: instances)
         }
@@ -21,42 +23,48 @@ extension LocalConsumption {
     /// Begins to charge one batch, where nobody is at it. Nobody waits for it: the folder may be slow, and so may the server.
     func beginHandOver(from local: any Store, to server: any Store, sharedBy instances: Int) {
         guard handOvers.count == 0 else { return }
-        handOvers.begin { try? await self.chargeBatches(1, from: local, to: server, sharedBy: instances) }
+        handOvers.begin { _ = try? await self.chargeBatches(1, from: local, to: server, sharedBy: instances) }
     }
 
+    /// - Returns: false where the folder fails.
     private func chargeBatches(
         _ limit: Int, from local: any Store, to server: any Store, sharedBy instances: Int
-    ) async throws(StoreError) {
+    ) async throws(StoreError) -> Bool {
         // A batch that the server answers with an error comes again key by key.
         var left = min(limit, 2 * state.withLock { $0.entries })
         while left > 0 {
             var batches = take(min(left, Self.together))[...]
-            guard !batches.isEmpty else { return }
+            guard !batches.isEmpty else { return true }
             left -= batches.count
             // Those that were not come to.
             defer { for batch in batches { settle(batch, isDone: false) } }
             await keep(batches, from: local, sharedBy: instances)
             while let batch = batches.first {
                 do throws(StoreError) {
-                    guard try await charge(batch, from: local, to: server, sharedBy: instances) else { return }
+                    guard try await charge(batch, from: local, to: server, sharedBy: instances) else { return false }
                     settle(batch, isDone: true)
                 } catch {
                     if error.mayPassByItself { throw error }
-                    guard await giveUp(batch, error) else { return }
+                    guard await giveUp(batch, error) else { return false }
                 }
                 batches.removeFirst()
             }
         }
+        return true
     }
 
     /// How many batches are written in one step before they are sent, because the disk takes its time.
     private static let together = 16
 
-    /// What becomes of a batch that the server answered with an error. Where nothing was done of it, each key is tried by itself.
+    /// What becomes of a batch that the server answered with an error. Where nothing was done of it, each key is tried by itself. Where it may
+    /// have been, now or by an earlier attempt, it stays whole, because it is known under its name only: as an entry of the outbox under that,
+    /// which is done again once, and where the server has not changed its mind becomes a dead letter.
     ///
+    /// - Parameter batch: as it was before this attempt.
     /// - Returns: false where the folder fails, and the batch stays for another time.
     private func giveUp(_ batch: Batch, _ error: StoreError) async -> Bool {
-        if batch.entries.count > 1, error.effect == .none {
+        let mayHaveHappened = batch.isTried || error.effect == .unknown
+        if batch.entries.count > 1, !mayHaveHappened {
             split(batch)
             return true
         }
@@ -64,7 +72,8 @@ extension LocalConsumption {
             let charges = batch.entries.values.map { RateLimitCharge($0.charge.rule, for: $0.charge.subject, cost: $0.amount) }
             let call = try RateLimitCall(charges, in: batch.names, once: batch.operation)
             let now = now
-            try await outbox.add(RateLimitReplay.item(.record, call, at: now.wall, now: now, sent: nil, in: outbox))
+            let sent = mayHaveHappened ? batch.made : nil
+            try await outbox.add(RateLimitReplay.item(.record, call, at: now.wall, now: now, sent: sent, in: outbox))
         } catch {
             guard error.code == .outboxFull else { return false }
             state.withLock { $0.lost += batch.entries.count }
@@ -157,14 +166,23 @@ extension LocalConsumption {
         guard !due.isEmpty else { return true }
         let call = try RateLimitCall(due, in: batch.names, once: batch.operation)
         guard await isKept(batch, from: local, sharedBy: instances) else { return false }
-        state.withLock { state in
-            guard let index = state.batches.firstIndex(where: { $0.operation == batch.operation }) else { return }
-            state.batches[index].isTried = true
+        note(batch, isTried: true)
+        do throws(StoreError) {
+            _ = try await server.run(call.blindProcedure(RateLimitProcedures.record))
+        } catch {
+            if error.effect == .none { note(batch, isTried: batch.isTried) }
+            throw error
         }
-        _ = try await server.run(call.blindProcedure(RateLimitProcedures.record))
         let units = due.reduce(0) { $0 + $1.cost }
         state.withLock { $0.handedOver += units }
         return true
+    }
+
+    private func note(_ batch: Batch, isTried: Bool) {
+        state.withLock { state in
+            guard let index = state.batches.firstIndex(where: { $0.operation == batch.operation }) else { return }
+            state.batches[index].isTried = isTried
+        }
     }
 
     /// How much of each still counts, by the local state, and when that was so. Where the wall clock was set meanwhile, which that goes by, what

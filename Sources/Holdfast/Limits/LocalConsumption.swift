@@ -11,7 +11,8 @@ import HoldfastStore
 /// with another batch. Where the first attempt had no effect, the second charges what still counts by then.
 ///
 /// What the server answers with an error is done again key by key. The key that it is about becomes an entry of the outbox, where
-/// the same answer makes it a dead letter: it is logged, shown, and kept until somebody decides about it.
+/// the same answer makes it a dead letter: it is logged, shown, and kept until somebody decides about it. A batch that may have been
+/// charged becomes such an entry as a whole, under its name.
 ///
 /// Where the outbox has a folder, sums and batches are written there (`LocalConsumption+Folder.swift`) and outlive the process.
 ///

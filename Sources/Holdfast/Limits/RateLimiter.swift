@@ -82,6 +82,12 @@ public struct RateLimiter: Sendable {
                     try await consumption?.restore(rows, into: local, sharedBy: instances?.count ?? 1)
                 }
             }
+            // What is given back may be part of a sum, which the server must have first: it takes back no more than is charged there.
+            failover.outbox.register(before: RateLimitProcedures.refund.identifier) {
+                [weak consumption, weak instances] (server) throws(StoreError) in
+                guard let consumption, !consumption.isEmpty else { return true }
+                return try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
+            }
             // Weakly, because it has the failover that has the hook.
             failover.whenServerReturns { [weak instances] (server) throws(StoreError) in
                 try await consumption.handOver(from: local, to: server, sharedBy: instances?.count ?? 1)
@@ -222,16 +228,27 @@ public struct RateLimiter: Sendable {
         return try await decide(.refund, charges, charges.map(\.subject), once: operation)
     }
 
-    /// Forgets what was consumed of these rules. One round trip, and none to tell other processes: they may repeat a denial from their
-    /// memory for up to ``Configuration/denialMemory``.
+    /// Forgets what was consumed of these rules, also what this process admitted by itself and has not charged yet. One round trip, behind
+    /// what is being handed over, and none to tell other processes: they may repeat a denial from their memory for up to
+    /// ``Configuration/denialMemory``.
     ///
     /// - Throws: ``/HoldfastStore/ErrorCode/unavailable`` while the configured server is away, because it would not hold there.
     public func reset(_ charges: [RateLimitCharge]) async throws(StoreError) {
         let call = try RateLimitCall(charges, in: namespace)
         guard !call.keys.isEmpty else { return }
-        _ = try await failover.perform(.fail) { (store, _) throws(StoreError) in try await store(.del(call.keys)) }
-        if failover.server != nil { _ = try await failover.local(.del(call.keys)) }
-        await consumption.forget(call.keys, from: failover.local, sharedBy: instances.count)
+        _ = try await failover.perform(.fail) { (store, _) async throws(StoreError) -> Void in
+            guard failover.server != nil else {
+                _ = try await store(.del(call.keys))
+                return
+            }
+            // Between two hand-overs: what one has under way would be charged after the deletion. Within this call, which the outbox has
+            // gone before: its refunds wait for hand-overs.
+            try await consumption.handOvers.perform { () async throws(StoreError) -> Void in
+                _ = try await store(.del(call.keys))
+                _ = try await failover.local(.del(call.keys))
+                await consumption.forget(call.keys, from: failover.local, sharedBy: instances.count)
+            }
+        }
         denials.forget(call.keys)
     }
 }

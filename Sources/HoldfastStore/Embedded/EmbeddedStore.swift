@@ -3,6 +3,8 @@
 /// One lock guards the key space, so every operation, transaction and procedure is atomic. Calls never wait on anything but that
 /// lock, for the time of one operation; one that keeps its entries in a folder (``open(_:journal:_:time:observer:)``) may also wait
 /// for the disk, see `EmbeddedStore+Journal.swift`.
+///
+/// It goes by the wall clock, as Redis does, also where that is set: forward, and entries end early; back, and they end as much later.
 public final class EmbeddedStore: Store {
     public struct Configuration: Sendable {
         public var limits: Keyspace.Limits

@@ -54,26 +54,24 @@ extension Outbox {
         case failed(StoreError)
     }
 
-    /// The next entries among these, those of one subject together and in order.
+    /// The next entries among these, those of one subject, and those that have a key in common, together and in order.
     private func lanes(in numbers: Range<Int64>) -> [[OutboxEntry]] {
         state.withLock { state in
             while state.first < state.next, state.entries[state.first] == nil { state.first += 1 }
-            var (lanes, places): ([[OutboxEntry]], [Bytes: Int]) = ([], [:])
-            var (number, count) = (max(state.first, numbers.lowerBound), 0)
-            while number < numbers.upperBound, count < Self.window {
+            var lanes = OutboxLanes()
+            var entries: [(OutboxEntry, lane: Int)] = []
+            var number = max(state.first, numbers.lowerBound)
+            while number < numbers.upperBound, entries.count < Self.window {
                 if let waiting = state.entries[number], waiting.isKept {
                     state.entries[number]?.isTried = true
-                    let place = places[waiting.entry.subject] ?? lanes.count
-                    if place == lanes.count {
-                        places[waiting.entry.subject] = place
-                        lanes.append([])
-                    }
-                    lanes[place].append(waiting.entry)
-                    count += 1
+                    let entry = waiting.entry
+                    entries.append((entry, lanes.enter([entry.subject] + entry.keys.map(\.bytes))))
                 }
                 number += 1
             }
-            return lanes
+            var found = [[OutboxEntry]](repeating: [], count: lanes.count)
+            for (entry, lane) in entries { found[lanes.whole(of: lane)].append(entry) }
+            return found.filter { !$0.isEmpty }
         }
     }
 
@@ -81,7 +79,7 @@ extension Outbox {
         var outcomes: [Outcome] = []
         for entry in lane {
             do throws(StoreError) {
-                try await carryOut(entry, on: server)
+                guard try await carryOut(entry, on: server) else { break }
                 outcomes.append(.done(entry))
             } catch {
                 guard error.isWorthRepeating else {
@@ -96,15 +94,21 @@ extension Outbox {
         return outcomes
     }
 
-    private func carryOut(_ entry: OutboxEntry, on server: any Store) async throws(StoreError) {
-        guard let action = state.withLock({ $0.actions[entry.action] }) else {
+    /// - Returns: false where it must wait for something in this process (``register(before:_:)``).
+    private func carryOut(_ entry: OutboxEntry, on server: any Store) async throws(StoreError) -> Bool {
+        let (action, preparations) = state.withLock { ($0.actions[entry.action], $0.preparations[entry.action] ?? []) }
+        guard let action else {
             throw StoreError(.unsupportedFormat, "This version does not know the action \(entry.action)")
         }
         // Markers of its first send may be gone: whether it has happened cannot be told any more.
         guard action.endures || entry.age(by: time) <= configuration.longestOutage else {
             throw StoreError(.tooOld, "It waited longer than \(configuration.longestOutage)")
         }
+        for prepare in preparations {
+            guard try await prepare(server) else { return false }
+        }
         try await action.carryOut(entry, server)
+        return true
     }
 
     /// Takes note of what became of a window's entries; throws what stopped one of its lanes.
@@ -204,6 +208,35 @@ extension Outbox {
             return state.waiters.values.map(\.self)
         }
         for waiter in waiters { waiter.resume(returning: failure) }
+    }
+}
+
+/// Which entries must not be carried out side by side: those that have a name in common, be it with one another or by way of others.
+private struct OutboxLanes {
+    private var places: [Bytes: Int] = [:]
+    /// Of each lane the one that it has become a part of, or itself.
+    private var wholes: [Int] = []
+
+    var count: Int { wholes.count }
+
+    /// A lane for what bears these names, in which all are that were found to bear one of them.
+    mutating func enter(_ names: [Bytes]) -> Int {
+        var lane = wholes.count
+        wholes.append(lane)
+        for name in names {
+            let known = places[name].map { whole(of: $0) } ?? lane
+            // Where they are the same it stays its own whole.
+            wholes[lane] = known
+            lane = known
+            places[name] = lane
+        }
+        return lane
+    }
+
+    func whole(of lane: Int) -> Int {
+        var lane = lane
+        while wholes[lane] != lane { lane = wholes[lane] }
+        return lane
     }
 }
 

@@ -47,7 +47,7 @@ public final class Outbox: Sendable {
 
         /// - Parameters:
         ///   - name: an entry of this name that still waits is replaced, at its place in the order.
-        ///   - subject: entries about one subject are carried out in order; the first key where it is not given.
+        ///   - subject: entries about one subject, or with a key in common, are carried out in order; the first key where it is not given.
         public init(
             _ action: String, keys: [Key] = [], arguments: [Bytes] = [], about subject: Bytes? = nil, named name: Bytes? = nil,
             rank: [Int64] = [], epoch: Int? = nil
@@ -83,6 +83,8 @@ public final class Outbox: Sendable {
         var owed = OutboxDebts()
         var settlement = SharedRuns()
         var actions: [String: ReplayAction] = [:]
+        /// By the action's identifier.
+        var preparations: [String: [Preparation]] = [:]
         var notes: [String: Bytes] = [:]
         var tables: [String: Restore] = [:]
         var claimedTables: Set<String> = []
@@ -131,6 +133,16 @@ public final class Outbox: Sendable {
 
     /// Says how entries of a kind are carried out; before ``load(into:)`` and before any is added.
     public func register(_ action: ReplayAction) { state.withLock { $0.actions[action.identifier] = action } }
+
+    /// What has to come before an entry, beside the entries before it. False says that it cannot at present, for a reason in this process:
+    /// the entry stays, with what follows it in its lane, and nobody waits for it.
+    package typealias Preparation = @Sendable (_ server: any Store) async throws(StoreError) -> Bool
+
+    /// Says what must be done on the server before each entry of an action is carried out, by whoever keeps something for it outside of
+    /// the entries. Each of several is done.
+    package func register(before action: String, _ prepare: @escaping Preparation) {
+        state.withLock { $0.preparations[action, default: []].append(prepare) }
+    }
 
     /// Whether nothing waits to be handed over.
     @inlinable public var isEmpty: Bool { kept.load(ordering: .acquiring) == 0 }

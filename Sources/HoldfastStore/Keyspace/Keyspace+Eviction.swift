@@ -39,7 +39,7 @@ public enum EvictionScope: Sendable, Hashable {
 
 /// How recently and often an entry was used.
 struct Usage: Sendable {
-    /// The last use, milliseconds.
+    /// The last use, milliseconds; after the present where the clock was set back since.
     var lastUsed: Int64 = 0
     /// Morris counter of uses, as Redis's LFU: grows logarithmically, decays by one a minute.
     var frequency: UInt8 = Usage.initialFrequency
@@ -100,7 +100,8 @@ extension Keyspace {
     /// The lowest goes first.
     private func evictionScore(_ entry: Entry) -> Int64 {
         switch limits.policy {
-        case .allKeysLRU, .volatileLRU: entry.usage.lastUsed
+        // What was used after now was used before the clock was set back, and thus before all else.
+        case .allKeysLRU, .volatileLRU: entry.usage.lastUsed - (entry.usage.lastUsed > now.milliseconds ? .max : 0)
         case .allKeysLFU, .volatileLFU: Int64(entry.usage.decayed(now))
         case .volatileTTL: entry.expiry?.milliseconds ?? .max - 1
         case .allKeysRandom, .volatileRandom, .noEviction: 0

@@ -32,7 +32,8 @@ public struct Keyspace: Sendable {
     static let elementsPerEffect = 1024
 
     public let limits: Limits
-    /// The time at which operations happen. It never goes back.
+    /// The time at which operations happen. It goes back only where the wall clock was set back (``advance(to:)``). Nothing that is kept
+    /// rests on its direction: expiries are moments in the order of time, and an entry whose memory was given back does not return.
     public internal(set) var now = Timestamp(milliseconds: 0)
     /// Accounted memory of all entries.
     public private(set) var usedBytes = 0
@@ -69,9 +70,14 @@ public struct Keyspace: Sendable {
 
     public var count: Int { entries.count }
 
-    /// Moves the clock; an earlier time than the present one is ignored.
+    /// By how much a moment may be earlier than the present one and be none of a clock that was set: callers read the clock first and
+    /// overtake each other afterwards.
+    private static let overtaking: Int64 = 1000
+
+    /// Moves the clock. A moment that is earlier by a second at most is ignored. One that is earlier by more is followed: the wall clock was
+    /// set back, and time would stand still here for as long as it had been ahead.
     public mutating func advance(to moment: Timestamp) {
-        if moment > now { now = moment }
+        if moment > now || moment.milliseconds < now.milliseconds - Self.overtaking { now = moment }
     }
 
     // MARK: - Entries

@@ -32,10 +32,16 @@ extension Envelope {
     }
 
     /// The grace, from the first ``fixedHeaderSize`` bytes of a stored value; nil where they are not the beginning of one.
-    public static func grace(inHeader header: Bytes) -> Duration? {
+    public static func grace(inHeader header: Bytes) -> Duration? { word(of: header, at: 20, size: 4).map { .milliseconds($0) } }
+
+    /// The stamp, from the same bytes.
+    public static func stamp(inHeader header: Bytes) -> Int64? {
+        word(of: header, at: 4, size: 8).map { Int64(bitPattern: $0) }
+    }
+
+    private static func word(of header: Bytes, at place: Int, size: Int) -> UInt64? {
         guard header.count >= fixedHeaderSize, header.first == magic, header.dropFirst().first == version else { return nil }
-        let word = header.dropFirst(20).prefix(4).reduce(0) { $0 << 8 | UInt64($1) }
-        return .milliseconds(word)
+        return header.dropFirst(place).prefix(size).reduce(0) { $0 << 8 | UInt64($1) }
     }
 
     private var flags: UInt8 {

@@ -54,7 +54,7 @@ public struct Envelope: Hashable, Sendable {
     public static let maximumTags = 64
     /// What four bytes of milliseconds hold: 49 days.
     public static let longestGrace: Duration = .milliseconds(Int64(UInt32.max))
-    /// The part of the header that always stands at the same place: enough for ``grace(inHeader:)``.
+    /// The part of the header that always stands at the same place: enough for ``grace(inHeader:)`` and ``stamp(inHeader:)``.
     public static let fixedHeaderSize = 24
 
     public init(

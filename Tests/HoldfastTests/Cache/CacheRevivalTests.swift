@@ -71,6 +71,28 @@ import Testing
         #expect(try await cache.get("k", as: String.self).isMiss)
     }
 
+    /// As if a local decision had ended only after the hand-over: its entry is neither there, nor served where the factory fails.
+    @Test func whatTheServerHasHeardOfIsNeitherThereNorStale() async throws {
+        struct Broken: Error {}
+        let f = OutageFixture(CacheConfiguration(failSafe: .seconds(60), near: NearCacheConfiguration(entries: 0)))
+        let key = Key(raw: "holdfast:cache:default:k")
+        await f.goDown()
+        try await f.cache.set("k", "old", ttl: .seconds(10))
+        #expect(try await f.cache.ttl("k").value == .seconds(10))
+        let stored = try #require(try await f.local(.get(key)))
+        await f.comeBack()
+        try await f.local(.set(key, stored, expiration: .after(.seconds(70))))
+        await f.goDown()
+        #expect(try await !f.cache.exists("k").value)
+        #expect(try await f.cache.ttl("k").value == nil)
+        await #expect(throws: Broken.self) { try await f.cache.getOrSet("k") { () async throws -> String in throw Broken() } }
+        // What is written now says something again, fresh and stale.
+        try await f.cache.set("k", "new", ttl: .seconds(10))
+        #expect(try await f.cache.exists("k").value)
+        f.time.advance(by: .seconds(20))
+        #expect(try await f.cache.getOrSet("k") { () async throws -> String in throw Broken() }.value == "new")
+    }
+
     /// As if a local decision had ended only after the hand-over, and this process's clock was set back meanwhile.
     @Test func aClockThatIsSetBackDoesNotBringBackWhatTheServerHasHeardOf() async throws {
         let f = OutageFixture(Self.noneNear)

@@ -9,7 +9,8 @@ import Testing
     @Test func whatWasWrittenIsReadBack() throws {
         let bytes = try full.encoded()
         #expect(try Envelope(decoding: bytes) == full)
-        #expect(Envelope.grace(inHeader: bytes[bytes.startIndex..<bytes.startIndex + 24]) == .seconds(90))
+        let header = bytes[bytes.startIndex..<bytes.startIndex + 24]
+        #expect(Envelope.grace(inHeader: header) == .seconds(90) && Envelope.stamp(inHeader: header) == full.stamp)
         let small = Envelope(codec: .bytes, isNil: true, payload: Bytes())
         #expect(try Envelope(decoding: try small.encoded()) == small)
     }
@@ -46,7 +47,7 @@ import Testing
             }
         }
         for bytes in noise { _ = try? Envelope(decoding: bytes) }
-        for bytes in noise { _ = Envelope.grace(inHeader: bytes) }
+        for bytes in noise { _ = (Envelope.grace(inHeader: bytes), Envelope.stamp(inHeader: bytes)) }
     }
 
     @Test func whatDoesNotFitIsNamed() {

@@ -205,7 +205,7 @@ import Testing
 
     @Test(arguments: RateLimit.Algorithm.allCases)
     func aClockThatIsSetBackAdmitsNothingTwice(_ algorithm: RateLimit.Algorithm) async throws {
-        // The embedded store's clock never goes back; what servers do stands in the conformance tests.
+        // What servers do stands in the conformance tests.
         let fixture = LimiterFixture()
         _ = try await fixture.admitted(10, [.ten(algorithm)])
         fixture.time.stepWallClock(by: .seconds(-25))

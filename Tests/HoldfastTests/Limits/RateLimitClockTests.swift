@@ -76,6 +76,21 @@ import Testing
         #expect(try await usedAtTheReturn(rule) == 0)
     }
 
+    /// The clock was an hour ahead, and is set right during the outage: the next windows of the local share begin when they should.
+    @Test(arguments: [RateLimit.Algorithm.fixedWindow, .slidingLog, .slidingCounter])
+    func theLocalShareGoesOnAfterAClockThatIsSetBack(_ algorithm: RateLimit.Algorithm) async throws {
+        let rule = Self.rule(algorithm, per: .seconds(60))
+        await cutOff()
+        time.stepWallClock(by: .seconds(3600))
+        try await admitFive(rule, isNamed: false)
+        time.stepWallClock(by: .seconds(-3600))
+        for _ in 0..<2 {
+            try await admitFive(rule, isNamed: false)
+            #expect(try await !limiter.check([rule], for: ann).isAllowed)
+            pass(.seconds(120))
+        }
+    }
+
     /// The reply of a record is lost, and its marker has ended when the server is back; this process's clock says that it has not.
     @Test func aClockThatIsSetBackChargesNothingTwice() async throws {
         let rule = Self.rule(.slidingLog, 1_000_000, per: .seconds(3600))

@@ -188,6 +188,52 @@ import Testing
         #expect(try await outage.other.peek(users[3]).remaining == 9)
     }
 
+    /// The reply of a batch is lost, and the next attempt is answered with an error that says nothing of the first.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func aBatchThatMayHaveBeenChargedKeepsItsName(_ moment: FaultyStore.Moment) async throws {
+        let outage = Outage(Self.wide)
+        let users = (0..<3).map { RateLimitSubject.user("\($0)") }
+        try await outage.cutOff()
+        for user in users { #expect(try await outage.limiter.check(user).isAllowed) }
+        let consumption = outage.limiter.consumption
+        func handOver() async throws {
+            try await consumption.handOver(from: outage.failover.local, to: outage.server, sharedBy: 4)
+        }
+        outage.server.fail(with: StoreError(.connectionLost, effect: .unknown), moment)
+        await #expect(throws: StoreError.self) { try await handOver() }
+        outage.server.fail(with: StoreError(.commandFailed))
+        try await handOver()
+        #expect(consumption.isEmpty && outage.failover.outbox.status.backlog == 1)
+        await outage.comeBack()
+        for user in users { #expect(try await outage.other.peek(user).rules[0].used == 1) }
+        #expect(outage.failover.outbox.isEmpty && outage.failover.outbox.deadLetters().isEmpty)
+    }
+
+    /// The first attempt may have been carried out, and was not; one of the keys holds something else on the server.
+    @Test func aBatchThatTheServerNeverTakesIsOneDeadLetter() async throws {
+        let outage = Outage(Self.wide)
+        let users = (0..<3).map { RateLimitSubject.user("\($0)") }
+        try await outage.cutOff()
+        for user in users { #expect(try await outage.limiter.check(user).isAllowed) }
+        let key = Namespace().rateLimitKey(Self.wide, users[1])
+        _ = try await outage.serverStore(.set(key, "something else"))
+        outage.server.recover()
+        let lost = StoreError(.connectionLost, effect: .unknown)
+        outage.server.fail(call: outage.server.calls + 1, with: lost)
+        await #expect(throws: lost) {
+            try await outage.limiter.consumption.handOver(from: outage.failover.local, to: outage.server, sharedBy: 4)
+        }
+        await outage.comeBack()
+        _ = try await outage.limiter.peek(outage.ann)
+        #expect(outage.limiter.consumption.isEmpty && outage.failover.outbox.isEmpty)
+        let letters = outage.failover.outbox.deadLetters()
+        #expect(letters.map(\.code) == ["wrong-type"] && letters.first?.entry.keys.count == 4)
+        _ = try await outage.serverStore(.del([key]))
+        #expect(try await outage.failover.outbox.retry(try #require(letters.first).entry.number))
+        _ = try await outage.limiter.peek(outage.ann)
+        for user in users { #expect(try await outage.other.peek(user).rules[0].used == 1) }
+    }
+
     // MARK: - Calls whose reply was lost
 
     private static let wide = RateLimit("wide", .slidingLog, limit: 1_000_000, per: .seconds(3600))
@@ -437,6 +483,44 @@ import Testing
         #expect(try await outage.other.peek(outage.ann).rules[0].used == 103)
     }
 
+    /// Admitted here without a name, and given back under one: the server has neither before the return.
+    @Test(arguments: RateLimit.Algorithm.allCases)
+    func aRefundWithANameOfWhatWasAdmittedHereIsNotLost(_ algorithm: RateLimit.Algorithm) async throws {
+        let rule = RateLimit("wide", algorithm, limit: 100_000, per: .seconds(30_000_000))
+        let outage = Outage(rule)
+        try await outage.cutOff()
+        #expect(try await outage.limiter.check(outage.ann, cost: 5).isAllowed)
+        try await outage.limiter.refund([RateLimitCharge(rule, for: outage.ann, cost: 5)], once: .random())
+        await outage.comeBack()
+        #expect(try await outage.other.peek(outage.ann).rules[0].used == 0)
+        #expect(outage.failover.outbox.isEmpty && outage.limiter.consumption.isEmpty)
+    }
+
+    /// The same, and the reply of each call of the hand-over is lost in turn: the refund never comes before the sum.
+    @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
+    func aRefundWaitsForTheSumThatItGivesBack(_ moment: FaultyStore.Moment) async throws {
+        var call = 0
+        var isStruck = true
+        while isStruck {
+            call += 1
+            let outage = Outage(Self.wide)
+            func charge(_ cost: Int) -> [RateLimitCharge] { [RateLimitCharge(Self.wide, for: outage.ann, cost: cost)] }
+            try await outage.cutOff()
+            try await outage.limiter.record(charge(5))
+            try await outage.limiter.refund(charge(3), once: OperationID(high: 1, low: 1))
+            try await outage.limiter.record(charge(4))
+            outage.server.recover()
+            let failing = outage.server.calls + call
+            outage.server.fail(call: failing, with: StoreError(.connectionLost, effect: .unknown), moment)
+            await outage.waitUntilBack()
+            isStruck = outage.server.calls >= failing
+            _ = try await outage.limiter.peek(outage.ann)
+            #expect(try await outage.other.peek(outage.ann).rules[0].used == 6, "call \(call)")
+        }
+        // A probe, the sum and the refund.
+        #expect(call > 3)
+    }
+
     /// The hand-over of a charge has failed once, in either way; then it is given back, and both reach the server.
     @Test(arguments: [FaultyStore.Moment.beforeEffect, .afterEffect])
     func aRefundOfWhatIsOnItsWayIsExactToo(_ moment: FaultyStore.Moment) async throws {
@@ -654,6 +738,58 @@ import Testing
         try await call.value
         while limiter.backlog.keys > 0 { await Task.yield() }
         #expect(try await limiter.peek(ann).rules[0].used == 2)
+    }
+
+    /// What a single failure left here is on its way to the server while its limit is reset.
+    @Test func aResetIsNotOvertakenByWhatIsBeingHandedOver() async throws {
+        let time = ManualTime()
+        let truth = EmbeddedStore(time: time)
+        let faulty = FaultyStore(truth)
+        let isHeld = Locked(false)
+        let (held, release) = AsyncStream<Void>.makeStream()
+        let server = InterceptedStore(faulty) { (call) throws(StoreError) in
+            guard case .procedure("limits.record@1") = call else { return }
+            isHeld.withLock { $0 = true }
+            for await _ in held {}
+        }
+        let failover = Failover(server: server, local: EmbeddedStore(time: time), time: time)
+        let limiter = RateLimiter(failover, configuration: .init(plan: RateLimitPlan(rules: [Self.wide]), denialMemory: .zero))
+        let ann = RateLimitSubject.user("ann")
+        faulty.fail(call: 1, with: StoreError(.timeout))
+        #expect(try await limiter.check(ann).by.isLocal)
+        let handOver = Task { try await limiter.consumption.handOver(from: failover.local, to: server, sharedBy: 1) }
+        while !isHeld.withLock({ $0 }) { await Task.yield() }
+        let isReset = Locked(false)
+        let reset = Task {
+            try await limiter.reset(ann)
+            isReset.withLock { $0 = true }
+        }
+        while limiter.consumption.handOvers.count < 2, !isReset.withLock({ $0 }) { await Task.yield() }
+        release.finish()
+        _ = try await handOver.value
+        try await reset.value
+        #expect(limiter.backlog.keys == 0 && limiter.backlog.handedOver == 1)
+        let truly = RateLimiter(Failover(local: truth, time: time))
+        #expect(try await truly.peek([RateLimitCharge(Self.wide, for: ann, cost: 0)]).rules[0].used == 0)
+        #expect(try await limiter.peek(ann).rules[0].used == 0)
+    }
+
+    /// After single failures: the reset is behind the refund, which is behind the sum, and nobody waits for each other.
+    @Test func aResetComesAfterARefundThatWaits() async throws {
+        let time = ManualTime()
+        let truth = EmbeddedStore(time: time)
+        let server = FaultyStore(truth)
+        let failover = Failover(server: server, local: EmbeddedStore(time: time), time: time)
+        let limiter = RateLimiter(failover, configuration: .init(plan: RateLimitPlan(rules: [Self.wide]), denialMemory: .zero))
+        let ann = RateLimitSubject.user("ann")
+        let charge = [RateLimitCharge(Self.wide, for: ann, cost: 3)]
+        server.fail(calls: [1, 2], with: StoreError(.timeout))
+        #expect(try await limiter.check(ann, cost: 5).by.isLocal)
+        #expect(try await limiter.refund(charge, once: .random()).by.isLocal)
+        #expect(limiter.backlog.units == 5 && failover.outbox.status.backlog == 1)
+        try await limiter.reset(ann)
+        #expect(failover.outbox.isEmpty && limiter.consumption.isEmpty && limiter.backlog.handedOver == 5)
+        #expect(try await limiter.peek(ann).rules[0].used == 0)
     }
 
     @Test(arguments: [RateLimiter.OutageBehavior.open, .closed])

@@ -248,6 +248,26 @@ import Testing
         #expect(call > 3)
     }
 
+    /// What is given back of a sum that waits for the folder waits for it too, and keeps nobody else.
+    @Test func aRefundWaitsForWhatABrokenFolderKnows() async throws {
+        let world = World()
+        let rule = Self.twenty()
+        let folder = FaultyStore(EmbeddedStore(time: world.time))
+        let first = try await Process(world, keptIn: folder)
+        #expect(try await first.admitted(2, rule) == 2)
+        await first.write()
+        try await first.limiter.refund([RateLimitCharge(rule, for: ann, cost: 2)], once: .random())
+        folder.fail(with: StoreError(.storageFailed))
+        await first.comeBack()
+        #expect(try await first.limiter.check([rule], for: .user("bob")).by == .server)
+        #expect(first.failover.outbox.status.backlog == 1 && first.limiter.backlog.units == 2)
+        #expect(try await world.used(rule, ann) == 0)
+        folder.recover()
+        #expect(try await first.limiter.check([rule], for: .user("bob")).by == .server)
+        #expect(first.failover.outbox.isEmpty && first.limiter.backlog.keys == 0)
+        #expect(try await world.used(rule, ann) == 0)
+    }
+
     /// What the folder knows waits until it works again, rather than be charged twice; the process returns to its server without it.
     @Test func whatABrokenFolderKnowsWaitsForIt() async throws {
         let world = World()
