@@ -170,6 +170,8 @@ private func key(_ name: String) -> Key { Key(raw: Bytes(name)) }
             try await second.add(Counter.item("new"))
             try await second.replay(on: f.server)
             #expect(try await f.list() == ["0", "1", "2", "3", "4", "new"], "call \(call)")
+            // It hears of the hand-over in the background.
+            try await second.settleFolder()
             #expect(try await reopened(.exists(key("outbox:entries"))) == false)
             try await reopened.close()
             try await kept.close()
