@@ -54,7 +54,13 @@ final class ClientSubscriber: Subscriber {
             return mailbox
         }
         for message in fetched.messages { write(message) }
-        if fetched.hasOverflown { client.value.connection?.end() }
+        if fetched.hasOverflown { endLater() }
+    }
+
+    /// Ends the connection, in a turn of the loop for itself: one that ends takes its client out of ``Subscribers``, under whose lock
+    /// ``take(_:on:by:)`` may stand.
+    private func endLater() {
+        loop.execute { self.client.value.connection?.end() }
     }
 
     private func write(_ message: Message) {
