@@ -109,6 +109,26 @@ import Testing
         #expect(try await post(server, "", #"["COPY", "a", "b", "replace"]"#).text == #"{"result":1}"#)
     }
 
+    /// A Redis makes as many draws as it is asked for, from a set of one member too, and everybody waits for it.
+    @Test(arguments: stores)
+    func drawsAreLimited(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        let body = #"[["SADD", "s", "m"], ["HSET", "h", "f", "v"], ["ZADD", "z", 1, "m"]]"#
+        #expect(try await post(server, "/pipeline", body).status == 200)
+        for (name, key) in [("SRANDMEMBER", "s"), ("hrandfield", "h"), ("ZRANDMEMBER", "z")] {
+            let few = try await post(server, "", #"["\#(name)", "\#(key)", -3]"#, key: ServerUnderTest.reader)
+            #expect(few.status == 200 && few.json["result"]?.array?.count == 3, "\(few.text)")
+            let many = try await post(server, "", #"["\#(name)", "\#(key)", -100001]"#, key: ServerUnderTest.reader)
+            #expect(many.status == 400 && many.text.contains("ERR value is out of range"), "\(many.text.prefix(200))")
+            guard backend.description != Backend.embedded.description else { continue }
+            for (count, status) in [("-3", 200), ("-100001", 400), ("'-100001'", 400)] {
+                let script = "return redis.call('\(name)',KEYS[1],\(count))"
+                let reply = try await post(server, "", #"["EVAL_RO", "\#(script)", 1, "\#(key)"]"#, key: ServerUnderTest.reader)
+                #expect(reply.status == status, "\(script): \(reply.text.prefix(200))")
+            }
+        }
+    }
+
     @Test(arguments: stores)
     func aTransactionIsAllOrNothing(_ backend: Backend) async throws {
         let server = try await Self.server(backend)

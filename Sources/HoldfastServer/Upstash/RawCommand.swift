@@ -20,6 +20,17 @@ struct RawCommand: Sendable {
     let keys: Keys
     let isReading: Bool
 
+    /// Whether a negative count asks it for that many draws, in which an element can come again and again.
+    var draws: Bool { Self.drawing.contains(name) }
+    private static let drawing: Set<String> = ["SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER"]
+
+    /// Whether a command asks for more draws than the embedded store makes. A Redis makes as many as it is asked for, and serves nobody
+    /// meanwhile.
+    func drawsTooMuch(_ arguments: [Bytes]) -> Bool {
+        guard draws, arguments.count > 2, let count = arguments[2].integer else { return false }
+        return count < -Keyspace.maximumDraws
+    }
+
     /// The row of a command, whatever the case of its name.
     static func named(_ name: Bytes) -> RawCommand? {
         byName[String(decoding: name.prefix(64), as: UTF8.self).uppercased()]
