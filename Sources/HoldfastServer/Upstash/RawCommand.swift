@@ -20,6 +20,14 @@ struct RawCommand: Sendable {
     let keys: Keys
     let isReading: Bool
 
+    /// Whether a command changes nothing, scripts and listings included.
+    static func reads(_ arguments: [Bytes]) -> Bool {
+        guard let name = arguments.first else { return true }
+        if let row = named(name) { return row.isReading }
+        let word = name.lossyString.uppercased()
+        return word.hasSuffix("_RO") || ["SCAN", "KEYS", "DBSIZE", "RANDOMKEY", "INFO"].contains(word)
+    }
+
     /// Whether a negative count asks it for that many draws, in which an element can come again and again.
     var draws: Bool { Self.drawing.contains(name) }
     private static let drawing: Set<String> = ["SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER"]

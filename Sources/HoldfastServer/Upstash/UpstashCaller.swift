@@ -15,12 +15,18 @@ struct UpstashCaller: Sendable {
     let role: CallContext.Role
     let isServed: Bool
     let scripts: ScriptNames
+    /// Whether the caller waits for its answer no more.
+    let hasLeft: @Sendable () async -> Bool
 
-    init(_ namespace: Namespace, role: CallContext.Role, isServed: Bool, scripts: ScriptNames) {
+    init(
+        _ namespace: Namespace, role: CallContext.Role, isServed: Bool, scripts: ScriptNames,
+        hasLeft: @escaping @Sendable () async -> Bool = { false }
+    ) {
         head = namespace.key("upstash:").bytes
         self.role = role
         self.isServed = isServed
         self.scripts = scripts
+        self.hasLeft = hasLeft
     }
 
     /// What becomes of one command.

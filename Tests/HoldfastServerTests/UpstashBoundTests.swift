@@ -1,0 +1,109 @@
+import Holdfast
+import HoldfastStore
+import HoldfastTesting
+import TestServers
+import Testing
+
+@testable import HoldfastServer
+
+/// What one request may cost.
+@Suite(.timeLimit(.minutes(5))) struct UpstashBoundTests {
+    private func post(_ server: ServerUnderTest, _ path: String, _ commands: [[String]]) async throws -> ServerUnderTest.Reply {
+        let rows = JSONValue.array(commands.map { .array($0.map { .string($0) }) })
+        return try await server.send(.post, "/upstash\(path)", text: rows.answerBytes.lossyString)
+    }
+
+    private func post(_ server: ServerUnderTest, _ command: [String]) async throws -> ServerUnderTest.Reply {
+        let words = JSONValue.array(command.map { .string($0) })
+        return try await server.send(.post, "/upstash", text: words.answerBytes.lossyString)
+    }
+
+    /// A server with a value of 1 MiB, and a command whose reply is larger than all replies of a request may be.
+    private func serverWithLargeReply(
+        _ backend: Backend
+    ) async throws -> (server: ServerUnderTest, read: [String], write: [String]) {
+        let server = try await UpstashEndpointTests.server(backend)
+        let value = String(repeating: "v", count: 1 << 20)
+        #expect(try await server.send(.post, "/upstash/set/b", text: value).status == 200)
+        return (server, ["MGET"] + [String](repeating: "b", count: 65), ["RPUSH", "l"] + [String](repeating: "", count: 10))
+    }
+
+    private static let line = "ERR max response size exceeded. Limit: 67108864 bytes"
+
+    @Test(arguments: [Backend.embedded, .redis])
+    func aReplyThatIsTooLargeIsToldSo(_ backend: Backend) async throws {
+        let (server, read, _) = try await serverWithLargeReply(backend)
+        let reply = try await post(server, read)
+        #expect(reply.status == 400 && reply.text == #"{"error":"\#(Self.line)"}"#, "\(reply.text.prefix(200))")
+    }
+
+    @Test(arguments: [Backend.embedded, .redis])
+    func aPipelineEndsWhereItsRepliesAreTooLarge(_ backend: Backend) async throws {
+        let (server, read, _) = try await serverWithLargeReply(backend)
+        let steps = [[String]](repeating: ["INCR", "n"], count: 100)
+        let reply = try await post(server, "/pipeline", [["GET", "n"], read] + steps)
+        #expect(reply.status == 200 && reply.text.utf8.count < 1 << 20)
+        let replies = try #require(reply.json.array)
+        try #require(replies.count == 102)
+        #expect(replies[0] == ["result": .null] && replies[1] == ["error": .string(Self.line)])
+        let lines = replies.map { $0["error"]?.string ?? "" }
+        let done = lines.count { $0 == Self.line + " (it has been carried out)" }
+        let undone = lines.count { $0 == Self.line + " (it has not been carried out)" }
+        #expect(done == UpstashCaller.chunk - 2 && undone == 100 - done)
+        #expect(try await post(server, ["GET", "n"]).text == #"{"result":"\#(done)"}"#)
+    }
+
+    @Test(arguments: [Backend.embedded, .redis])
+    func aTransactionTellsWhatItHasDoneWithoutItsReplies(_ backend: Backend) async throws {
+        let (server, read, write) = try await serverWithLargeReply(backend)
+        let reply = try await post(server, "/multi-exec", [["INCR", "n"], read, ["GET", "n"], write])
+        #expect(reply.status == 200)
+        let replies = try #require(reply.json.array)
+        try #require(replies.count == 4)
+        #expect(replies[0] == ["result": 1])
+        #expect(replies[1] == ["error": .string(Self.line)] && replies[2] == replies[1])
+        #expect(replies[3] == ["error": .string(Self.line + " (it has been carried out)")])
+        #expect(try await post(server, ["LLEN", "l"]).text == #"{"result":10}"#)
+    }
+
+    @Test func nothingMoreIsSentForACallerThatHasLeft() async throws {
+        let (embedded, batches) = (EmbeddedStore(), Locked(0))
+        let store = InterceptedStore(embedded) { call in
+            guard case .batch = call else { return }
+            batches.withLock { $0 += 1 }
+        }
+        let names = Namespace(prefix: "test:")
+        let caller = UpstashCaller(names, role: .operator, isServed: false, scripts: ScriptNames()) {
+            batches.withLock { $0 } > 1
+        }
+        let commands = [[Bytes]](repeating: ["INCR", "n"], count: 1000)
+        let error = await #expect(throws: StoreError.self) { try await caller.replies(to: commands, on: store) }
+        #expect(error?.code == .cancelled && error?.effect == .unknown)
+        #expect(try await embedded(.get(names.key("upstash:n"))) == Bytes(Int64(2 * UpstashCaller.chunk)))
+    }
+
+    @Test func aConnectionThatIsClosedEndsItsPipeline() async throws {
+        let (isSlow, batches, count) = (Locked(true), Locked(0), 2000)
+        let store = InterceptedStore(EmbeddedStore()) { call in
+            guard case .batch = call else { return }
+            batches.withLock { $0 += 1 }
+            if isSlow.withLock({ $0 }) { try? await Task.sleep(for: .milliseconds(20)) }
+        }
+        try await LiveServer.serving(state: AgentState(failover: Failover(local: store))) { port async throws in
+            let commands = [String](repeating: #"["INCR","n"]"#, count: count * UpstashCaller.chunk).joined(separator: ",")
+            let connection = try await RawConnection.open(port: port)
+            await connection.send(
+                "POST /upstash/pipeline HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer \(LiveServer.key)\r\n"
+                    + "Content-Length: \(commands.utf8.count + 2)\r\n\r\n[\(commands)]")
+            try await eventually("the pipeline is under way") { batches.withLock { $0 } > 1 }
+            await connection.close()
+            try await eventually("the pipeline ends") {
+                let before = batches.withLock { $0 }
+                try await Task.sleep(for: .milliseconds(500))
+                return batches.withLock { $0 } == before
+            }
+            isSlow.withLock { $0 = false }
+            #expect(batches.withLock { $0 } < count)
+        }
+    }
+}
