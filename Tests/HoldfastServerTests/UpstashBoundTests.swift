@@ -66,6 +66,34 @@ import Testing
         #expect(try await post(server, ["LLEN", "l"]).text == #"{"result":10}"#)
     }
 
+    /// In this process everybody waits for the lock that a transaction holds.
+    @Test func behindTooManyRepliesATransactionReadsNoMore() async throws {
+        let (store, names) = (EmbeddedStore(), Namespace(prefix: "test:"))
+        let (a, n) = (names.key("a").bytes, names.key("n").bytes)
+        try await store(.set(names.key("a"), Bytes([UInt8](repeating: 1, count: 100))))
+        var batch = Batch(
+            .transaction, [.raw(["GET", a]), .raw(["GET", a]), .raw(["GET", a]), .raw(["INCR", n]), .raw(["GET", n])])
+        batch.maximumReplyBytes = 200
+        let refusal = Reply.error(.repliesTooLarge(200))
+        let replies = try await store.execute(batch)
+        try #require(replies.count == 5)
+        #expect(replies[0].bytes?.count == 100 && replies[1].bytes?.count == 100)
+        #expect(replies[2] == refusal && replies[3] == .integer(1) && replies[4] == refusal)
+    }
+
+    @Test(arguments: [Backend.embedded, .redis])
+    func aTransactionThatIsTooLongIsRefusedAsAWhole(_ backend: Backend) async throws {
+        let server = try await UpstashEndpointTests.server(backend)
+        let steps = [[String]](repeating: ["INCR", "n"], count: UpstashCaller.maximumTransactionCommands)
+        let many = try await post(server, "/multi-exec", steps + [["INCR", "n"]])
+        #expect(many.status == 400 && many.text.contains("More than 10000 commands"), "\(many.text.prefix(200))")
+        let draws = try await post(
+            server, "/multi-exec", [["INCR", "n"], ["SRANDMEMBER", "s", "-60000"], ["SRANDMEMBER", "s", "-60000"]])
+        #expect(draws.status == 400 && draws.text.contains("ERR value is out of range"), "\(draws.text.prefix(200))")
+        #expect(try await post(server, ["GET", "n"]).text == #"{"result":null}"#)
+        #expect(try await post(server, "/multi-exec", steps).status == 200)
+    }
+
     @Test func nothingMoreIsSentForACallerThatHasLeft() async throws {
         let (embedded, batches) = (EmbeddedStore(), Locked(0))
         let store = InterceptedStore(embedded) { call in

@@ -29,14 +29,14 @@ struct RawCommand: Sendable {
     }
 
     /// Whether a negative count asks it for that many draws, in which an element can come again and again.
-    var draws: Bool { Self.drawing.contains(name) }
+    var isDrawing: Bool { Self.drawing.contains(name) }
     private static let drawing: Set<String> = ["SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER"]
 
-    /// Whether a command asks for more draws than the embedded store makes. A Redis makes as many as it is asked for, and serves nobody
-    /// meanwhile.
-    func drawsTooMuch(_ arguments: [Bytes]) -> Bool {
-        guard draws, arguments.count > 2, let count = arguments[2].integer else { return false }
-        return count < -Keyspace.maximumDraws
+    /// How many such draws a command asks for. The embedded store makes `Keyspace.maximumDraws` at most; a Redis makes as many as it is
+    /// asked for, and serves nobody meanwhile.
+    func draws(_ arguments: [Bytes]) -> UInt64 {
+        guard isDrawing, arguments.count > 2, let count = arguments[2].integer, count < 0 else { return 0 }
+        return count.magnitude
     }
 
     /// The row of a command, whatever the case of its name.

@@ -41,7 +41,7 @@ enum ScriptSandbox {
             let place: String? =
                 switch row.keys {
                 case .none: "{}"
-                case .range(let first, let last, let step): "{\(first),\(last),\(step)\(row.draws ? ",r=1" : "")}"
+                case .range(let first, let last, let step): "{\(first),\(last),\(step)\(row.isDrawing ? ",r=1" : "")}"
                 case .counted(let position): "{\(position)}"
                 case .destinationAndCounted: "{2,d=1}"
                 case .behindStreams: "{s=1}"

@@ -26,7 +26,8 @@ struct UpstashAllowance {
         return RawCommand.reads(arguments) ? Self.refusal() : Self.refusal(" (it has been carried out)")
     }
 
-    static let message = "max response size exceeded. Limit: \(maximumBytes) bytes"
+    /// What is told in a reply's place.
+    static let line = ReplyError.repliesTooLarge(maximumBytes).line
 
-    static func refusal(_ note: String = "") -> Reply { .error(ReplyError("ERR \(message)\(note)")) }
+    static func refusal(_ note: String = "") -> Reply { .error(ReplyError(line + note)) }
 }

@@ -12,7 +12,7 @@ extension UpstashCaller {
             let reply = Self.finish(try await store.execute(.raw(sent)), sent, restore)
             var allowance = UpstashAllowance()
             guard allowance.takes(reply) else {
-                throw StoreError(.tooLarge, UpstashAllowance.message, effect: RawCommand.reads(arguments) ? .none : .unknown)
+                throw StoreError(.commandFailed, UpstashAllowance.line, effect: RawCommand.reads(arguments) ? .none : .unknown)
             }
             return reply
         }
@@ -63,10 +63,17 @@ extension UpstashCaller {
         return replies
     }
 
-    /// The replies to a transaction.
+    /// Nobody else is served while a transaction is carried out.
+    static let maximumTransactionCommands = 10_000
+
+    /// The replies to a transaction. Where they are too many (``UpstashAllowance``), what changes something is carried out all the same, and
+    /// what only reads is not where the store is this process.
     ///
-    /// - Throws: where it is discarded as a whole: one of its commands is unknown, refused, or none for a transaction.
+    /// - Throws: where it is discarded as a whole: one of its commands is unknown, refused, or none for a transaction, or there are too many.
     func transaction(of commands: [[Bytes]], on store: any Store) async throws(StoreError) -> [Reply] {
+        guard commands.count <= Self.maximumTransactionCommands else {
+            throw StoreError(.tooLarge, "More than \(Self.maximumTransactionCommands) commands in one transaction")
+        }
         let plans = commands.map(plan)
         for (arguments, plan) in zip(commands, plans) {
             switch plan {
@@ -75,6 +82,11 @@ extension UpstashCaller {
             case .compose:
                 throw StoreError(.commandFailed, "ERR \(arguments[0].lossyString.uppercased()) is not supported in a transaction")
             }
+        }
+        // Each for itself is within this bound already.
+        let draws = commands.reduce(UInt64(0)) { sum, arguments in sum + (RawCommand.named(arguments[0])?.draws(arguments) ?? 0) }
+        guard draws <= Keyspace.maximumDraws.magnitude else {
+            throw StoreError(.commandFailed, ReplyError.tooManyDraws.line)
         }
         var allowance = UpstashAllowance()
         let replies = try await Self.run(Self.sent(plans), .transaction, on: store)
@@ -96,7 +108,9 @@ extension UpstashCaller {
     }
 
     private static func run(_ sent: [Sent], _ mode: Batch.Mode, on store: any Store) async throws(StoreError) -> [Reply] {
-        let replies = try await store.execute(Batch(mode, sent.map { .raw($0.arguments) }))
+        var batch = Batch(mode, sent.map { .raw($0.arguments) })
+        if mode == .transaction { batch.maximumReplyBytes = UpstashAllowance.maximumBytes }
+        let replies = try await store.execute(batch)
         return zip(replies, sent).map { reply, sent in finish(reply, sent.arguments, sent.restore) }
     }
 

@@ -62,7 +62,7 @@ struct UpstashCaller: Sendable {
         }
         // Nothing else: DB would name another database, whose keys are nobody's. A server reads words up to their first zero byte.
         if name == "COPY", arguments.dropFirst(3).contains(where: { $0.lossyString.uppercased() != "REPLACE" }) { throw .syntax }
-        guard !row.drawsTooMuch(arguments) else { throw .tooManyDraws }
+        guard row.draws(arguments) <= Keyspace.maximumDraws.magnitude else { throw .tooManyDraws }
         var sent = arguments
         let keys = name == "PUBLISH" ? RawCommand.Keys.first : row.keys
         for position in keys.positions(in: arguments) { sent[position] = try prefixed(arguments[position]) }
