@@ -35,7 +35,8 @@ extension Endpoint {
     }
 
     private func fill(_ holes: [(offset: Int, command: Transaction.Command)], behind begin: Int, _ client: Client) {
-        guard !holes.isEmpty else { return }
+        // One who watches itself by MONITOR can be lost by now.
+        guard !holes.isEmpty, !client.isLost else { return }
         let written = client.writer.bytes
         client.writer.truncate(to: begin)
         var position = begin

@@ -26,8 +26,8 @@ struct ReplyWriter {
         if bytes.capacity > 256 << 10 { bytes = [] } else { bytes.removeAll(keepingCapacity: true) }
     }
 
-    /// Takes back what was written after this many bytes.
-    mutating func truncate(to count: Int) { bytes.removeSubrange(count...) }
+    /// Takes back what was written after this many bytes, as far as it is still there.
+    mutating func truncate(to count: Int) { bytes.removeSubrange(min(count, bytes.count)...) }
 
     /// Appends what was written before.
     mutating func append(_ written: ArraySlice<UInt8>) { bytes.append(contentsOf: written) }

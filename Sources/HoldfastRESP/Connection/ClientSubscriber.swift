@@ -54,18 +54,14 @@ final class ClientSubscriber: Subscriber {
             return mailbox
         }
         for message in fetched.messages { write(message) }
-        if fetched.hasOverflown { endLater() }
-    }
-
-    /// Ends the connection, in a turn of the loop for itself: one that ends takes its client out of ``Subscribers``, under whose lock
-    /// ``take(_:on:by:)`` may stand.
-    private func endLater() {
-        loop.execute { self.client.value.connection?.end() }
+        if fetched.hasOverflown { client.value.lose() }
     }
 
     private func write(_ message: Message) {
         let client = client.value
-        guard !client.isClosing else { return }
+        var size = message.channel.bytes.count + message.payload.count
+        if case .pattern(let pattern) = message.selector { size += pattern.count }
+        guard client.admits(size, within: limit) else { return }
         switch message.selector {
         case .pattern(let pattern):
             client.writer.push(4)
