@@ -77,6 +77,7 @@ final class Endpoint {
         let client = Client(
             id: lastClientID, connection: connection, address: address, localAddress: localAddress, connectedAt: time.now,
             isAuthenticated: !needsPassword)
+        client.writer.limit = configuration.outputBytes
         clients[client.id] = client
         return client
     }
