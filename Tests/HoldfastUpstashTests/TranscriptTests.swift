@@ -334,6 +334,19 @@ import Testing
         }
     }
 
+    /// It says nothing against the endpoint, and would be as large the next time.
+    @Test func anAnswerThatIsTooLargeIsNoLostConnection() async throws {
+        let answer = TranscriptPeer.json(#"{"result":\#(String(repeating: "1", count: 18))}"#)
+        try await withStore(answer, configure: { $0.maximumResponseBytes = 20 }) { store, peer async throws in
+            let read = await #expect(throws: StoreError.self) { try await store(.get(foo)) }
+            #expect(read?.code == .tooLarge && read?.effect == StoreError.Effect.none && read?.isServerFailure == false)
+            #expect(peer.requests.count == 1)
+            let written = await #expect(throws: StoreError.self) { try await store(.incr(foo)) }
+            #expect(written?.code == .tooLarge && written?.effect == .unknown && written?.isServerFailure == false)
+            #expect(peer.requests.count == 2)
+        }
+    }
+
     // MARK: - Streams
 
     @Test(arguments: ["\n\n", "\n"])
