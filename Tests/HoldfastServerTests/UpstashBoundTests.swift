@@ -110,6 +110,44 @@ import Testing
         #expect(try await embedded(.get(names.key("upstash:n"))) == Bytes(Int64(2 * UpstashCaller.chunk)))
     }
 
+    @Test func fewCommandsOfAPipelineGoThroughAllKeys() async throws {
+        let server = try await UpstashEndpointTests.server(.embedded)
+        let replies = try #require(
+            try await post(server, "/pipeline", [[String]](repeating: ["DBSIZE"], count: 11) + [["PING"]]).json.array)
+        try #require(replies.count == 12)
+        #expect(replies[0..<10].allSatisfy { $0 == ["result": 0] } && replies[11] == ["result": "PONG"])
+        #expect(replies[10]["error"]?.string?.hasPrefix("ERR at most 10 of KEYS") == true)
+    }
+
+    @Test func noScanLooksAtAllKeysAtOnce() throws {
+        let caller = UpstashCaller(Namespace(prefix: "test:"), role: .operator, isServed: false, scripts: ScriptNames())
+        for (asked, sent) in [("1000000", "10000"), ("10001", "10000"), ("10", "10"), ("x", "x")] {
+            guard case .send(let arguments, _) = caller.plan(["SCAN", "0", "count", Bytes(asked)]) else {
+                Issue.record("a SCAN is one command")
+                return
+            }
+            #expect(arguments.prefix(4) == ["SCAN", "0", "COUNT", Bytes(sent)])
+        }
+    }
+
+    @Test(arguments: ["KEYS", "FLUSHDB"])
+    func nothingGoesThroughAllKeysForACallerThatHasLeft(_ command: String) async throws {
+        let (embedded, pages, names) = (EmbeddedStore(), Locked(0), Namespace(prefix: "test:"))
+        _ = try await embedded.pipeline(
+            (0..<5000).map { Command<Void>.set(names.key("upstash:\(Int64($0))"), "v", expiration: .after(.seconds(600))) })
+        let store = InterceptedStore(embedded) { call in
+            guard case .operation(let operation) = call, operation.name == "SCAN" else { return }
+            pages.withLock { $0 += 1 }
+        }
+        let caller = UpstashCaller(names, role: .operator, isServed: false, scripts: ScriptNames()) {
+            pages.withLock { $0 } > 1
+        }
+        let arguments = command == "KEYS" ? [Bytes("KEYS"), "*"] : [Bytes(command)]
+        let error = await #expect(throws: StoreError.self) { try await caller.reply(to: arguments, on: store) }
+        #expect(error?.code == .cancelled && error?.effect == (command == "KEYS" ? StoreError.Effect.none : .unknown))
+        #expect(pages.withLock { $0 } == 2 && embedded.statistics.keys > 0)
+    }
+
     @Test func aConnectionThatIsClosedEndsItsPipeline() async throws {
         let (isSlow, batches, count) = (Locked(true), Locked(0), 2000)
         let store = InterceptedStore(EmbeddedStore()) { call in

@@ -20,6 +20,8 @@ extension UpstashCaller {
 
     /// So many commands of a pipeline travel together: their replies are here before they can be weighed.
     static let chunk = 32
+    /// So many commands of a pipeline may be made of several calls: each of them goes through all keys.
+    static let maximumComposed = 10
 
     /// The replies to several in their order, each for itself: those that can travel together do, ``chunk`` at a time. Where the replies are
     /// too many (``UpstashAllowance``), the rest is not carried out.
@@ -31,7 +33,7 @@ extension UpstashCaller {
         var replies: [Reply] = []
         replies.reserveCapacity(plans.count)
         var allowance = UpstashAllowance()
-        var index = 0
+        var (index, composed) = (0, 0)
         while index < plans.count {
             guard !allowance.isSpent else {
                 let refusal = UpstashAllowance.refusal(" (it has not been carried out)")
@@ -42,7 +44,9 @@ extension UpstashCaller {
                 let answered: [Reply]
                 switch plans[index] {
                 case .refuse(let error): answered = [.error(error)]
+                case .compose where composed == Self.maximumComposed: answered = [.error(.tooManyComposed)]
                 case .compose(let body):
+                    composed += 1
                     if index > 0 { try await checkCaller() }
                     answered = [try await body(store)]
                 case .send:
@@ -117,4 +121,9 @@ extension UpstashCaller {
     private static func finish(_ reply: Reply, _ sent: [Bytes], _ restore: (Reply) -> Reply) -> Reply {
         restore(reply).inRESP2(of: sent[0].lossyString.uppercased())
     }
+}
+
+extension ReplyError {
+    fileprivate static let tooManyComposed = ReplyError(
+        "ERR at most \(UpstashCaller.maximumComposed) of KEYS, DBSIZE, RANDOMKEY, FLUSHDB and FLUSHALL in one pipeline")
 }

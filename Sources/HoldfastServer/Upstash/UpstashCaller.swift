@@ -9,6 +9,8 @@ struct UpstashCaller: Sendable {
     static let maximumKeyBytes = 32 * 1024
     /// Above this many keys KEYS, DBSIZE and RANDOMKEY refuse; SCAN does not.
     static let maximumListedKeys = 1_000_000
+    /// What one SCAN looks at: a larger COUNT is taken as this, and the cursor goes on behind it.
+    static let maximumScanCount: Int64 = 10_000
 
     /// What stands before every key and channel of this caller's.
     let head: Bytes
@@ -154,10 +156,12 @@ struct UpstashCaller: Sendable {
         var glob: Bytes = "*"
         var index = 2
         while index + 1 < arguments.count {
-            if arguments[index].lossyString.uppercased() == "MATCH" {
-                glob = arguments[index + 1]
-            } else {
-                sent += arguments[index...(index + 1)]
+            switch arguments[index].lossyString.uppercased() {
+            case "MATCH": glob = arguments[index + 1]
+            case "COUNT":
+                let count = arguments[index + 1]
+                sent += ["COUNT", count.integer.map { Bytes(min($0, Self.maximumScanCount)) } ?? count]
+            default: sent += arguments[index...(index + 1)]
             }
             index += 2
         }
@@ -172,14 +176,20 @@ struct UpstashCaller: Sendable {
     /// The keys that match, each once, by as many SCANs as it takes: not one moment's picture, as KEYS would give.
     ///
     /// - Parameter enough: stops behind the page that brought this many.
+    /// - Throws: ``HoldfastStore/ErrorCode/cancelled`` between two pages, where nobody waits for them.
     private func keys(_ glob: Bytes, in store: any Store, until enough: Int = .max) async throws(StoreError) -> Set<Bytes> {
         var found: Set<Bytes> = []
+        var size = 0
         var pages = store.scan(matching: glob, pageSize: 1000).makeAsyncIterator()
         while found.count < enough, let page = try await pages.next(isolation: nil) {
-            for key in page { found.insert(key.bytes) }
-            guard found.count <= Self.maximumListedKeys else {
-                throw StoreError(.tooLarge, "There are more than \(Self.maximumListedKeys) keys; use SCAN")
+            for key in page where found.insert(key.bytes).inserted { size += key.bytes.count - head.count }
+            guard found.count <= Self.maximumListedKeys, size <= UpstashAllowance.maximumBytes else {
+                throw StoreError(
+                    .tooLarge,
+                    "There are more than \(Self.maximumListedKeys) keys, or than \(UpstashAllowance.maximumBytes) bytes of them; use SCAN"
+                )
             }
+            try await checkCaller()
         }
         return found
     }
@@ -193,6 +203,7 @@ struct UpstashCaller: Sendable {
                 if page.isEmpty { continue }
                 _ = try await store(.unlink(page))
                 isBegun = true
+                try await checkCaller()
             }
         } catch {
             throw isBegun ? error.withUnknownEffect() : error
