@@ -266,6 +266,23 @@ import Testing
         #expect(kept.value == "the service's own")
     }
 
+    @Test(arguments: stores)
+    func whatIsNoOptionRemovesNothing(_ backend: Backend) async throws {
+        let server = try await Self.server(backend)
+        for command in ["FLUSHDB", "flushall"] {
+            #expect(try await post(server, "/set/a/b", nil).status == 200)
+            for wrong in ["cache:*", "", "SYNC\\u0000"] {
+                let reply = try await post(server, "", #"["\#(command)", "\#(wrong)"]"#)
+                #expect(reply.status == 400 && reply.text == #"{"error":"ERR syntax error"}"#, "\(wrong): \(reply.text)")
+            }
+            for option in ["async", "SYNC"] {
+                #expect(try await post(server, "/get/a", nil).text == #"{"result":"b"}"#)
+                #expect(try await post(server, "", #"["\#(command)", "\#(option)"]"#).text == #"{"result":"OK"}"#)
+                #expect(try await post(server, "/set/a/b", nil).status == 200)
+            }
+        }
+    }
+
     /// Groups and consumers may be called as options are; a word ends for the server at its first zero byte.
     @Test func streamsAreTheCallersOwnWhateverTheirGroupsAreCalled() async throws {
         let server = try await Self.server(.redis)

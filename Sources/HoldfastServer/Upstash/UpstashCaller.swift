@@ -140,9 +140,14 @@ struct UpstashCaller: Sendable {
             return .compose { [self] store throws(StoreError) in
                 try await keys(matching("*"), in: store, until: 1).randomElement().map { .bytes(Self.own($0, head)) } ?? .null
             }
-        default: return .compose { [self] store throws(StoreError) in try await flush(store) }
+        default:
+            // Whoever meant something else by it has all keys still.
+            guard arguments.count == 1 || Self.flushOptions.contains(arguments[1].lossyString.uppercased()) else { throw .syntax }
+            return .compose { [self] store throws(StoreError) in try await flush(store) }
         }
     }
+
+    private static let flushOptions: Set<String> = ["SYNC", "ASYNC"]
 
     private static let listingArity: [String: ClosedRange<Int>] = [
         "SCAN": 2...12, "KEYS": 2...2, "DBSIZE": 1...1, "RANDOMKEY": 1...1, "FLUSHDB": 1...2, "FLUSHALL": 1...2,
