@@ -1,4 +1,5 @@
 import HoldfastStore
+import TestServers
 import Testing
 
 @testable import HoldfastUpstash
@@ -472,6 +473,25 @@ import Testing
                     .message(channel: Channel("chat"), payload: "two"),
                 ])
             #expect(peer.requests.count == 4)
+        }
+    }
+
+    /// The pause doubles: before the twelfth stream they add up to more than a second, however the jitter falls.
+    @Test func streamsThatBringNothingAreMadeAgainEverMoreSlowly() async throws {
+        let answer = TranscriptPeer.stream("data: subscribe,chat,1\n\n: END\n\n")
+        let backoff = Duration.milliseconds(1)...(.seconds(3600))
+        try await withStore(answer, configure: { $0.reconnectBackoff = backoff }) { store, peer async throws in
+            let start = ContinuousClock.now
+            try await store.withSubscription(to: [.channel(Channel("chat"))]) { _ async throws in
+                try await eventually("twelve streams") { peer.requests.count >= 12 }
+            }
+            #expect(ContinuousClock.now - start >= .seconds(1))
+        }
+        // With a message the pause begins anew: thirty would take weeks else.
+        try await withStore(Self.firstStream, configure: { $0.reconnectBackoff = backoff }) { store, peer async throws in
+            try await store.withSubscription(to: [.channel(Channel("chat"))]) { _ async throws in
+                try await eventually("thirty streams") { peer.requests.count >= 30 }
+            }
         }
     }
 
