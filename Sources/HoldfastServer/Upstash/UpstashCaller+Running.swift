@@ -26,8 +26,8 @@ extension UpstashCaller {
     /// The replies to several in their order, each for itself: those that can travel together do, ``chunk`` at a time. Where the replies are
     /// too many (``UpstashAllowance``), the rest is not carried out.
     ///
-    /// - Throws: ``HoldfastStore/ErrorCode/cancelled`` where nobody waits for the rest; what concerns the endpoint, or leaves open what was done. What was refused before anything was done is the reply to those
-    ///   commands, and to no others.
+    /// - Throws: what concerns the endpoint, or leaves open what was done, and ``HoldfastStore/ErrorCode/cancelled`` where nobody waits for the
+    ///   rest. What was refused before anything was done is the reply to those commands, and to no others.
     func replies(to commands: [[Bytes]], on store: any Store) async throws(StoreError) -> [Reply] {
         let plans = commands.map(plan)
         var replies: [Reply] = []
