@@ -72,7 +72,7 @@ extension Endpoint {
                 let ended = NIODeadline.now()
                 noteIfSlow(client.arguments, ended - started, client)
                 started = ended
-                if client.writer.count >= Self.outputChunk { return (.more, count + 1) }
+                if client.writer.count >= Self.outputChunk || client.isClosing { return (.more, count + 1) }
             }
             return (.more, Self.batch)
         }
@@ -92,8 +92,9 @@ extension Endpoint {
         let reply = answer(entry, arguments, &keyspace)
         client.lastCommand = entry
         // Beyond the limit the client is lost, but a transaction is carried out to its end.
-        if client.writer.count <= configuration.outputBytes {
+        if !client.isLost {
             client.writer.reply(reply, entry.shape == .counted && arguments.count == 3 ? .list : entry.shape)
+            if client.writer.isOverfull { client.lose() }
         }
         return true
     }

@@ -11,7 +11,7 @@ extension Endpoint {
     }
 
     /// Carries out a transaction under one lock. Commands that are about more than the key space follow it, and their answers stand
-    /// in their places.
+    /// in their places; where the answers are too many and the client is lost, the rest of these is left.
     func execute(_ transaction: Transaction, of client: Client) -> Execution {
         let begin = client.writer.count
         var holes: [(offset: Int, command: Transaction.Command)] = []
@@ -35,7 +35,8 @@ extension Endpoint {
     }
 
     private func fill(_ holes: [(offset: Int, command: Transaction.Command)], behind begin: Int, _ client: Client) {
-        guard !holes.isEmpty else { return }
+        // One who watches itself by MONITOR can be lost by now.
+        guard !holes.isEmpty, !client.isLost else { return }
         let written = client.writer.bytes
         client.writer.truncate(to: begin)
         var position = begin
@@ -48,6 +49,8 @@ extension Endpoint {
             } catch {
                 client.writer.error(error.line)
             }
+            if client.writer.count > configuration.outputBytes { client.lose() }
+            guard !client.isLost else { return }
         }
         client.writer.append(written[position...])
     }

@@ -77,6 +77,7 @@ final class Endpoint {
         let client = Client(
             id: lastClientID, connection: connection, address: address, localAddress: localAddress, connectedAt: time.now,
             isAuthenticated: !needsPassword)
+        client.writer.limit = configuration.outputBytes
         clients[client.id] = client
         return client
     }
@@ -133,8 +134,13 @@ final class Endpoint {
     /// Tells those who monitor of a command.
     func showMonitors(_ arguments: [Bytes], of client: Client) {
         guard !monitors.isEmpty else { return }
+        let limit = configuration.listenerOutputBytes
+        // A line is at least as long as what it shows: one that is too long for everybody is not made.
+        let size = arguments.reduce(0) { $0 + $1.count }
+        let listeners = monitors.values.filter { $0.admits(size, within: limit) }
+        guard !listeners.isEmpty else { return }
         let line = MonitorLine.text(arguments, at: time.now, address: client.address)
-        for monitor in monitors.values {
+        for monitor in listeners where monitor.admits(line.count, within: limit) {
             monitor.writer.status(line)
             monitor.scheduleFlush()
         }

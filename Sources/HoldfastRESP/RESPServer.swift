@@ -42,7 +42,7 @@ public struct RESPServer: Service {
         public var transactionBytes = 128 << 20
         /// A client with more than this in one batch of replies is disconnected.
         public var outputBytes = 1 << 30
-        /// One who listens (SUBSCRIBE, MONITOR) and does not read is disconnected when this much waits for it.
+        /// One who listens (SUBSCRIBE, MONITOR) and does not read is disconnected when more waits for it, one message or line included.
         public var listenerOutputBytes = 8 << 20
 
         public init() {}

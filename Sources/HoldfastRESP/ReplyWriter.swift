@@ -17,6 +17,10 @@ enum ReplyShape: Sendable {
 struct ReplyWriter {
     private(set) var bytes: [UInt8] = []
     var isRESP3 = false
+    /// Most that replies may add up to.
+    var limit = Int.max
+    /// Whether a reply was left off half-way because there was more than ``limit``: what has been written is of no use then.
+    private(set) var isOverfull = false
 
     var isEmpty: Bool { bytes.isEmpty }
     var count: Int { bytes.count }
@@ -26,8 +30,8 @@ struct ReplyWriter {
         if bytes.capacity > 256 << 10 { bytes = [] } else { bytes.removeAll(keepingCapacity: true) }
     }
 
-    /// Takes back what was written after this many bytes.
-    mutating func truncate(to count: Int) { bytes.removeSubrange(count...) }
+    /// Takes back what was written after this many bytes, as far as it is still there.
+    mutating func truncate(to count: Int) { bytes.removeSubrange(min(count, bytes.count)...) }
 
     /// Appends what was written before.
     mutating func append(_ written: ArraySlice<UInt8>) { bytes.append(contentsOf: written) }
@@ -35,6 +39,8 @@ struct ReplyWriter {
     // MARK: - Replies
 
     mutating func reply(_ reply: Reply, _ shape: ReplyShape = .plain) {
+        // For each part: a list of one value may name it a thousand times.
+        guard hasRoom(for: reply) else { return }
         switch reply {
         case .bytes(let text):
             if shape == .verbatim { verbatim(text) } else { bulk(text) }
@@ -56,6 +62,12 @@ struct ReplyWriter {
         case .boolean(let value): boolean(value)
         case .error(let error): self.error(error.line)
         }
+    }
+
+    private mutating func hasRoom(for reply: Reply) -> Bool {
+        let size = if case .bytes(let text) = reply { text.count } else { 0 }
+        if bytes.count + size > limit { isOverfull = true }
+        return !isOverfull
     }
 
     private mutating func flattened(_ elements: [Reply]) {

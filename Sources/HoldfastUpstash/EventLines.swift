@@ -10,8 +10,9 @@ struct EventLines {
         case comment(Bytes)
     }
 
-    /// No line of the protocol is longer than a request may be.
-    static let maximumLineBytes = 64 * 1024 * 1024
+    /// No event of the protocol is longer than a request may be, however many lines it has.
+    static let maximumEventBytes = 64 * 1024 * 1024
+    var limit = Self.maximumEventBytes
 
     private var line: [UInt8] = []
     private var data: [UInt8]?
@@ -20,7 +21,7 @@ struct EventLines {
     private var isLineByLine: Bool?
     private var hasMessage = false
 
-    /// - Returns: nil where a line is longer than any could be.
+    /// - Returns: nil where an event is longer than any could be.
     mutating func read(_ bytes: some Sequence<UInt8>) -> [Event]? {
         var events: [Event] = []
         for byte in bytes {
@@ -29,7 +30,7 @@ struct EventLines {
             case UInt8(ascii: "\n") where lastWasReturn: continue
             case UInt8(ascii: "\n"), UInt8(ascii: "\r"): end(&events)
             default:
-                guard line.count < Self.maximumLineBytes else { return nil }
+                guard line.count + (data?.count ?? 0) < limit else { return nil }
                 line.append(byte)
             }
         }
@@ -52,7 +53,13 @@ struct EventLines {
             hasMessage = true
             return events.append(.data(Bytes(Array(value))))
         }
-        data = data.map { $0 + [UInt8(ascii: "\n")] + value } ?? Array(value)
+        if data == nil {
+            data = Array(value)
+        } else {
+            // In place: an event may have any number of lines.
+            data?.append(UInt8(ascii: "\n"))
+            data?.append(contentsOf: value)
+        }
     }
 
     /// Without the one space that may stand behind the colon.

@@ -9,6 +9,9 @@ struct EventStream: Sendable {
     let client: RESTClient
     let inbox: SubscriptionInbox
 
+    /// A stream that has brought nothing has to live so long before the next attempt comes soon again.
+    private static let proof: Duration = .seconds(10)
+
     /// - Parameter beginning: told once that the endpoint listens, or why it does not.
     /// - Throws: what the endpoint said when it refused a stream that had begun, and would the next time too (``StreamEnd/refused(_:)``).
     ///   The subscription has ended then.
@@ -16,11 +19,20 @@ struct EventStream: Sendable {
         var pause = client.configuration.reconnectBackoff.lowerBound
         var hasBegun = false
         while !Task.isCancelled {
+            var hasHeard = false
+            var confirmed: Duration?
             do throws(StreamEnd) {
-                try await listen {
-                    pause = client.configuration.reconnectBackoff.lowerBound
-                    if hasBegun { inbox.announceGap() } else { beginning.yield() }
-                    hasBegun = true
+                try await listen { message in
+                    switch message {
+                    case .confirmation:
+                        confirmed = SystemTime.system.uptime
+                        if hasBegun { inbox.announceGap() } else { beginning.yield() }
+                        hasBegun = true
+                    case .message(let channel, let payload):
+                        hasHeard = true
+                        inbox.deliver(payload, on: channel)
+                    case .gap(let missed): inbox.announceGap(missed: missed)
+                    }
                 }
             } catch {
                 let failure = error.failure.during("SUBSCRIBE")
@@ -34,6 +46,10 @@ struct EventStream: Sendable {
             guard hasBegun else {
                 return beginning.finish(throwing: StoreError(.connectionLost, "The stream ended at once", operation: "SUBSCRIBE"))
             }
+            // One that is confirmed and ends at once, again and again, is no better than one that is not made.
+            if hasHeard || confirmed.map({ SystemTime.system.uptime - $0 >= Self.proof }) == true {
+                pause = client.configuration.reconnectBackoff.lowerBound
+            }
             try? await Task.sleep(for: pause * Double.random(in: 0.5...1))
             pause = min(pause * 2, client.configuration.reconnectBackoff.upperBound)
         }
@@ -41,7 +57,7 @@ struct EventStream: Sendable {
     }
 
     /// Reads one stream to its end, or until it has been silent for too long.
-    private func listen(_ whenConfirmed: () -> Void) async throws(StreamEnd) {
+    private func listen(_ take: (Message) -> Void) async throws(StreamEnd) {
         let response = try await client.open(path)
         let isEncoded = response.headers.first(name: "Upstash-Encoding") == "base64"
         var lines = EventLines()
@@ -49,12 +65,7 @@ struct EventStream: Sendable {
             for try await buffer in response.body {
                 guard let events = lines.read(buffer.readableBytesView) else { throw StoreError(.protocolViolation) }
                 for event in events {
-                    switch Message(event, isEncoded: isEncoded, selector) {
-                    case .confirmation: whenConfirmed()
-                    case .message(let channel, let payload): inbox.deliver(payload, on: channel)
-                    case .gap(let missed): inbox.announceGap(missed: missed)
-                    case nil: break
-                    }
+                    if let message = Message(event, isEncoded: isEncoded, selector) { take(message) }
                 }
             }
         } catch { throw .lost(RESTFailure.error(error, isCallersDeadline: false)) }

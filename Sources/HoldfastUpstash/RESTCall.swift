@@ -10,19 +10,19 @@ struct RESTCall: Sendable, Hashable {
     let isRead: Bool
 
     /// One command, in the form that can carry it, and whether its reply comes inside a carrier's.
-    static func command(_ arguments: [Bytes]) -> (call: RESTCall, isCarried: Bool) {
+    static func command(_ arguments: [Bytes]) throws(StoreError) -> (call: RESTCall, isCarried: Bool) {
         let isRead = reads(arguments)
         if RESTBody.canCarry(arguments) { return (json("/", isRead) { RESTBody.write(arguments, to: &$0) }, false) }
         if let last = arguments.last, let path = path(arguments.dropLast()) {
             return (RESTCall(path: path, body: Array(last), isJSON: false, isRead: isRead), false)
         }
-        return (carrier(for: [arguments]), true)
+        return (try carrier(for: [arguments]), true)
     }
 
     /// The script that carries commands which are no text.
-    static func carrier(for commands: [[Bytes]]) -> RESTCall {
+    static func carrier(for commands: [[Bytes]]) throws(StoreError) -> RESTCall {
         let areReads = commands.allSatisfy(reads)
-        let script = RESTCarrier.script(for: commands, reads: areReads)
+        let script = try RESTCarrier.script(for: commands, reads: areReads)
         return json("/", areReads) { RESTBody.write(script, to: &$0) }
     }
 

@@ -7,12 +7,23 @@ import HoldfastStore
 /// those within pipelines and transactions, go as one script: it runs its commands in turn, and together nothing runs in between. Integers
 /// beyond 2^53 in their replies would be rounded.
 enum RESTCarrier {
+    /// Lua unpacks 8,000 values at most, less what stands on its stack by then.
+    static let maximumArguments = 7900
+
     /// One EVAL for these commands.
     ///
     /// ARGV: for each command the number of its arguments, then those in base64. Result: for each command 0 and its reply, or 1 and its
     /// error. No KEYS: they are among the arguments. Cost: that of the commands.
-    static func script(for commands: [[Bytes]], reads: Bool) -> [Bytes] {
-        [reads ? "EVAL_RO" : "EVAL", commandScript, "0"]
+    ///
+    /// - Throws: ``HoldfastStore/ErrorCode/tooLarge`` for a command with more than ``maximumArguments``.
+    static func script(for commands: [[Bytes]], reads: Bool) throws(StoreError) -> [Bytes] {
+        for command in commands where command.count > maximumArguments {
+            throw StoreError(
+                .tooLarge,
+                "A command has \(command.count) arguments; what is no text, or in a transaction with it, takes \(maximumArguments)"
+            )
+        }
+        return [reads ? "EVAL_RO" : "EVAL", commandScript, "0"]
             + commands.flatMap { [Bytes(Int64($0.count))] + $0.map(encoded) }
     }
 

@@ -95,7 +95,7 @@ final class RESTClient: Sendable {
         let (number, token) = syncToken.withLock { $0.beginRequest() }
         if let token { request.headers.add(name: "Upstash-Sync-Token", value: token) }
         request.body = .bytes(call.body)
-        let (status, body) = try await exchange(request, number)
+        let (status, body) = try await exchange(request, number, isRead: call.isRead)
         return try Self.answer(status, body)
     }
 
@@ -110,7 +110,7 @@ final class RESTClient: Sendable {
 
     /// Sends and collects, within the call's time.
     private func exchange(
-        _ request: HTTPClientRequest, _ number: Int
+        _ request: HTTPClientRequest, _ number: Int, isRead: Bool
     ) async throws(StoreError) -> (status: UInt, body: ByteBuffer) {
         let (patience, isCallers) = try patience()
         let limit = configuration.maximumResponseBytes
@@ -143,6 +143,10 @@ final class RESTClient: Sendable {
             if isBeyond, error as? HTTPClientError == .getConnectionFromPoolTimeout {
                 throw StoreError(
                     .overloaded, "\(Self.maximumConnections) calls were under way already, for \(configuration.connectTimeout)")
+            }
+            // The endpoint has answered, and would answer the same again.
+            if error is NIOTooManyBytesError {
+                throw StoreError(.tooLarge, "The answer has more than \(limit) bytes", effect: isRead ? .none : .unknown)
             }
             throw RESTFailure.error(error, isCallersDeadline: isCallers)
         }

@@ -47,9 +47,10 @@ public struct UpstashConfiguration: Sendable {
     public var maximumRequestBytes = 10 * 1024 * 1024
     /// Longer keys are refused before anything is sent. Upstash's limit is 32 KB.
     public var maximumKeyBytes = 32 * 1024
-    /// Larger answers are an error.
+    /// Larger answers are an error, `too-large`; of a write, whose effect is then `unknown`. Nothing is sent again for it.
     public var maximumResponseBytes = 512 * 1024 * 1024
-    /// Between attempts to listen again after a stream was lost: doubled from the first to the second, with jitter.
+    /// Between attempts to listen again after a stream was lost: doubled from the first to the second, with jitter. It begins anew behind a
+    /// stream that brought a message or lived for ten seconds.
     public var reconnectBackoff: ClosedRange<Duration> = .milliseconds(100)...(.seconds(2))
 
     /// A stream on which nothing came for so long, not even a heartbeat, is taken for lost and made again, with a gap. Longer than the

@@ -43,7 +43,7 @@ public final class UpstashStore: Store {
     public func execute(_ operation: Operation) async throws(StoreError) -> Reply {
         let arguments = try admit(operation)
         do throws(StoreError) {
-            let (call, isCarried) = RESTCall.command(arguments)
+            let (call, isCarried) = try RESTCall.command(arguments)
             guard case .one(let reply) = try await client.send(call) else {
                 throw StoreError(.protocolViolation, effect: .unknown)
             }
@@ -78,8 +78,10 @@ public final class UpstashStore: Store {
 
     private func pipeline(_ commands: [[Bytes]]) async throws(StoreError) -> [Reply] {
         let areCarried = commands.map { !RESTBody.canCarry($0) }
-        let sent = zip(commands, areCarried).map { command, isCarried in
-            isCarried ? RESTCarrier.script(for: [command], reads: RESTCall.reads(command)) : command
+        var sent: [[Bytes]] = []
+        sent.reserveCapacity(commands.count)
+        for (command, isCarried) in zip(commands, areCarried) {
+            sent.append(isCarried ? try RESTCarrier.script(for: [command], reads: RESTCall.reads(command)) : command)
         }
         let replies = try await many("/pipeline", sent, areReads: commands.allSatisfy(RESTCall.reads))
         var results: [Reply] = []

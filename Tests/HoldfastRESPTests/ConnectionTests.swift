@@ -91,6 +91,42 @@ import Testing
         }
     }
 
+    @Test func oneReplyIsNoLargerThanAClientsOutputMayBe() async throws {
+        try await ServedStore.with(configured: { $0.outputBytes = 1 << 20 }) { served in
+            let value = Bytes([UInt8](repeating: 1, count: 256 << 10))
+            try await served.store(.set(Key(raw: "b"), value))
+            let (few, many) = (try served.connect(), try served.connect())
+            few.send(["MGET", "b", "b"])
+            #expect(try few.reply()?.count ?? 0 > 512 << 10)
+            many.send(["MGET"] + [Bytes](repeating: "b", count: 100))
+            many.send(["SET", "behind", "1"])
+            #expect(try many.rest() == "")
+            #expect(try few("EXISTS", "behind") == ":0\r\n")
+        }
+    }
+
+    @Test func aTransactionWhoseAnswerIsTooLargeIsCarriedOutAndEndsItsConnection() async throws {
+        try await ServedStore.with(configured: { $0.outputBytes = 1 << 20 }) { served in
+            let value = Bytes([UInt8](repeating: 1, count: 256 << 10))
+            try await served.store(.set(Key(raw: "b"), value))
+            let transactions: [[[Bytes]]] = [
+                [["MGET"] + [Bytes](repeating: "b", count: 100), ["INCR", "n"]],
+                [["INCR", "n"]] + [[Bytes]](repeating: ["ECHO", value], count: 100),
+            ]
+            for (index, commands) in transactions.enumerated() {
+                let client = try served.connect()
+                for command in [["MULTI"]] + commands {
+                    client.send(command)
+                    #expect(try client.reply()?.first == UInt8(ascii: "+"))
+                }
+                client.send(["EXEC"])
+                #expect(try client.rest() == "")
+                let number = try await served.store(.get(Key(raw: "n")))
+                #expect(number?.integer == Int64(index + 1))
+            }
+        }
+    }
+
     @Test func aClientIsListedAndKilled() async throws {
         try await ServedStore.with { served in
             let (killer, victim) = (try served.connect(), try served.connect())

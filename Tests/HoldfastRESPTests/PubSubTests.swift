@@ -1,5 +1,6 @@
 import HoldfastRESP
 import HoldfastStore
+import TestServers
 import Testing
 
 @Suite struct PubSubTests {
@@ -55,6 +56,44 @@ import Testing
             }
             for number in 0..<300 { #expect(try next(listener).hasSuffix("\r\n\(number)\r\n")) }
             #expect(try listener("PING") == "+PONG\r\n")
+        }
+    }
+
+    /// Each pattern that matches has its own copy of the message, before any of them can be sent.
+    @Test func onePublicationFillsNoMemory() async throws {
+        try await ServedStore.with(configured: { $0.listenerOutputBytes = 64 << 10 }) { served in
+            let (listener, sender) = (try served.connect(), try served.connect())
+            let patterns = (0..<8).map { String("publication".prefix($0)) + "*" }
+            for pattern in patterns { #expect(try listener("PSUBSCRIBE", pattern).contains("psubscribe")) }
+            let payload = String(repeating: "x", count: 32 << 10)
+            #expect(try sender("PUBLISH", "publication", payload) == ":8\r\n")
+            #expect(try listener.rest().utf8.count <= 64 << 10)
+            try await eventually("the listener is gone") { try sender("PUBLISH", "publication", payload) == ":0\r\n" }
+        }
+    }
+
+    /// A byte that is no text takes four in a line of MONITOR.
+    @Test func oneCommandFillsNoMemoryOfThoseWhoMonitor() async throws {
+        try await ServedStore.with(configured: { $0.listenerOutputBytes = 64 << 10 }) { served in
+            let (watcher, client) = (try served.connect(), try served.connect())
+            for size in [32 << 10, 128 << 10] {
+                let watcher = try served.connect()
+                #expect(try watcher("MONITOR") == "+OK\r\n")
+                client.send(["SET", "a", Bytes([UInt8](repeating: 0, count: size))])
+                #expect(try client.reply() == Array("+OK\r\n".utf8))
+                #expect(try watcher.rest() == "")
+            }
+            #expect(try watcher("MONITOR") == "+OK\r\n")
+            #expect(try client("PING") == "+PONG\r\n")
+            #expect(try String(decoding: watcher.reply() ?? [], as: UTF8.self).hasSuffix("\"PING\"\r\n"))
+            // One who watches itself is lost within its own transaction, whose answer then has nowhere to stand.
+            let own = try served.connect()
+            own.send(["MONITOR"])
+            own.send(["MULTI"])
+            own.send(["ECHO", Bytes([UInt8](repeating: 0, count: 128 << 10))])
+            own.send(["EXEC"])
+            _ = try own.rest()
+            #expect(try client("PING") == "+PONG\r\n")
         }
     }
 

@@ -43,6 +43,27 @@ import Testing
         #expect(events == ["data: psubscribe,Yyo=,1", "data: pmessage,Yyo=,Yyw=,DQos"])
     }
 
+    /// Not in numbers alone: 65,536 messages of a megabyte would fill any memory.
+    @Test func whatASlowClientMissesForItsSizeIsCounted() async throws {
+        let (store, channel) = (EmbeddedStore(), Channel("c"))
+        let source = LiveSubscription.Source(selectors: [.channel(channel)]) { _, payload in Array(payload) }
+        let live = try await LiveSubscription.begin(to: [source], on: store, time: .system)
+        let payload = Bytes([UInt8](repeating: 1, count: Subscription.maximumBytes / 4))
+        // More than the store's own buffer and the stream's hold together.
+        let count = 12
+        for _ in 0..<count { #expect(try await store(.publish(channel, payload)) == 1) }
+        var (received, missed) = (0, 0)
+        for await event in live.events {
+            switch event {
+            case .gap(let number): missed += number ?? 0
+            case .message(_, let text): if text.count == payload.count { received += 1 }
+            }
+            if received + missed == count { break }
+        }
+        #expect(missed > 0 && received + missed == count)
+        live.end()
+    }
+
     @Test func ourClientIsMorePatientThanOurHeartbeatIsSlow() {
         #expect(UpstashConfiguration(url: "https://h", token: "t").streamIdleLimit >= UpstashStream.heartbeat * 3)
     }

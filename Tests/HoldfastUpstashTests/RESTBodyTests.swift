@@ -42,4 +42,40 @@ import Testing
             #expect(events == expected, "\(size)")
         }
     }
+
+    @Test func anEventOfManyLinesIsNoLongerThanAny() {
+        let first = "data: subscribe,c,1\n\n"
+        var lines = EventLines()
+        lines.limit = 100
+        let confirmation = lines.read(Array(first.utf8))
+        #expect(confirmation == [.data("subscribe,c,1")])
+        let event = lines.read(Array((String(repeating: "data: 1234567\n", count: 5) + "\n").utf8))
+        #expect(event?.count == 1)
+        let long = lines.read(Array(String(repeating: "data: 1234567\n", count: 1000).utf8))
+        #expect(long == nil)
+        // Lines without anything in them are a byte each.
+        var empty = EventLines()
+        empty.limit = 100
+        let many = empty.read(Array((first + String(repeating: "data:\n", count: 1000)).utf8))
+        #expect(many == nil)
+    }
+
+    @Test func manyLinesOfAnEventAreJoined() {
+        var lines = EventLines()
+        let text = "data: subscribe,c,1\n\n" + String(repeating: "data: x\n", count: 100_000) + "\n"
+        let events = lines.read(Array(text.utf8))
+        #expect(events?.last == .data(Bytes(Array(repeating: "x", count: 100_000).joined(separator: "\n"))))
+    }
+
+    /// Lua's `unpack` would fail at the endpoint, in the middle of a transaction.
+    @Test func aCommandWithTooManyArgumentsForLuaIsRefused() throws {
+        let binary = Bytes([255])
+        let most: [Bytes] = ["DEL"] + [Bytes](repeating: binary, count: RESTCarrier.maximumArguments - 1)
+        #expect(try RESTCall.command(most).isCarried)
+        let error = #expect(throws: StoreError.self) { try RESTCall.command(most + [binary]) }
+        #expect(error?.code == .tooLarge && error?.effect == StoreError.Effect.none)
+        #expect(throws: StoreError.self) { try RESTCall.carrier(for: [["GET", binary], most + [binary]]) }
+        let text: [Bytes] = ["DEL"] + [Bytes](repeating: "k", count: 10_000)
+        #expect(try !RESTCall.command(text).isCarried)
+    }
 }

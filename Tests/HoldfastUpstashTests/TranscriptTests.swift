@@ -1,4 +1,5 @@
 import HoldfastStore
+import TestServers
 import Testing
 
 @testable import HoldfastUpstash
@@ -334,6 +335,19 @@ import Testing
         }
     }
 
+    /// It says nothing against the endpoint, and would be as large the next time.
+    @Test func anAnswerThatIsTooLargeIsNoLostConnection() async throws {
+        let answer = TranscriptPeer.json(#"{"result":\#(String(repeating: "1", count: 18))}"#)
+        try await withStore(answer, configure: { $0.maximumResponseBytes = 20 }) { store, peer async throws in
+            let read = await #expect(throws: StoreError.self) { try await store(.get(foo)) }
+            #expect(read?.code == .tooLarge && read?.effect == StoreError.Effect.none && read?.isServerFailure == false)
+            #expect(peer.requests.count == 1)
+            let written = await #expect(throws: StoreError.self) { try await store(.incr(foo)) }
+            #expect(written?.code == .tooLarge && written?.effect == .unknown && written?.isServerFailure == false)
+            #expect(peer.requests.count == 2)
+        }
+    }
+
     // MARK: - Streams
 
     @Test(arguments: ["\n\n", "\n"])
@@ -459,6 +473,25 @@ import Testing
                     .message(channel: Channel("chat"), payload: "two"),
                 ])
             #expect(peer.requests.count == 4)
+        }
+    }
+
+    /// The pause doubles: before the twelfth stream they add up to more than a second, however the jitter falls.
+    @Test func streamsThatBringNothingAreMadeAgainEverMoreSlowly() async throws {
+        let answer = TranscriptPeer.stream("data: subscribe,chat,1\n\n: END\n\n")
+        let backoff = Duration.milliseconds(1)...(.seconds(3600))
+        try await withStore(answer, configure: { $0.reconnectBackoff = backoff }) { store, peer async throws in
+            let start = ContinuousClock.now
+            try await store.withSubscription(to: [.channel(Channel("chat"))]) { _ async throws in
+                try await eventually("twelve streams") { peer.requests.count >= 12 }
+            }
+            #expect(ContinuousClock.now - start >= .seconds(1))
+        }
+        // With a message the pause begins anew: thirty would take weeks else.
+        try await withStore(Self.firstStream, configure: { $0.reconnectBackoff = backoff }) { store, peer async throws in
+            try await store.withSubscription(to: [.channel(Channel("chat"))]) { _ async throws in
+                try await eventually("thirty streams") { peer.requests.count >= 30 }
+            }
         }
     }
 

@@ -36,6 +36,8 @@ final class Client {
     @exclusivity(unchecked) var lastCommand: CommandDirectory.Entry?
 
     @exclusivity(unchecked) var isClosing = false
+    /// Whether more waited for it than may: what is still written to it goes nowhere.
+    @exclusivity(unchecked) private(set) var isLost = false
     /// Whether its next request waits for the disk, and nothing more is read of it.
     @exclusivity(unchecked) var isHeld = false
     var isAuthenticated: Bool { didSet { updateIsPlain() } }
@@ -83,6 +85,25 @@ final class Client {
     var onlyListens: Bool { subscriptionCount > 0 && !writer.isRESP3 }
 
     func updateIsPlain() { isPlain = isAuthenticated && transaction == nil && !onlyListens && answers == .all }
+
+    /// Whether it may be sent this much more that it did not ask for. One for which too much waits then is lost.
+    func admits(_ bytes: Int, within limit: Int) -> Bool {
+        guard !isClosing else { return false }
+        if writer.count + bytes > limit { lose() }
+        return !isClosing
+    }
+
+    /// Gives it up: drops what waits for it, and ends its connection in a turn of the loop for itself. Whoever finds that it is lost may hold
+    /// the lock of the store or of ``HoldfastStore/Subscribers``, which a connection takes when it ends.
+    func lose() {
+        guard !isLost else { return }
+        isLost = true
+        isClosing = true
+        writer.removeAll()
+        guard let loop = connection?.eventLoop else { return }
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        loop.execute { bound.value.connection?.end() }
+    }
 
     /// Sends what was written outside of the client's own turn, once for all that is written until the loop gets to it.
     func scheduleFlush() {

@@ -54,12 +54,14 @@ final class ClientSubscriber: Subscriber {
             return mailbox
         }
         for message in fetched.messages { write(message) }
-        if fetched.hasOverflown { client.value.connection?.end() }
+        if fetched.hasOverflown { client.value.lose() }
     }
 
     private func write(_ message: Message) {
         let client = client.value
-        guard !client.isClosing else { return }
+        var size = message.channel.bytes.count + message.payload.count
+        if case .pattern(let pattern) = message.selector { size += pattern.count }
+        guard client.admits(size, within: limit) else { return }
         switch message.selector {
         case .pattern(let pattern):
             client.writer.push(4)

@@ -88,6 +88,7 @@ extension ConnectionHandler: ClientConnection {
 
     func flush() {
         guard let client, let context else { return }
+        if client.isLost { return end() }
         if !client.writer.isEmpty, context.channel.isWritable || client.isClosing {
             endpoint.statistics.sentBytes += client.writer.count
             var buffer = context.channel.allocator.buffer(capacity: client.writer.count)

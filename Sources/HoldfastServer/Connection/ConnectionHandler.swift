@@ -12,12 +12,15 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// Triggered on the channel by whoever is about to read a request's body.
     struct WillReadBody: Sendable {}
+    /// Triggered on the channel by whoever wants to know; fails where the peer sends no more.
+    struct IsPeerThere: Sendable {}
 
     private let metrics: ConnectionMetrics
     private let logger: Logger
     private var state: ConnectionState
     private var timer: (task: Scheduled<Void>, deadline: NIODeadline)?
     private var isCounted = false
+    private var inputIsClosed = false
     /// The first bytes of the request whose head is being read.
     private var headStart: [UInt8] = []
     private var headBytes = 0
@@ -103,7 +106,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case ChannelEvent.inputClosed? = event as? ChannelEvent { perform(state.inputClosed(), context) }
+        if case ChannelEvent.inputClosed? = event as? ChannelEvent {
+            inputIsClosed = true
+            perform(state.inputClosed(), context)
+        }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -137,6 +143,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
+        if event is IsPeerThere {
+            if inputIsClosed { promise?.fail(ChannelError.inputClosed) } else { promise?.succeed() }
+            return
+        }
         guard event is WillReadBody else { return context.triggerUserOutboundEvent(event, promise: promise) }
         if state.readsBody(now: .now()) {
             context.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)

@@ -16,4 +16,18 @@ struct ConnectionContext: RequestContext {
 
     /// Says that the request's body is about to be read: a peer that waits to hear so gets its `100 Continue`.
     func willReadBody() { channel.triggerUserOutboundEvent(ConnectionHandler.WillReadBody(), promise: nil) }
+
+    /// Whether the peer has closed the connection, or its own direction of it. The two cannot be told apart before something is written, so
+    /// this is for work that would go on for long, or in many steps: who asked for little gets its answer all the same.
+    func hasLeft() async -> Bool {
+        let promise = channel.eventLoop.makePromise(of: Void.self)
+        channel.triggerUserOutboundEvent(ConnectionHandler.IsPeerThere(), promise: promise)
+        do {
+            try await promise.futureResult.get()
+            return false
+        } catch {
+            // A test without connections has nobody to answer the question.
+            return error as? ChannelError != .operationUnsupported
+        }
+    }
 }

@@ -20,6 +20,25 @@ struct RawCommand: Sendable {
     let keys: Keys
     let isReading: Bool
 
+    /// Whether a command changes nothing, scripts and listings included.
+    static func reads(_ arguments: [Bytes]) -> Bool {
+        guard let name = arguments.first else { return true }
+        if let row = named(name) { return row.isReading }
+        let word = name.lossyString.uppercased()
+        return word.hasSuffix("_RO") || ["SCAN", "KEYS", "DBSIZE", "RANDOMKEY", "INFO"].contains(word)
+    }
+
+    /// Whether a negative count asks it for that many draws, in which an element can come again and again.
+    var isDrawing: Bool { Self.drawing.contains(name) }
+    private static let drawing: Set<String> = ["SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER"]
+
+    /// How many such draws a command asks for. The embedded store makes `Keyspace.maximumDraws` at most; a Redis makes as many as it is
+    /// asked for, and serves nobody meanwhile.
+    func draws(_ arguments: [Bytes]) -> UInt64 {
+        guard isDrawing, arguments.count > 2, let count = arguments[2].integer, count < 0 else { return 0 }
+        return count.magnitude
+    }
+
     /// The row of a command, whatever the case of its name.
     static func named(_ name: Bytes) -> RawCommand? {
         byName[String(decoding: name.prefix(64), as: UTF8.self).uppercased()]

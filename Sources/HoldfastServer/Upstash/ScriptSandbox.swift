@@ -35,13 +35,13 @@ enum ScriptSandbox {
 
     // MARK: - The line
 
-    /// `p`: by command, where its keys stand, as `first last step`, or the letter of one of the other ways.
+    /// `p`: by command, where its keys stand, as `first last step`, or the letter of one of the other ways; `r` where it draws at random.
     private static let preamble: String = {
         let rows = RawCommand.all.compactMap { row -> String? in
             let place: String? =
                 switch row.keys {
                 case .none: "{}"
-                case .range(let first, let last, let step): "{\(first),\(last),\(step)}"
+                case .range(let first, let last, let step): "{\(first),\(last),\(step)\(row.isDrawing ? ",r=1" : "")}"
                 case .counted(let position): "{\(position)}"
                 case .destinationAndCounted: "{2,d=1}"
                 case .behindStreams: "{s=1}"
@@ -100,6 +100,7 @@ enum ScriptSandbox {
         local name=string.upper(tostring(a[1]))
         local w=p[name]
         if not w then return nil,'ERR '..string.sub(name,1,64)..' is not available to scripts here' end
+        if w.r and (tonumber(a[3]) or 0)<-\(Keyspace.maximumDraws) then return nil,'\(ReplyError.tooManyDraws.line)' end
         if name=='COPY' then for i=4,#a do if string.upper(tostring(a[i]))~='REPLACE' then return nil,'ERR syntax error' end end end
         local first,last,step=w[1],w[2],w[3] or 1
         if w.d and a[2]~=nil then a[2]=h..text(a[2]) end

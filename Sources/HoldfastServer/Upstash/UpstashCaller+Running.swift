@@ -8,29 +8,56 @@ extension UpstashCaller {
         switch plan(arguments) {
         case .refuse(let error): return .error(error)
         case .compose(let body): return try await body(store)
-        case .send(let sent, let restore): return Self.finish(try await store.execute(.raw(sent)), sent, restore)
+        case .send(let sent, let restore):
+            let reply = Self.finish(try await store.execute(.raw(sent)), sent, restore)
+            var allowance = UpstashAllowance()
+            guard allowance.takes(reply) else {
+                throw StoreError(.commandFailed, UpstashAllowance.line, effect: RawCommand.reads(arguments) ? .none : .unknown)
+            }
+            return reply
         }
     }
 
-    /// The replies to several in their order, each for itself: those that can travel together do.
+    /// So many commands of a pipeline travel together: their replies are here before they can be weighed.
+    static let chunk = 32
+    /// So many commands of a pipeline may be made of several calls: each of them goes through all keys.
+    static let maximumComposed = 10
+
+    /// The replies to several in their order, each for itself: those that can travel together do, ``chunk`` at a time. Where the replies are
+    /// too many (``UpstashAllowance``), the rest is not carried out.
     ///
-    /// - Throws: what concerns the endpoint, or leaves open what was done. What was refused before anything was done is the reply to those
-    ///   commands, and to no others.
+    /// - Throws: what concerns the endpoint, or leaves open what was done, and ``HoldfastStore/ErrorCode/cancelled`` where nobody waits for the
+    ///   rest. What was refused before anything was done is the reply to those commands, and to no others.
     func replies(to commands: [[Bytes]], on store: any Store) async throws(StoreError) -> [Reply] {
         let plans = commands.map(plan)
         var replies: [Reply] = []
         replies.reserveCapacity(plans.count)
-        var index = 0
+        var allowance = UpstashAllowance()
+        var (index, composed) = (0, 0)
         while index < plans.count {
-            let together = Self.sent(plans[index...].prefix { if case .send = $0 { true } else { false } })
+            guard !allowance.isSpent else {
+                let refusal = UpstashAllowance.refusal(" (it has not been carried out)")
+                return replies + [Reply](repeating: refusal, count: plans.count - index)
+            }
+            let together = Self.sent(plans[index...].prefix(Self.chunk).prefix { if case .send = $0 { true } else { false } })
             do throws(StoreError) {
+                let answered: [Reply]
                 switch plans[index] {
-                case .refuse(let error): replies.append(.error(error))
-                case .compose(let body): replies.append(try await body(store))
-                case .send: replies += try await Self.run(together, .pipeline, on: store)
+                case .refuse(let error): answered = [.error(error)]
+                case .compose where composed == Self.maximumComposed: answered = [.error(.tooManyComposed)]
+                case .compose(let body):
+                    composed += 1
+                    if index > 0 { try await checkCaller() }
+                    answered = [try await body(store)]
+                case .send:
+                    if index > 0 { try await checkCaller() }
+                    answered = try await Self.run(together, .pipeline, on: store)
+                }
+                for (reply, arguments) in zip(answered, commands[index...]) {
+                    replies.append(allowance.admit(reply, to: arguments))
                 }
             } catch {
-                guard error.effect == .none, !error.isOutage, !error.isRefusal else {
+                guard error.effect == .none, error.code != .cancelled, !error.isOutage, !error.isRefusal else {
                     throw index > 0 ? error.withUnknownEffect() : error
                 }
                 replies += [Reply](repeating: .error(ReplyError(error.upstashLine)), count: max(1, together.count))
@@ -40,10 +67,17 @@ extension UpstashCaller {
         return replies
     }
 
-    /// The replies to a transaction.
+    /// Nobody else is served while a transaction is carried out.
+    static let maximumTransactionCommands = 10_000
+
+    /// The replies to a transaction. Where they are too many (``UpstashAllowance``), what changes something is carried out all the same, and
+    /// what only reads is not where the store is this process.
     ///
-    /// - Throws: where it is discarded as a whole: one of its commands is unknown, refused, or none for a transaction.
+    /// - Throws: where it is discarded as a whole: one of its commands is unknown, refused, or none for a transaction, or there are too many.
     func transaction(of commands: [[Bytes]], on store: any Store) async throws(StoreError) -> [Reply] {
+        guard commands.count <= Self.maximumTransactionCommands else {
+            throw StoreError(.tooLarge, "More than \(Self.maximumTransactionCommands) commands in one transaction")
+        }
         let plans = commands.map(plan)
         for (arguments, plan) in zip(commands, plans) {
             switch plan {
@@ -53,7 +87,22 @@ extension UpstashCaller {
                 throw StoreError(.commandFailed, "ERR \(arguments[0].lossyString.uppercased()) is not supported in a transaction")
             }
         }
-        return try await Self.run(Self.sent(plans), .transaction, on: store)
+        // Each for itself is within this bound already.
+        let draws = commands.reduce(UInt64(0)) { sum, arguments in sum + (RawCommand.named(arguments[0])?.draws(arguments) ?? 0) }
+        guard draws <= Keyspace.maximumDraws.magnitude else {
+            throw StoreError(.commandFailed, ReplyError.tooManyDraws.line)
+        }
+        var allowance = UpstashAllowance()
+        let replies = try await Self.run(Self.sent(plans), .transaction, on: store)
+        return zip(replies, commands).map { reply, arguments in allowance.admit(reply, to: arguments) }
+    }
+
+    /// For what is done in steps, between two of them.
+    ///
+    /// - Throws: ``HoldfastStore/ErrorCode/cancelled`` where nobody waits for what comes of it.
+    func checkCaller() async throws(StoreError) {
+        if Task.isCancelled { throw StoreError(.cancelled) }
+        if await hasLeft() { throw StoreError(.cancelled, "The caller's connection has ended") }
     }
 
     private typealias Sent = (arguments: [Bytes], restore: @Sendable (Reply) -> Reply)
@@ -63,11 +112,18 @@ extension UpstashCaller {
     }
 
     private static func run(_ sent: [Sent], _ mode: Batch.Mode, on store: any Store) async throws(StoreError) -> [Reply] {
-        let replies = try await store.execute(Batch(mode, sent.map { .raw($0.arguments) }))
+        var batch = Batch(mode, sent.map { .raw($0.arguments) })
+        if mode == .transaction { batch.maximumReplyBytes = UpstashAllowance.maximumBytes }
+        let replies = try await store.execute(batch)
         return zip(replies, sent).map { reply, sent in finish(reply, sent.arguments, sent.restore) }
     }
 
     private static func finish(_ reply: Reply, _ sent: [Bytes], _ restore: (Reply) -> Reply) -> Reply {
         restore(reply).inRESP2(of: sent[0].lossyString.uppercased())
     }
+}
+
+extension ReplyError {
+    fileprivate static let tooManyComposed = ReplyError(
+        "ERR at most \(UpstashCaller.maximumComposed) of KEYS, DBSIZE, RANDOMKEY, FLUSHDB and FLUSHALL in one pipeline")
 }

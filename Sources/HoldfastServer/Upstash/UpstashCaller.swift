@@ -9,18 +9,26 @@ struct UpstashCaller: Sendable {
     static let maximumKeyBytes = 32 * 1024
     /// Above this many keys KEYS, DBSIZE and RANDOMKEY refuse; SCAN does not.
     static let maximumListedKeys = 1_000_000
+    /// What one SCAN looks at: a larger COUNT is taken as this, and the cursor goes on behind it.
+    static let maximumScanCount: Int64 = 10_000
 
     /// What stands before every key and channel of this caller's.
     let head: Bytes
     let role: CallContext.Role
     let isServed: Bool
     let scripts: ScriptNames
+    /// Whether the caller waits for its answer no more.
+    let hasLeft: @Sendable () async -> Bool
 
-    init(_ namespace: Namespace, role: CallContext.Role, isServed: Bool, scripts: ScriptNames) {
+    init(
+        _ namespace: Namespace, role: CallContext.Role, isServed: Bool, scripts: ScriptNames,
+        hasLeft: @escaping @Sendable () async -> Bool = { false }
+    ) {
         head = namespace.key("upstash:").bytes
         self.role = role
         self.isServed = isServed
         self.scripts = scripts
+        self.hasLeft = hasLeft
     }
 
     /// What becomes of one command.
@@ -56,6 +64,7 @@ struct UpstashCaller: Sendable {
         }
         // Nothing else: DB would name another database, whose keys are nobody's. A server reads words up to their first zero byte.
         if name == "COPY", arguments.dropFirst(3).contains(where: { $0.lossyString.uppercased() != "REPLACE" }) { throw .syntax }
+        guard row.draws(arguments) <= Keyspace.maximumDraws.magnitude else { throw .tooManyDraws }
         var sent = arguments
         let keys = name == "PUBLISH" ? RawCommand.Keys.first : row.keys
         for position in keys.positions(in: arguments) { sent[position] = try prefixed(arguments[position]) }
@@ -131,9 +140,14 @@ struct UpstashCaller: Sendable {
             return .compose { [self] store throws(StoreError) in
                 try await keys(matching("*"), in: store, until: 1).randomElement().map { .bytes(Self.own($0, head)) } ?? .null
             }
-        default: return .compose { [self] store throws(StoreError) in try await flush(store) }
+        default:
+            // Whoever meant something else by it has all keys still.
+            guard arguments.count == 1 || Self.flushOptions.contains(arguments[1].lossyString.uppercased()) else { throw .syntax }
+            return .compose { [self] store throws(StoreError) in try await flush(store) }
         }
     }
+
+    private static let flushOptions: Set<String> = ["SYNC", "ASYNC"]
 
     private static let listingArity: [String: ClosedRange<Int>] = [
         "SCAN": 2...12, "KEYS": 2...2, "DBSIZE": 1...1, "RANDOMKEY": 1...1, "FLUSHDB": 1...2, "FLUSHALL": 1...2,
@@ -147,10 +161,12 @@ struct UpstashCaller: Sendable {
         var glob: Bytes = "*"
         var index = 2
         while index + 1 < arguments.count {
-            if arguments[index].lossyString.uppercased() == "MATCH" {
-                glob = arguments[index + 1]
-            } else {
-                sent += arguments[index...(index + 1)]
+            switch arguments[index].lossyString.uppercased() {
+            case "MATCH": glob = arguments[index + 1]
+            case "COUNT":
+                let count = arguments[index + 1]
+                sent += ["COUNT", count.integer.map { Bytes(min($0, Self.maximumScanCount)) } ?? count]
+            default: sent += arguments[index...(index + 1)]
             }
             index += 2
         }
@@ -165,14 +181,20 @@ struct UpstashCaller: Sendable {
     /// The keys that match, each once, by as many SCANs as it takes: not one moment's picture, as KEYS would give.
     ///
     /// - Parameter enough: stops behind the page that brought this many.
+    /// - Throws: ``HoldfastStore/ErrorCode/cancelled`` between two pages, where nobody waits for them.
     private func keys(_ glob: Bytes, in store: any Store, until enough: Int = .max) async throws(StoreError) -> Set<Bytes> {
         var found: Set<Bytes> = []
+        var size = 0
         var pages = store.scan(matching: glob, pageSize: 1000).makeAsyncIterator()
         while found.count < enough, let page = try await pages.next(isolation: nil) {
-            for key in page { found.insert(key.bytes) }
-            guard found.count <= Self.maximumListedKeys else {
-                throw StoreError(.tooLarge, "There are more than \(Self.maximumListedKeys) keys; use SCAN")
+            for key in page where found.insert(key.bytes).inserted { size += key.bytes.count - head.count }
+            guard found.count <= Self.maximumListedKeys, size <= UpstashAllowance.maximumBytes else {
+                throw StoreError(
+                    .tooLarge,
+                    "There are more than \(Self.maximumListedKeys) keys, or than \(UpstashAllowance.maximumBytes) bytes of them; use SCAN"
+                )
             }
+            try await checkCaller()
         }
         return found
     }
@@ -186,6 +208,7 @@ struct UpstashCaller: Sendable {
                 if page.isEmpty { continue }
                 _ = try await store(.unlink(page))
                 isBegun = true
+                try await checkCaller()
             }
         } catch {
             throw isBegun ? error.withUnknownEffect() : error

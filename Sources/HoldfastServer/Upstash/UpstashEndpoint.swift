@@ -66,7 +66,7 @@ struct UpstashEndpoint: Sendable {
         }
         let context = try admission.get()
         let format = try UpstashFormat(request.headers)
-        let caller = caller(context)
+        let caller = caller(context, connection)
         if let stream = try target.stream(request.method) {
             return (try await respond(stream, caller, format, to: request), "upstash.stream")
         }
@@ -99,10 +99,10 @@ struct UpstashEndpoint: Sendable {
         return try await events.response(to: request, on: failover.server ?? failover.local, time: failover.time)
     }
 
-    private func caller(_ context: CallContext) -> UpstashCaller {
+    private func caller(_ context: CallContext, _ connection: ConnectionContext) -> UpstashCaller {
         UpstashCaller(
             context.tenant.map(state.namespace.scoped(to:)) ?? state.namespace, role: context.role ?? .reader,
-            isServed: state.failover.server != nil, scripts: scripts)
+            isServed: state.failover.server != nil, scripts: scripts, hasLeft: { await connection.hasLeft() })
     }
 
     private func body(of request: Request, _ connection: ConnectionContext) async throws -> [UInt8] {

@@ -14,7 +14,7 @@ import ServiceLifecycle
 struct UpstashStream: Sendable {
     /// Below the usual idle timeouts of proxies.
     static let heartbeat: Duration = .seconds(15)
-    /// How many messages wait for a slow client before the oldest go.
+    /// How many messages wait for a slow client before the oldest go; sooner where they have more than `Subscription.maximumBytes`.
     static let bufferLimit = 65_536
 
     enum Verb: String, Sendable {

@@ -142,13 +142,11 @@ extension EmbeddedStore {
         return replies
     }
 
-    func transact(_ operations: [Operation], _ journal: Journal) async throws(StoreError) -> [Reply] {
-        let mayWrite = operations.contains(where: \.mayWrite)
-        let replies = try await durably(journal, mayWrite: mayWrite) { keyspace in
-            operations.map { keyspace.execute($0) }
-        }
+    func transact(_ batch: Batch, _ journal: Journal) async throws(StoreError) -> [Reply] {
+        let mayWrite = batch.operations.contains(where: \.mayWrite)
+        let replies = try await durably(journal, mayWrite: mayWrite) { Self.carryOut(batch, on: &$0) }
         // Deliveries follow the change that they tell of.
-        return zip(operations, replies).map { operation, reply in deliver(operation) ?? reply }
+        return zip(batch.operations, replies).map { operation, reply in deliver(operation) ?? reply }
     }
 
     /// A step that is refused as a whole while the disk fails, and waited for as configured.
@@ -202,7 +200,7 @@ extension ReplyError {
 
 extension Operation {
     /// Whether it can change something, by the command table.
-    fileprivate var mayWrite: Bool {
+    var mayWrite: Bool {
         switch self {
         case .raw(let arguments):
             guard let name = arguments.first else { return false }

@@ -49,8 +49,8 @@ public final class EmbeddedStore: Store {
             return try await perform(batch.operations, journal)
         case .transaction:
             try admit(batch.operations)
-            if let journal { return try await transact(batch.operations, journal) }
-            let replies = atomically { keyspace in batch.operations.map { keyspace.execute($0) } }
+            if let journal { return try await transact(batch, journal) }
+            let replies = atomically { Self.carryOut(batch, on: &$0) }
             // Deliveries follow the change that they tell of.
             return zip(batch.operations, replies).map { operation, reply in deliver(operation) ?? reply }
         }
@@ -138,6 +138,24 @@ public final class EmbeddedStore: Store {
                 throw StoreError(error, operation: "transaction")
             }
         }
+    }
+
+    /// The commands of a transaction, one after the other; see ``Batch/maximumReplyBytes``.
+    static func carryOut(_ batch: Batch, on keyspace: inout Keyspace) -> [Reply] {
+        guard let limit = batch.maximumReplyBytes else { return batch.operations.map { keyspace.execute($0) } }
+        var left = limit
+        var replies: [Reply] = []
+        replies.reserveCapacity(batch.operations.count)
+        for operation in batch.operations {
+            guard left >= 0 || operation.mayWrite else {
+                replies.append(.error(.repliesTooLarge(limit)))
+                continue
+            }
+            let reply = keyspace.execute(operation)
+            if left >= 0 { left -= reply.size }
+            replies.append(reply)
+        }
+        return replies
     }
 
     func perform(_ operation: Operation) -> Reply {

@@ -1,7 +1,7 @@
 extension Keyspace {
     /// Most draws in which an entry can come twice, and most bytes that they may add up to. Without these bounds one short command
     /// on a small key fills the memory of this process; Redis, which has none, is in a process of its own.
-    static let maximumDraws: Int64 = 100_000
+    package static let maximumDraws: Int64 = 100_000
     static let maximumDrawnBytes = 64 * 1024 * 1024
 
     /// Entries of a collection at random; see ``SlotTable/draw(_:using:)``.
@@ -19,6 +19,6 @@ extension Keyspace {
 }
 
 extension ReplyError {
-    fileprivate static let tooManyDraws = ReplyError(
+    package static let tooManyDraws = ReplyError(
         "ERR value is out of range, at most \(Keyspace.maximumDraws) draws of \(Keyspace.maximumDrawnBytes) bytes in all")
 }

@@ -27,7 +27,8 @@ public struct Subscription: AsyncSequence, Sendable {
         case gap(missed: Int?)
     }
 
-    /// What happens when the reader is slower than the messages come. Limits are numbers of messages, at least 1.
+    /// What happens when the reader is slower than the messages come. Limits are numbers of messages, at least 1; beside them
+    /// ``Subscription/maximumBytes`` holds.
     public enum Overflow: Hashable, Sendable {
         /// The oldest that were not read go; a gap stands in their place. For who wants to know how things are now.
         case dropOldest(limit: Int)
@@ -48,6 +49,9 @@ public struct Subscription: AsyncSequence, Sendable {
 
     /// Where no other limit is asked for.
     public static let bufferLimit = 1024
+
+    /// Most that waits for a reader, channels and payloads together, whatever limit was asked for. A message that is larger waits alone.
+    public static let maximumBytes = 16 * 1024 * 1024
 
     let inbox: SubscriptionInbox
 

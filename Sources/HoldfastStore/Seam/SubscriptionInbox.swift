@@ -8,6 +8,8 @@ public final class SubscriptionInbox: Sendable {
         /// Messages, and behind them gaps of what was dropped there.
         var buffer = Deque<Subscription.Event>()
         var messages = 0
+        /// Of the messages.
+        var bytes = 0
         /// What was missed in front of the buffer.
         var missed: Int? = 0
         var reader: CheckedContinuation<Subscription.Event?, Never>?
@@ -19,16 +21,15 @@ public final class SubscriptionInbox: Sendable {
                 return .gap(missed: missed)
             }
             guard let event = buffer.popFirst() else { return nil }
-            if case .message = event { messages -= 1 }
+            forget(event)
             return event
         }
 
         mutating func add(_ message: Subscription.Event, _ overflow: Subscription.Overflow) {
-            if messages >= overflow.limit {
+            while isFull(for: message, overflow) {
                 switch overflow {
                 case .dropOldest:
-                    buffer.removeFirst()
-                    messages -= 1
+                    forget(buffer.removeFirst())
                     missed = missed.map { $0 + 1 }
                 case .dropNewest:
                     if case .gap(let count?)? = buffer.last {
@@ -45,6 +46,19 @@ public final class SubscriptionInbox: Sendable {
             }
             buffer.append(message)
             messages += 1
+            bytes += message.size
+        }
+
+        /// Whether there is no room; for one message there always is, whatever its size.
+        private func isFull(for message: Subscription.Event, _ overflow: Subscription.Overflow) -> Bool {
+            messages >= overflow.limit || (messages > 0 && bytes + message.size > Subscription.maximumBytes)
+        }
+
+        /// Counts an event out that is buffered no more.
+        private mutating func forget(_ event: Subscription.Event) {
+            guard case .message = event else { return }
+            messages -= 1
+            bytes -= event.size
         }
     }
 
@@ -121,6 +135,15 @@ public final class SubscriptionInbox: Sendable {
                 return state.reader
             }
             reader?.resume(returning: nil)
+        }
+    }
+}
+
+extension Subscription.Event {
+    fileprivate var size: Int {
+        switch self {
+        case .message(let channel, let payload): channel.bytes.count + payload.count
+        case .gap: 0
         }
     }
 }
