@@ -1,3 +1,4 @@
+import HTTPTypes
 import Holdfast
 import HoldfastStore
 import HoldfastTesting
