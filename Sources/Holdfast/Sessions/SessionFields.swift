@@ -112,7 +112,7 @@ enum SessionFields {
 /// Whether the bytes are those of a literal: no string is made for it.
 private func ~= (literal: StaticString, bytes: Bytes) -> Bool {
     guard bytes.count == literal.utf8CodeUnitCount else { return false }
-    return bytes.withUnsafeBytes { $0.elementsEqual(UnsafeBufferPointer(start: literal.utf8Start, count: $0.count)) }
+    return bytes.withUnsafeBytes { text in text.indices.allSatisfy { text[$0] == literal.utf8Start[$0] } }
 }
 
 extension Bytes {

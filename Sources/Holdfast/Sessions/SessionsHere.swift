@@ -37,7 +37,7 @@ struct SessionsHere: Sendable {
         name.append(contentsOf: "away:".utf8)
         name.append(decimal: Int64(epoch))
         name.append(UInt8(ascii: ":"))
-        name.append(contentsOf: key.bytes)
+        name.append(bytes: key.bytes)
         return Key(raw: Bytes(name))
     }
 

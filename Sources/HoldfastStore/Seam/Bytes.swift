@@ -62,6 +62,11 @@ public struct Bytes: Sendable {
     }
 }
 
+extension [UInt8] {
+    /// Faster than `append(contentsOf:)`, which takes other collections than the standard library's byte by byte.
+    package mutating func append(bytes: Bytes) { append(contentsOf: bytes.storage) }
+}
+
 extension Bytes: RandomAccessCollection {
     @inlinable public var startIndex: Int { storage.startIndex }
     @inlinable public var endIndex: Int { storage.endIndex }

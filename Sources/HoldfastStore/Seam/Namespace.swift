@@ -11,7 +11,7 @@ public struct Key: Hashable, Sendable {
         var name: [UInt8] = []
         name.reserveCapacity(bytes.count + suffix.utf8CodeUnitCount + 3)
         name.append(UInt8(ascii: "{"))
-        name.append(contentsOf: bytes)
+        name.append(bytes: bytes)
         name.append(contentsOf: "}:".utf8)
         suffix.withUTF8Buffer { name.append(contentsOf: $0) }
         return Key(raw: Bytes(name))
@@ -59,7 +59,7 @@ public struct Namespace: Hashable, Sendable {
     public func key(_ pattern: KeyPattern) -> Key {
         var name: [UInt8] = []
         name.reserveCapacity(head.count + pattern.bytes.count)
-        name.append(contentsOf: head)
+        name.append(bytes: head)
         name.append(contentsOf: pattern.bytes)
         return Key(raw: Bytes(name))
     }

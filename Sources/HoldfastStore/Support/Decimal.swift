@@ -116,13 +116,19 @@ extension [UInt8] {
             append(zero + UInt8(truncatingIfNeeded: integer % 10))
             return
         }
-        if integer < 0 { append(UInt8(ascii: "-")) }
-        let start = count
-        var rest = integer.magnitude
-        while rest > 0 {
-            append(zero + UInt8(truncatingIfNeeded: rest % 10))
-            rest /= 10
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { text in
+            var place = text.count
+            func put(_ byte: UInt8) {
+                place -= 1
+                text[place] = byte
+            }
+            var rest = integer.magnitude
+            while rest > 0 {
+                put(zero + UInt8(truncatingIfNeeded: rest % 10))
+                rest /= 10
+            }
+            if integer < 0 { put(UInt8(ascii: "-")) }
+            append(contentsOf: UnsafeBufferPointer(rebasing: text[place...]))
         }
-        self[start...].reverse()
     }
 }
