@@ -53,6 +53,7 @@ import Testing
         #expect(outbox.deadLetters().map(\.entry.number) == [2] && outbox.entries().count == (isRetry ? 1 : 0))
         try await outbox.replay(on: f.server)
         #expect(try await f.list() == (isRetry ? ["1"] : []))
+        try await outbox.settleFolder()
         let last = try await reloaded(kept)
         #expect(letters(of: last) == letters(of: outbox) && last.isEmpty)
     }

@@ -43,8 +43,14 @@ public enum RateLimitProcedures {
     /// exponent from 10^14 on.
     private static let lua = """
         local ceiling, debtCeiling = \(rateLimitCountCeiling), \(RateLimitDebt.ceiling)
-        local algorithms = {}
+        local algorithms, made = {}, {}
         local failure
+
+        -- Only those that a call needs are made.
+        local function meter(name)
+          if not made[name] and algorithms[name] then made[name] = algorithms[name]() end
+          return made[name]
+        end
 
         local function text(number) return string.format('%.0f', number) end
 
@@ -68,11 +74,11 @@ public enum RateLimitProcedures {
           end
         end
 
-        algorithms['fixed-window'] = \(FixedWindowMeter.lua)
-        algorithms['sliding-counter'] = \(SlidingCounterMeter.lua)
-        algorithms['sliding-log'] = \(SlidingLogMeter.lua)
-        algorithms['token-bucket'] = \(TokenBucketMeter.lua)
-        algorithms['gcra'] = \(GCRAMeter.lua)
+        algorithms['fixed-window'] = function() return \(FixedWindowMeter.lua) end
+        algorithms['sliding-counter'] = function() return \(SlidingCounterMeter.lua) end
+        algorithms['sliding-log'] = function() return \(SlidingLogMeter.lua) end
+        algorithms['token-bucket'] = function() return \(TokenBucketMeter.lua) end
+        algorithms['gcra'] = function() return \(GCRAMeter.lua) end
 
         local count = math.floor((#ARGV - 1) / 6)
         local marker, kept = KEYS[count + 1], tonumber(ARGV[count * 6 + 2])
@@ -91,7 +97,7 @@ public enum RateLimitProcedures {
         for i = 1, count do
           local at = i * 6 - 4
           local r = {
-            meter = algorithms[ARGV[at]], cost = tonumber(ARGV[at + 1]), capacity = tonumber(ARGV[at + 2]),
+            meter = meter(ARGV[at]), cost = tonumber(ARGV[at + 1]), capacity = tonumber(ARGV[at + 2]),
             a = tonumber(ARGV[at + 3]), b = tonumber(ARGV[at + 4]), c = tonumber(ARGV[at + 5]),
           }
           if not r.meter or not r.cost or not r.capacity or math.min(r.a or 0, r.b or 0, r.c or 0) < 1 then

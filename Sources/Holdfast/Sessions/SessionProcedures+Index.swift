@@ -12,10 +12,13 @@ extension SessionProcedures {
             local revoked = redis.pcall('GET', KEYS[2])
             if type(revoked) == 'table' then return revoked end
             local created = tonumber(ARGV[4])
-            local present = redis.pcall('ZSCORE', KEYS[1], ARGV[2])
-            if type(present) == 'table' then return present end
-            if created and not present and created < (tonumber(revoked) or 0) then return -1 end
-            redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+            if created and created < (tonumber(revoked) or 0) then
+              local present = redis.pcall('ZSCORE', KEYS[1], ARGV[2])
+              if type(present) == 'table' then return present end
+              if not present then return -1 end
+            end
+            local ended = redis.pcall('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+            if type(ended) == 'table' then return ended end
             if tonumber(ARGV[3]) > now then redis.call('ZADD', KEYS[1], ARGV[3], ARGV[2]) end
             local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
             if last[2] then redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', tonumber(last[2]))) end
@@ -23,8 +26,9 @@ extension SessionProcedures {
             """
     ) { (store, keys, arguments, now) throws(ReplyError) in
         let revoked = try store.get(keys[1])?.integer ?? 0
-        let isPresent = try store.zscore(keys[0], arguments[0]) != nil
-        if let created = arguments[2].integer, !isPresent, created < revoked { return .integer(-1) }
+        if let created = arguments[2].integer, created < revoked, try store.zscore(keys[0], arguments[0]) == nil {
+            return .integer(-1)
+        }
         try store.zremrangebyscore(keys[0], .atMost(Double(now.milliseconds)))
         let ends = arguments[1].integer ?? 0
         if ends > now.milliseconds { try store.zadd(keys[0], arguments[0], Double(ends)) }

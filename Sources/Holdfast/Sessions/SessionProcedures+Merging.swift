@@ -29,12 +29,12 @@ extension SessionProcedures {
               end
             end
             if redis.call('EXISTS', KEYS[1]) == 0 then
-              local expires = tonumber(mine('expires'))
-              expires = expires and math.min(expires, tonumber(mine('ends')) or expires)
+              local wanted = tonumber(mine('expires'))
+              local expires = wanted and math.min(wanted, tonumber(mine('ends')) or wanted)
               if not (expires and expires > now) then return 0 end
               if stone then redis.call('DEL', KEYS[2]) end
               write(ARGV, 2)
-              redis.call('HSET', KEYS[1], 'expires', text(expires))
+              if expires < wanted then redis.call('HSET', KEYS[1], 'expires', text(expires)) end
               redis.call('PEXPIREAT', KEYS[1], text(expires))
               return 1
             end

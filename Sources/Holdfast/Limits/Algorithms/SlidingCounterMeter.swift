@@ -22,7 +22,7 @@ struct SlidingCounterMeter: RateLimitMeter {
           carried = function(s, r) return math.ceil(s.previous * (r.c - s.tick) / r.c) end,
           wait = function(s, r)
             local room = r.capacity - r.cost - s.current
-            if room >= algorithms['sliding-counter'].carried(s, r) then return 0 end
+            if room >= meter('sliding-counter').carried(s, r) then return 0 end
             if room >= 0 then
               return s.start + math.min((r.c - math.floor(room * r.c / s.previous)) * r.b, r.a) - now
             end
@@ -36,7 +36,7 @@ struct SlidingCounterMeter: RateLimitMeter {
             s.previous = math.max(s.previous - (r.cost - part), 0)
           end,
           view = function(s, r)
-            local used = s.current + algorithms['sliding-counter'].carried(s, r)
+            local used = s.current + meter('sliding-counter').carried(s, r)
             local reset = 0
             if s.current > 0 then reset = s.start + 2 * r.a - now elseif s.previous > 0 then reset = s.start + r.a - now end
             return math.max(r.capacity - used, 0), reset
